@@ -1,0 +1,62 @@
+# Everything that is run, here or in CI, is one of these targets. A bare `make` lists them.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-dev run test check test-all proto proto-check examples bench clean
+
+help:  ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+# The stamps make a second `make run` start at once; they are older than pyproject.toml after a change.
+$(VENV)/.run: pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --editable '.[data,plots]'
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.run
+	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
+	$(BIN)/python -m pip install --quiet --group dev
+	@touch $@
+
+setup: $(VENV)/.run  ## make .venv and install p2pdo in it
+
+setup-dev: $(VENV)/.dev  ## the same with what tests and checks need
+
+run: setup  ## the main job: logistic regression on real data over 8 node processes in a ring
+	$(BIN)/p2pdo run breast-cancer
+
+test: setup-dev  ## the test suite
+	$(BIN)/python -m pytest -m 'not full'
+
+test-all: setup-dev  ## the test suite with the long runs
+	$(BIN)/python -m pytest
+
+check: setup-dev  ## style, types, layers, generated code
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(MAKE) --no-print-directory proto-check
+
+PROTOS := $(wildcard protos/p2pdo/wire/v1/*.proto)
+
+proto: setup-dev  ## regenerate p2pdo/wire/v1 from protos/
+	$(BIN)/python -m grpc_tools.protoc -Iprotos --plugin=protoc-gen-mypy=$(BIN)/protoc-gen-mypy \
+		--python_out=. --mypy_out=quiet:. --grpc_python_out=. $(PROTOS)
+
+proto-check: proto  ## the generated code is what protos/ says
+	git diff --exit-code -- p2pdo/wire/v1
+	@test -z "$$(git ls-files --others --exclude-standard -- p2pdo/wire/v1)"
+
+examples: setup  ## run the examples; each asserts what it states
+	@set -e; for example in examples/*.py; do echo "== $$example"; $(BIN)/python $$example; done
+
+bench: setup-dev  ## measure: ring of 6 processes, Lead Client
+	$(BIN)/python benchmarks/ring.py
+	$(BIN)/python benchmarks/lead_client.py
+
+clean:  ## remove what was made
+	rm -rf $(VENV) runs dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis

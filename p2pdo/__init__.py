@@ -1,0 +1,1 @@
+"""p2pdo: peer-to-peer distributed optimization."""

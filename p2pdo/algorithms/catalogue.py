@@ -1,0 +1,92 @@
+"""The algorithms by name, and how a name with plain parameters becomes an object."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import MISSING, fields
+from typing import Any
+
+from p2pdo.algorithms.base import Algorithm
+from p2pdo.algorithms.consensus import Consensus
+from p2pdo.algorithms.gradient_descent import Dgd, DgdCta
+from p2pdo.algorithms.gradient_tracking import GradientTracking, GtAdam
+from p2pdo.errors import ConfigError, did_you_mean
+from p2pdo.types import Plain
+
+ALGORITHMS: Mapping[str, type[Algorithm[Any]]] = {
+    "consensus": Consensus,
+    "dgd": Dgd,
+    "dgd-cta": DgdCta,
+    "gradient-tracking": GradientTracking,
+    "gtadam": GtAdam,
+}
+
+
+def find(name: str) -> type[Algorithm[Any]]:
+    """The class of that name."""
+    try:
+        return ALGORITHMS[name]
+    except KeyError:
+        raise ConfigError(
+            f"unknown algorithm '{name}'", hint=did_you_mean(name, list(ALGORITHMS))
+        ) from None
+
+
+def name_of(algorithm: type[Algorithm[Any]]) -> str:
+    """The catalogue's name, or the class's own for an algorithm from elsewhere."""
+    return next((n for n, cls in ALGORITHMS.items() if cls is algorithm), algorithm.__name__)
+
+
+def needs_smoothness(cls: type[Algorithm[Any]], parameters: Mapping[str, Plain]) -> bool:
+    """Whether building it takes a step size from L, because none is given nor defaulted."""
+    return any(
+        f.name == "step_size" and f.default is MISSING and f.name not in parameters
+        for f in fields(cls)  # type: ignore[arg-type]
+    )
+
+
+def build(
+    cls: type[Algorithm[Any]], parameters: Mapping[str, Plain], smoothness: float | None = None
+) -> Algorithm[Any]:
+    """The algorithm with these parameters; a missing step size comes from L = maxᵢ Lᵢ.
+
+    Raises:
+        ConfigError: an unknown parameter, one of the wrong type or out of range, or no step
+            size where the problem does not tell its L.
+    """
+    declared = {f.name: str(f.type) for f in fields(cls)}  # type: ignore[arg-type]
+    values: dict[str, Any] = {}
+    for key, value in parameters.items():
+        if key not in declared:
+            raise ConfigError(
+                f"{name_of(cls)} has no parameter '{key}'",
+                hint=did_you_mean(key, list(declared)) if declared else "it has no parameters",
+            )
+        values[key] = _convert(key, value, declared[key])
+    if needs_smoothness(cls, parameters):
+        if smoothness is None:
+            raise ConfigError(
+                f"{name_of(cls)} needs a step size: the problem does not tell its smoothness L",
+                hint="give one: --set step_size=0.01",
+            )
+        values["step_size"] = cls.default_step_size(smoothness)
+    try:
+        return cls(**values)
+    except TypeError as error:  # a field without a default was left out
+        raise ConfigError(f"{name_of(cls)}: {error}", hint="give it with --set") from None
+
+
+def _convert(key: str, value: Plain, declared: str) -> Any:
+    """`value` as the declared number type; other types must match as they are."""
+    if declared == "float" and isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    if declared in ("int", "str", "bool") and type(value).__name__ != declared:
+        raise ConfigError(
+            f"parameter {key} must be of type {declared}, got {value!r}",
+            hint=f"--set {key}=… with a value of type {declared}",
+        )
+    if declared == "float":
+        raise ConfigError(
+            f"parameter {key} must be a number, got {value!r}", hint=f"--set {key}=0.01"
+        )
+    return value

@@ -1,0 +1,179 @@
+"""Effects: all that an algorithm can ask of the network.
+
+A step is a generator. It *asks* for an exchange by yielding one of three effects and is resumed
+with the reply; it knows no socket, thread or clock. Who answers, a loop in one process or eight
+hospitals, is not its business:
+
+    x_mixed, y_mixed = yield from mix(x, y)            # Σⱼ wᵢⱼ xⱼ and Σⱼ wᵢⱼ yⱼ, self included
+    theirs = yield from exchange(x)                    # {in-neighbour: its x}
+    theirs = yield from exchange_each({j: z_ij, …})    # one message per out-neighbour
+
+What is sent is frozen (`writeable = False`) and passed by reference: no receiver can change what
+another receives. Weighted sums start from zero and add wᵢⱼ·xⱼ in the order of the workload's
+node list, self in its place, multiply and add as separate operations, and never in the order of
+arrival. This, and nothing else, makes the bits of a result independent of the network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, TypeAlias, TypeVar, overload
+
+import numpy as np
+
+from p2pdo.errors import LocalProtocolError
+from p2pdo.types import Array, Value
+
+V = TypeVar("V")
+W = TypeVar("W")
+S = TypeVar("S")
+
+
+@dataclass(frozen=True, slots=True)
+class Mix:
+    """Asks for the weighted sums of these values over self and in-neighbours."""
+
+    values: tuple[Value, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """Sends one value to every out-neighbour; asks for every in-neighbour's."""
+
+    value: Value
+
+
+@dataclass(frozen=True, slots=True)
+class ExchangeEach:
+    """Sends each out-neighbour its own value; asks for what every in-neighbour sent here."""
+
+    values: Mapping[int, Value]
+
+
+Effect: TypeAlias = Mix | Exchange | ExchangeEach
+Step: TypeAlias = Generator[Effect, Any, S]
+"""A step in progress: yields effects, is sent their replies, returns the next state."""
+
+
+@overload
+def mix(value: V, /) -> Step[V]: ...
+@overload
+def mix(first: V, second: W, /, *rest: Value) -> Step[tuple[Any, ...]]: ...
+def mix(*values: Any) -> Step[Any]:
+    """Weighted sums Σⱼ wᵢⱼ vⱼ over self and in-neighbours: one for one value, else a tuple."""
+    mixed = yield Mix(values)
+    return mixed[0] if len(values) == 1 else mixed
+
+
+def exchange(value: V) -> Step[Mapping[int, V]]:
+    """Every in-neighbour's value, by its index."""
+    received: Mapping[int, V] = yield Exchange(value)  # type: ignore[arg-type]
+    return received
+
+
+def exchange_each(values: Mapping[int, V]) -> Step[Mapping[int, V]]:
+    """What every in-neighbour sent to this node, by the sender's index.
+
+    `values` must name exactly the out-neighbours.
+    """
+    received: Mapping[int, V] = yield ExchangeEach(values)  # type: ignore[arg-type]
+    return received
+
+
+@dataclass(frozen=True)
+class Here:
+    """Where and when a step runs.
+
+    Both generators are made afresh in each iteration, so a node's k-th mini-batch is a function
+    of (seed, node, k) and there is no generator state to keep.
+    """
+
+    iteration: int
+    node: int
+    in_neighbors: tuple[int, ...]
+    out_neighbors: tuple[int, ...]
+    seed: int = 0
+
+    @cached_property
+    def rng(self) -> np.random.Generator:
+        """This node's generator for this iteration."""
+        return np.random.default_rng([self.seed, 0, self.node, self.iteration])
+
+    @cached_property
+    def common_rng(self) -> np.random.Generator:
+        """A generator for this iteration that draws the same on all nodes."""
+        return np.random.default_rng([self.seed, 1, self.iteration])
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One node's row of the mixing matrix: (index, weight) in node order, self included."""
+
+    entries: tuple[tuple[int, float], ...]
+
+    def weighted_sum(self, values: Mapping[int, Value]) -> Value:
+        """Σⱼ wⱼ vⱼ, from zero, in node order; over nested values leaf by leaf."""
+        return weighted_sum([(w, values[j]) for j, w in self.entries])
+
+
+def weighted_sum(terms: list[tuple[float, Value]]) -> Value:
+    first = terms[0][1]
+    if isinstance(first, tuple):
+        return tuple(
+            weighted_sum([(w, v[i]) for w, v in terms])  # type: ignore[index]
+            for i in range(len(first))
+        )
+    if isinstance(first, dict):
+        return {key: weighted_sum([(w, v[key]) for w, v in terms]) for key in first}  # type: ignore[index,call-overload]
+    if isinstance(first, np.ndarray):
+        is_real = np.issubdtype(first.dtype, np.inexact)
+        total = np.zeros(first.shape, first.dtype if is_real else np.float64)
+        for w, v in terms:
+            total += w * v  # type: ignore[operator]
+        return total
+    return _scalar_sum(terms)
+
+
+def _scalar_sum(terms: list[tuple[float, Value]]) -> Value:
+    total: Any = 0.0
+    for w, v in terms:
+        total = total + w * v  # type: ignore[operator]
+    return total  # type: ignore[no-any-return]
+
+
+def freeze(value: V) -> V:
+    """The value as it may be sent: every array owns its data and is read-only.
+
+    A view, a non-contiguous or a byte-swapped array is copied first; others are frozen in place,
+    which is what catches an algorithm that would change what it has already sent.
+    """
+    return map_arrays(_freeze_array, value)
+
+
+def _freeze_array(a: Array) -> Array:
+    if a.dtype.hasobject:
+        raise LocalProtocolError(
+            "an array of Python objects cannot be exchanged",
+            hint="exchange numeric arrays, scalars, or tuples and dicts of them",
+        )
+    if not (a.flags.owndata and a.flags.c_contiguous and a.dtype.isnative):
+        a = np.array(a, dtype=a.dtype.newbyteorder("="), order="C", copy=True)
+    a.flags.writeable = False
+    return a
+
+
+def map_arrays(function: Callable[[Array], Array], value: V) -> V:
+    """The same value with `function` applied to each of its arrays."""
+    match value:
+        case np.ndarray():
+            return function(value)  # type: ignore[return-value]
+        case tuple():
+            items = [map_arrays(function, item) for item in value]
+            is_named = hasattr(value, "_fields")
+            return type(value)(*items) if is_named else tuple(items)  # type: ignore[return-value]
+        case dict():
+            return {key: map_arrays(function, item) for key, item in value.items()}  # type: ignore[return-value]
+        case _:
+            return value
