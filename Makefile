@@ -41,11 +41,16 @@ check: setup-dev  ## style, types, layers, generated code
 	$(BIN)/lint-imports
 	$(MAKE) --no-print-directory proto-check
 
-PROTOS := $(wildcard protos/p2pdo/wire/v1/*.proto)
+# The peer streams carry raw bytes by generic handlers, so only the coordinator has a service.
+PROTOS   := $(wildcard protos/p2pdo/wire/v1/*.proto)
+SERVICES := protos/p2pdo/wire/v1/coordinator.proto
+PROTOC   := $(BIN)/python -m grpc_tools.protoc -Iprotos \
+	--plugin=protoc-gen-mypy=$(BIN)/protoc-gen-mypy \
+	--plugin=protoc-gen-mypy_grpc=$(BIN)/protoc-gen-mypy_grpc
 
 proto: setup-dev  ## regenerate p2pdo/wire/v1 from protos/
-	$(BIN)/python -m grpc_tools.protoc -Iprotos --plugin=protoc-gen-mypy=$(BIN)/protoc-gen-mypy \
-		--python_out=. --mypy_out=quiet:. --grpc_python_out=. $(PROTOS)
+	$(PROTOC) --python_out=. --mypy_out=quiet:. $(PROTOS)
+	$(PROTOC) --grpc_python_out=. --mypy_grpc_out=quiet:. $(SERVICES)
 
 proto-check: proto  ## the generated code is what protos/ says
 	git diff --exit-code -- p2pdo/wire/v1

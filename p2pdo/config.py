@@ -1,0 +1,95 @@
+"""What a workload is asked to be: the specification that a submitter sends, checked on arrival.
+
+Plain data only; the algorithm and the problem are named, never shipped. Mistakes are told all at
+once, each with its place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+
+from p2pdo.errors import ConfigError
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ProblemSpec(_Strict):
+    """A problem that the site has installed, or the parts that a local run's launcher wrote.
+
+    `name` is looked up in the site's catalogue. `parts` is a folder of safetensors files, one a
+    node, and is accepted only by nodes that this user's own launcher started.
+    """
+
+    name: str
+    parameters: dict[str, JsonValue] = Field(default_factory=dict)
+    parts: str | None = None
+
+
+class AlgorithmSpec(_Strict):
+    """An algorithm by its catalogue name; `where` (module:qualname) in a local run only."""
+
+    name: str
+    parameters: dict[str, JsonValue] = Field(default_factory=dict)
+    where: str | None = None
+
+
+class OptimizationSpec(_Strict):
+    """A run of one algorithm on one problem over some nodes.
+
+    Attributes:
+        nodes: how many, or which by name, in index order.
+        topology: a name of the catalogue, or what `graphs.files` parses.
+        weights: a name, or None for the default of that graph.
+        start: "zeros" or "normal"; None is the algorithm's own default.
+        observe_every: iterations between metrics.
+        observer: where a local run's launcher receives the states.
+    """
+
+    kind: Literal["optimization"] = "optimization"
+    problem: ProblemSpec
+    algorithm: AlgorithmSpec
+    nodes: int | list[str] = Field(default=8)
+    topology: JsonValue = "ring"
+    weights: str | None = None
+    rounds: int = Field(default=1000, ge=0)
+    observe_every: int = Field(default=50, ge=1)
+    start: Literal["zeros", "normal"] | None = None
+    seed: int = Field(default=0, ge=0)
+    partition: str = "iid"
+    dtype: Literal["float64", "float32"] = "float64"
+    return_states: bool = False
+    observer: str | None = None
+    tol: float | None = Field(default=None, gt=0)
+
+
+class TasksSpec(_Strict):
+    """A workload whose tasks its submitter sends one by one to an executor of the nodes."""
+
+    kind: Literal["tasks"] = "tasks"
+    executor: str
+    nodes: list[str] = Field(min_length=1)
+
+
+def parse_spec(data: Any) -> OptimizationSpec | TasksSpec:
+    """The specification in `data`.
+
+    Raises:
+        ConfigError: with every mistake and its place.
+    """
+    kind = data.get("kind", "optimization") if isinstance(data, Mapping) else None
+    model: type[OptimizationSpec | TasksSpec] = TasksSpec if kind == "tasks" else OptimizationSpec
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        mistakes = "; ".join(
+            f"{'.'.join(str(part) for part in item['loc']) or 'specification'}: {item['msg']}"
+            for item in error.errors()
+        )
+        raise ConfigError(
+            f"the workload's specification is wrong: {mistakes}", hint="correct these and resubmit"
+        ) from None
