@@ -4,11 +4,15 @@
     ├── ConfigError               a flag, file or value is wrong: correct it            exit 3
     │   └── MissingExtra          an optional dependency is not installed: install it   exit 3
     ├── NotFound                  no such workload, node or folder                      exit 4
+    │   ├── NotEnoughNodes        fewer nodes are up than a workload needs: start more  exit 4
+    │   ├── UnknownExecutor       the node has no executor of that name                 exit 4
+    │   └── UnknownTask           the executor has no handler of that name              exit 4
     ├── Conflict                  the name or address is taken                          exit 4
     ├── Unreachable               nobody answers, or refuses us                         exit 5
     ├── DeadlineExceeded          a deadline that the caller set has passed             exit 6
     ├── WorkloadFailed            a run ended badly; says node and iteration            exit 1
-    │   └── WorkloadStopped       somebody stopped it                                   exit 1
+    │   ├── WorkloadStopped       somebody stopped it                                   exit 1
+    │   └── TaskFailed            a handler raised; carries its words                   exit 1
     ├── LinkLost                  a peer's link is gone: dial again
     └── ProtocolError
         ├── LocalProtocolError    our own code broke a rule: a bug
@@ -75,6 +79,18 @@ class NotFound(P2pdoError):
     exit_code = 4
 
 
+class UnknownExecutor(NotFound):
+    code = "unknown-executor"
+
+
+class UnknownTask(NotFound):
+    code = "unknown-task"
+
+
+class NotEnoughNodes(NotFound):
+    code = "not-enough-nodes"
+
+
 class Conflict(P2pdoError):
     code = "conflict"
     exit_code = 4
@@ -98,6 +114,10 @@ class WorkloadStopped(WorkloadFailed):
     code = "workload-stopped"
 
 
+class TaskFailed(WorkloadFailed):
+    code = "task-failed"
+
+
 class LinkLost(P2pdoError):
     code = "link-lost"
 
@@ -119,11 +139,15 @@ _BY_CODE: dict[str, type[P2pdoError]] = {
     for cls in (
         ConfigError,
         NotFound,
+        NotEnoughNodes,
+        UnknownExecutor,
+        UnknownTask,
         Conflict,
         Unreachable,
         DeadlineExceeded,
         WorkloadFailed,
         WorkloadStopped,
+        TaskFailed,
         LinkLost,
         LocalProtocolError,
         RemoteProtocolError,
@@ -146,6 +170,18 @@ def from_plain(plain: dict[str, Plain]) -> P2pdoError:
         workload=text("workload"),
         iteration=int(iteration) if isinstance(iteration, int | float) else None,
     )
+
+
+def render(error: P2pdoError) -> str:
+    """The error as a terminal shows it: what happened and where, then what to try."""
+    places = [
+        f"{name} {value}"
+        for name in ("node", "workload", "iteration")
+        if (value := getattr(error, name)) is not None
+    ]
+    where = f" ({', '.join(places)})" if places else ""
+    remedy = f"\n  try: {error.hint}" if error.hint else ""
+    return f"error[{error.code}]: {error.message}{where}{remedy}"
 
 
 def did_you_mean(word: str, known: list[str]) -> str:

@@ -16,22 +16,13 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from enum import IntFlag
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from p2pdo.effects import Here, Step
 from p2pdo.errors import ConfigError
+from p2pdo.graphs.weights import Stochastic
 from p2pdo.problems.base import Gradient, Problem
 from p2pdo.types import Array
-
-
-class Stochastic(IntFlag):
-    """What a mixing matrix sums to."""
-
-    NONE = 0
-    ROW = 1
-    COLUMN = 2
-    DOUBLY = 3
 
 
 @dataclass(frozen=True, slots=True)

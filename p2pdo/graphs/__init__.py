@@ -1,0 +1,76 @@
+"""Graphs, mixing weights and what their spectrum predicts. Pure and sparse; no I/O.
+
+Within the package `topologies.by_name` and `weights.by_name` are the two tables; here they carry
+the noun, as `graph_by_name` and `weights_by_name`.
+"""
+
+from p2pdo.graphs.files import parse as parse_graph
+from p2pdo.graphs.graph import (
+    Graph,
+    from_edges,
+    from_matrix as graph_from_matrix,
+    from_networkx,
+)
+from p2pdo.graphs.spectral import Spectrum, spectrum
+from p2pdo.graphs.topologies import (
+    TOPOLOGIES,
+    by_name as graph_by_name,
+    complete,
+    directed_ring,
+    erdos_renyi,
+    exponential,
+    grid,
+    hypercube,
+    k_regular,
+    path,
+    ring,
+    star,
+    torus,
+)
+from p2pdo.graphs.weights import (
+    WEIGHTS,
+    Stochastic,
+    Weights,
+    by_name as weights_by_name,
+    check_weights,
+    default as default_weights,
+    from_matrix as weights_from_matrix,
+    is_symmetric,
+    metropolis,
+    stochastic,
+    uniform,
+)
+
+__all__ = [
+    "TOPOLOGIES",
+    "WEIGHTS",
+    "Graph",
+    "Spectrum",
+    "Stochastic",
+    "Weights",
+    "check_weights",
+    "complete",
+    "default_weights",
+    "directed_ring",
+    "erdos_renyi",
+    "exponential",
+    "from_edges",
+    "from_networkx",
+    "graph_by_name",
+    "graph_from_matrix",
+    "grid",
+    "hypercube",
+    "is_symmetric",
+    "k_regular",
+    "metropolis",
+    "parse_graph",
+    "path",
+    "ring",
+    "spectrum",
+    "star",
+    "stochastic",
+    "torus",
+    "uniform",
+    "weights_by_name",
+    "weights_from_matrix",
+]

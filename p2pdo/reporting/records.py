@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
 
+from p2pdo.errors import ConfigError
 from p2pdo.types import Plain
 
 
@@ -32,6 +35,10 @@ class Metric:
     def to_plain(self) -> dict[str, Plain]:
         return asdict(self)
 
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Plain]) -> Metric:
+        return cls(**_fields_of(cls, plain))
+
 
 @dataclass(frozen=True, slots=True)
 class Summary:
@@ -58,3 +65,18 @@ class Summary:
 
     def to_plain(self) -> dict[str, Plain]:
         return asdict(self)
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Plain]) -> Summary:
+        return cls(**_fields_of(cls, plain))
+
+
+def _fields_of(cls: type[Metric | Summary], plain: Mapping[str, Plain]) -> dict[str, Any]:
+    """What the record needs; what a newer version wrote besides is left alone."""
+    missing = [f.name for f in fields(cls) if f.name not in plain]
+    if missing:
+        raise ConfigError(
+            f"a {cls.__name__.lower()} lacks {', '.join(missing)}",
+            hint="read it with the version of p2pdo that wrote it",
+        )
+    return {f.name: plain[f.name] for f in fields(cls)}

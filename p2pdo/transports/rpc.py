@@ -22,11 +22,9 @@ import hmac
 import ipaddress
 import os
 from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeAlias
 
-os.environ.setdefault(
-    "GRPC_EXPERIMENTS",
-    "-event_engine_client,-event_engine_listener,-event_engine_poller_for_python",
-)
+os.environ.setdefault("GRPC_EXPERIMENTS", "-event_engine_client,-event_engine_listener")
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # failures are told by our errors
 
 import grpc
@@ -59,10 +57,10 @@ _CHANNEL = [
     ("grpc.enable_http_proxy", 0),
 ]
 
-_Handler = grpc.RpcMethodHandler
+_Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any] | None"
 
 
-class _RequireToken(grpc.aio.ServerInterceptor):  # type: ignore[misc]
+class _RequireToken(grpc.aio.ServerInterceptor):
     """Refuses a call that does not show the token; its handler never sees it."""
 
     def __init__(self, token: str) -> None:
@@ -73,7 +71,7 @@ class _RequireToken(grpc.aio.ServerInterceptor):  # type: ignore[misc]
         continuation: Callable[[grpc.HandlerCallDetails], Awaitable[_Handler]],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> _Handler:
-        shown = dict(handler_call_details.invocation_metadata or ()).get(TOKEN_KEY, "")
+        shown = dict(handler_call_details.invocation_metadata).get(TOKEN_KEY, "")
         shown_bytes = shown.encode() if isinstance(shown, str) else shown
         handler = await continuation(handler_call_details)
         if handler is None or hmac.compare_digest(shown_bytes, self._token):
@@ -81,10 +79,10 @@ class _RequireToken(grpc.aio.ServerInterceptor):  # type: ignore[misc]
         return _refusal(handler)
 
 
-def _refusal(handler: _Handler) -> _Handler:
+def _refusal(handler: grpc.RpcMethodHandler[Any, Any]) -> _Handler:
     """A handler of the same shape that only refuses."""
 
-    async def refuse(_request: object, context: grpc.aio.ServicerContext) -> None:
+    async def refuse(_request: object, context: grpc.aio.ServicerContext[Any, Any]) -> None:
         await context.abort(grpc.StatusCode.UNAUTHENTICATED, "this run's token was not shown")
 
     make = {

@@ -87,12 +87,15 @@ class Hello(_message.Message):
     TOPOLOGY_DIGEST_FIELD_NUMBER: _builtins.int
     RECEIVE_NEXT_FIELD_NUMBER: _builtins.int
     CREDIT_TO_FIELD_NUMBER: _builtins.int
+    ANSWER_FIELD_NUMBER: _builtins.int
     workload_id: _builtins.str
     topology_digest: _builtins.bytes
     receive_next: _builtins.int
     """the next sequence number wanted; everything below has arrived"""
     credit_to: _builtins.int
     """sequence numbers below this one may be sent"""
+    answer: _builtins.bool
+    """answers a Hello; one that does not asks for an answer"""
     def __init__(
         self,
         *,
@@ -100,10 +103,11 @@ class Hello(_message.Message):
         topology_digest: _builtins.bytes = ...,
         receive_next: _builtins.int = ...,
         credit_to: _builtins.int = ...,
+        answer: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["credit_to", b"credit_to", "receive_next", b"receive_next", "topology_digest", b"topology_digest", "workload_id", b"workload_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "credit_to", b"credit_to", "receive_next", b"receive_next", "topology_digest", b"topology_digest", "workload_id", b"workload_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -154,26 +158,22 @@ Global___Value: _TypeAlias = Value  # noqa: Y015
 
 @_typing.final
 class Chunk(_message.Message):
-    """Kind 4: a further chunk of the value begun last for this workload on this stream."""
+    """Kind 4: a further piece of the payload begun last on this stream; pieces come in order and
+    nothing else with a payload comes between them.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    WORKLOAD_ID_FIELD_NUMBER: _builtins.int
-    SEQ_FIELD_NUMBER: _builtins.int
     OFFSET_FIELD_NUMBER: _builtins.int
-    workload_id: _builtins.str
-    seq: _builtins.int
     offset: _builtins.int
     def __init__(
         self,
         *,
-        workload_id: _builtins.str = ...,
-        seq: _builtins.int = ...,
         offset: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["offset", b"offset", "seq", b"seq", "workload_id", b"workload_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["offset", b"offset"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

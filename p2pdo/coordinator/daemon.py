@@ -1,0 +1,143 @@
+"""The coordinator as a process: `p2pdo-coordinator --listen HOST:PORT --state DIR --insecure`.
+
+The first SIGTERM or SIGINT drains: calls in progress are answered, the store is closed, exit 0. A
+second one ends the process at once with 130 or 143, which the store survives like any crash.
+Whatever goes wrong is told in one error on stderr, with its exit code.
+
+With `--local` it belongs to one user's local run: its launcher hands a token over on stdin, reads
+one line of JSON with the address on stdout, and takes the coordinator with it when it dies.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import shutil
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NoReturn
+
+import click
+
+from p2pdo.errors import ConfigError, P2pdoError, render
+
+log = logging.getLogger(__name__)
+
+DEFAULT_ADDRESS = "127.0.0.1:7443"
+_ORPHAN_SECONDS = 2.0  # that draining may take once the launcher is gone
+
+
+@click.command(name="p2pdo-coordinator", context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--listen",
+    default=DEFAULT_ADDRESS,
+    show_default=True,
+    metavar="HOST:PORT",
+    help="Where nodes and users reach it; port 0 takes any free one.",
+)
+@click.option(
+    "--state",
+    required=True,
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Folder for what must outlive the process: nodes, workloads, tasks.",
+)
+@click.option("--insecure", is_flag=True, help="Speak plaintext, on loopback only.")
+@click.option("--local", is_flag=True, hidden=True, help="Started by p2pdo's own launcher.")
+@click.option("-v", "--verbose", is_flag=True, help="Log more, to stderr.")
+def main(*, listen: str, state: Path, insecure: bool, local: bool, verbose: bool) -> NoReturn:
+    """Registers nodes, keeps workloads, and tells each node who its neighbours are.
+
+    SIGTERM or Ctrl-C drains; a second one stops it at once.
+    """
+    logging.basicConfig(
+        stream=sys.stderr,
+        level=logging.INFO if verbose else logging.WARNING,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+    )
+    from p2pdo.transports import rpc  # before any other import of gRPC: it sets it up
+
+    try:
+        rpc.require_plaintext_allowed(listen, insecure=insecure)
+        with asyncio.Runner(loop_factory=_make_loop) as runner:
+            runner.run(_run_local(listen, state) if local else _run(listen, state))
+    except P2pdoError as error:
+        click.echo(render(error), err=True)
+        sys.exit(error.exit_code)
+    sys.exit(0)
+
+
+def _make_loop() -> asyncio.AbstractEventLoop:
+    import uvloop
+
+    loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
+    return loop
+
+
+async def _run(listen: str, state: Path) -> None:
+    from p2pdo.coordinator.service import serving
+
+    with _stop_signals() as stop:
+        async with serving(state, listen) as address:
+            click.echo(f"p2pdo-coordinator listening on {address}")
+            await stop.wait()
+            log.info("draining")
+
+
+async def _run_local(listen: str, state: Path) -> None:
+    """Until a signal or the launcher's end, whichever comes first."""
+    from p2pdo.coordinator.service import serving
+    from p2pdo.coordinator.settings import Settings
+    from p2pdo.runtime.groups import task_group
+    from p2pdo.runtime.local_child import read_handover
+
+    handover = await read_handover()
+    token, ephemeral = handover.get("token"), handover.get("ephemeral")
+    if not isinstance(token, str) or not token:
+        raise ConfigError("the launcher handed no token over", hint="use p2pdo run")
+    try:
+        with _stop_signals() as stop:
+            async with (
+                serving(state, listen, token=token, settings=Settings(local=True)) as address,
+                task_group() as group,
+            ):
+                watching = group.create_task(_stop_with_launcher(stop), name="launcher")
+                click.echo(json.dumps({"listening": address}))
+                await stop.wait()
+                watching.cancel()
+    finally:
+        if ephemeral:
+            await asyncio.to_thread(shutil.rmtree, ephemeral, ignore_errors=True)
+
+
+async def _stop_with_launcher(stop: asyncio.Event) -> None:
+    from p2pdo.runtime.local_child import parent_gone
+
+    await parent_gone()
+    asyncio.get_running_loop().call_later(_ORPHAN_SECONDS, os._exit, 1)
+    stop.set()
+
+
+@contextlib.contextmanager
+def _stop_signals() -> Iterator[asyncio.Event]:
+    """Set by the first SIGTERM or SIGINT; the second ends the process."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def on_signal(number: int) -> None:
+        if stop.is_set():
+            os._exit(128 + number)
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, on_signal, number)
+    try:
+        yield stop
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)

@@ -1,0 +1,595 @@
+"""The desk: all workloads and their tasks, and everything that happens to them.
+
+It puts together the machines, which decide, with the store, which remembers. Every method is
+synchronous and whole: it changes memory, submits the writes and wakes whoever has something to
+tell. Nothing here waits, and nothing here speaks: whoever does so waits for the store first, so
+no node, user or watcher is told what a crash could undo.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TypeAlias, assert_never
+
+from p2pdo.config import OptimizationSpec
+from p2pdo.coordinator import planning, rows
+from p2pdo.coordinator.nodes import Clock, NodeRecord, Registry, Stream
+from p2pdo.coordinator.planning import Plan, Spec
+from p2pdo.coordinator.settings import Settings
+from p2pdo.coordinator.store import Store
+from p2pdo.coordinator.watching import Hub, Meter, Point
+from p2pdo.errors import ConfigError, Conflict, NotEnoughNodes, NotFound
+from p2pdo.protocol.assignment import Member
+from p2pdo.protocol.tasks import Task, TaskBook, TaskState, Verdict, task_id_of, workload_id_of
+from p2pdo.protocol.workload import (
+    CancelTasks,
+    CloseAsked,
+    CreateTask,
+    Effect,
+    EndWorkload,
+    Event,
+    Machine,
+    NodeGone,
+    Optimization,
+    Status,
+    StatusChanged,
+    StopAsked,
+    TaskFailed,
+    TaskQueue,
+    TaskSucceeded,
+)
+from p2pdo.types import NodeId, Plain, TaskId, WorkloadId
+from p2pdo.wire.v1 import coordinator_pb2 as wire
+
+MAX_PAYLOAD = 4 * 1024 * 1024
+_VERDICTS: Mapping[Verdict, wire.ReportReply.Verdict.ValueType] = {
+    Verdict.RECORDED: wire.ReportReply.RECORDED,
+    Verdict.ALREADY_RECORDED: wire.ReportReply.ALREADY_RECORDED,
+    Verdict.STALE_ATTEMPT: wire.ReportReply.STALE_ATTEMPT,
+    Verdict.CONFLICT: wire.ReportReply.CONFLICT,
+    Verdict.UNKNOWN_TASK: wire.ReportReply.UNKNOWN_TASK,
+}
+NewTask: TypeAlias = tuple[NodeId, str, str]
+"""(node, name, payload as JSON)"""
+
+
+@dataclass(slots=True, eq=False)
+class WorkloadRecord:
+    """A workload with everything around its machine.
+
+    Attributes:
+        index: each member's place.
+        results: tasks with an accepted result, in the order of acceptance.
+        counts: how many tasks each member has had; the number of its next one.
+        latest: each member's latest task, and its latest with a result.
+        ended: its end's place among all durable events; 0 while it is not over.
+    """
+
+    machine: Machine
+    spec: Spec
+    spec_text: str
+    request_id: str
+    members: Sequence[Member]
+    created: float
+    hub: Hub
+    meter: Meter
+    ended: int = 0
+    results: list[Task] = field(default_factory=list)
+    counts: dict[NodeId, int] = field(default_factory=dict)
+    latest: dict[NodeId, Task] = field(default_factory=dict)
+    latest_result: dict[NodeId, Task] = field(default_factory=dict)
+    index: dict[NodeId, int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.index = {member.name: i for i, member in enumerate(self.members)}
+
+    @property
+    def workload(self) -> WorkloadId:
+        return self.machine.workload
+
+    def note(self, task: Task) -> None:
+        """Files a task that was made or restored."""
+        self.counts[task.node] = max(self.counts.get(task.node, 0), task.number + 1)
+        self.latest[task.node] = task
+
+    def note_result(self, task: Task) -> None:
+        self.results.append(task)
+        self.latest_result[task.node] = task
+
+    def to_row(self) -> rows.WorkloadRow:
+        machine = self.machine
+        is_over = machine.is_terminal  # progress is kept for good once it no longer moves
+        return rows.WorkloadRow(
+            machine.workload,
+            self.request_id,
+            self.spec_text,
+            [[member.name, member.address] for member in self.members],
+            self.created,
+            str(machine.status),
+            isinstance(machine, TaskQueue) and machine.is_closed,
+            dict(machine.error) if machine.error is not None else None,
+            machine.resolved,
+            {
+                node: [point.iteration, point.seconds, point.bytes_sent, point.messages_sent]
+                for node, point in (self.meter.latest.items() if is_over else ())
+            },
+            self.ended,
+        )
+
+
+class Desk:
+    """All workloads. Born from what the store kept."""
+
+    def __init__(
+        self,
+        kept: rows.Everything,
+        store: Store,
+        settings: Settings,
+        clock: Clock,
+        wall: Callable[[], float],
+    ) -> None:
+        self._store = store
+        self._settings = settings
+        self._wall = wall
+        self._workloads: dict[WorkloadId, WorkloadRecord] = {}
+        self._active: dict[NodeId, dict[WorkloadId, WorkloadRecord]] = {}
+        self._sends = kept.sends
+        self._book = TaskBook(kept.tasks)
+        self._place = max(
+            [0, *(node.joined for node in kept.nodes), *(row.ended for row in kept.workloads)]
+        )
+        for row in kept.workloads:
+            self._restore(row)
+        self._restore_tasks(kept.tasks)
+        self.nodes = Registry(
+            settings,
+            clock,
+            on_change=lambda node: store.submit(rows.write_node(node)),
+            on_gone=self._node_gone,
+            next_place=self._next_place,
+        )
+        self._restore_ends(kept.nodes)
+        self.nodes.restore(kept.nodes)
+
+    def close(self) -> None:
+        """Ends the streams of nodes and watchers."""
+        self.nodes.close()
+
+    # ---- users ----
+
+    def find(self, workload: str) -> WorkloadRecord:
+        """The workload of that id.
+
+        Raises:
+            NotFound: there is none.
+        """
+        record = self._workloads.get(WorkloadId(workload))
+        if record is None:
+            raise NotFound(
+                f"there is no workload '{workload[:80]}'", hint="use the id that submit gave"
+            )
+        return record
+
+    def all(self) -> list[WorkloadRecord]:
+        """Oldest first."""
+        return list(self._workloads.values())
+
+    def find_request(self, request_id: str) -> WorkloadRecord | None:
+        """The workload that this request made already.
+
+        Raises:
+            ConfigError: it is no request id.
+            Conflict: another request has the same workload id.
+        """
+        if not 0 < len(request_id) <= 256:  # noqa: PLR2004
+            raise ConfigError(
+                "a request id has 1 to 256 characters", hint="make a fresh random one per submit"
+            )
+        record = self._workloads.get(workload_id_of(request_id))
+        if record is not None and record.request_id != request_id:
+            raise Conflict(
+                "another request has the same workload id", hint="submit with a new request id"
+            )
+        return record
+
+    def choose(self, spec: Spec) -> list[NodeRecord]:
+        """The nodes for a specification, in index order.
+
+        Raises:
+            NotEnoughNodes: too few are up, or one that is named is not.
+            ConfigError: a node is named twice, or a site does not let states leave.
+        """
+        up = {str(node.name): node for node in self.nodes.up()}
+        if isinstance(spec.nodes, int):
+            chosen = list(up.values())[: max(spec.nodes, 0)]
+            if spec.nodes < 1:
+                raise ConfigError("a workload needs at least one node", hint="--nodes 8")
+            if len(chosen) < spec.nodes:
+                raise NotEnoughNodes(
+                    f"{spec.nodes} nodes are asked for, {len(chosen)} are up",
+                    hint="start more with p2pdo-node, or ask for fewer with --nodes",
+                )
+        else:
+            chosen = [self._named(name, up) for name in spec.nodes]
+            if not chosen or len({node.name for node in chosen}) < len(chosen):
+                raise ConfigError(
+                    "a workload's nodes are at least one, each named once", hint="correct the list"
+                )
+        if isinstance(spec, OptimizationSpec) and spec.return_states:
+            for node in chosen:
+                if not node.return_states:
+                    raise ConfigError(
+                        f"node {node.name} does not let states leave its site",
+                        hint="submit without --return-states, or without that node",
+                        node=node.name,
+                    )
+        return chosen
+
+    @staticmethod
+    def _named(name: str, up: Mapping[str, NodeRecord]) -> NodeRecord:
+        if name not in up:
+            names = ", ".join(list(up)[:20]) or "none"
+            raise NotEnoughNodes(
+                f"node '{name[:80]}' is not up", hint=f"start it; up are: {names}", node=name[:80]
+            )
+        return up[name]
+
+    def create(self, plan: Plan, request_id: str) -> WorkloadRecord:
+        """Takes a planned workload and hands out its first tasks."""
+        workload = workload_id_of(request_id)
+        machine = planning.make_machine(workload, plan.spec, plan.members, dict(plan.resolved))
+        record = self._file(machine, plan.spec, plan.spec_text, request_id, plan.members)
+        self._store.submit(rows.write_workload(record.to_row()))
+        if isinstance(machine, Optimization):
+            self._perform(record, machine.open(plan.payloads))
+        return record
+
+    def send(self, workload: str, request_id: str, tasks: Sequence[NewTask]) -> list[TaskId]:
+        """Takes tasks for the nodes; the same request again changes nothing.
+
+        Raises:
+            NotFound: no such workload, or a node is no member of it.
+            ConfigError: it takes no tasks, or one of these is no task.
+            Conflict: it is closed.
+        """
+        record = self.find(workload)
+        machine = record.machine
+        known = self._sends.get((machine.workload, request_id))
+        if known is not None:
+            return known
+        if not isinstance(machine, TaskQueue):
+            raise ConfigError(
+                f"workload {workload} makes its own tasks",
+                hint='send tasks to a workload of kind "tasks"',
+            )
+        if machine.is_closed or machine.is_terminal:
+            raise Conflict(f"workload {workload} is closed", hint="submit another one")
+        for node, _, payload in tasks:
+            _check_task(record, node, payload)
+        machine.add(len(tasks))
+        created = self._create_tasks(record, tasks)
+        task_ids = [task.task_id for task in created]
+        self._sends[machine.workload, request_id] = task_ids
+        self._store.submit(rows.write_send(machine.workload, request_id, task_ids))
+        return task_ids
+
+    def close_workload(self, workload: str) -> None:
+        """No more tasks will come; it is done when nothing is open.
+
+        Raises:
+            ConfigError: it ends by itself.
+        """
+        record = self.find(workload)
+        if not isinstance(record.machine, TaskQueue):
+            raise ConfigError(
+                f"workload {workload} ends by itself", hint="use stop to end it before"
+            )
+        self._tell(record, CloseAsked())
+        self._store.submit(rows.write_workload(record.to_row()))
+
+    def stop(self, workload: str, reason: str) -> Status:
+        """Ends a workload now; one that has ended stays as it is."""
+        record = self.find(workload)
+        self._tell(record, StopAsked(reason))
+        return record.machine.status
+
+    # ---- nodes ----
+
+    def report(
+        self, node: NodeId, results: Iterable[wire.TaskResult]
+    ) -> list[wire.ReportReply.Verdict.ValueType]:
+        """Takes results; the verdicts are in the order of the results."""
+        verdicts = []
+        recorded: list[Task] = []
+        for result in results:
+            task_id = TaskId(result.task_id)
+            verdict = self._book.report(
+                node, task_id, attempt=result.attempt, ok=result.ok, payload=result.payload
+            )
+            verdicts.append(_VERDICTS[verdict])
+            if verdict is Verdict.RECORDED:
+                recorded.append(self._book[task_id])
+        if recorded:
+            self._store.submit(rows.write_tasks(recorded))
+        for task in recorded:
+            record = self._workloads[task.workload]
+            record.note_result(task)
+            if isinstance(record.machine, TaskQueue):
+                record.hub.nudge()
+                self._tell(record, TaskSucceeded(task.node, task.name, None))  # passed on unread
+            else:
+                self._tell(record, _outcome(task))
+        return verdicts
+
+    def orders(self, stream: Stream) -> wire.NodeOrders | None:
+        """What this stream has to tell now; None if nothing."""
+        node = stream.node
+        if stream.is_over:
+            return None
+        tasks = self._book.leased(node.name) if stream.resend else []
+        stream.resend = False
+        new = self._book.pull(node.name, node.credit_for)
+        if new:
+            self._store.submit(rows.write_tasks(new))
+            node.wake()  # there may be more than fits into one message
+        ends, stream.ends = stream.ends, {}
+        tasks += new
+        if not (tasks or ends):
+            return None
+        return wire.NodeOrders(
+            tasks=[_to_wire(task) for task in tasks],
+            ends=[wire.EndOfWorkload(workload_id=w, reason=reason) for w, reason in ends.items()],
+        )
+
+    def add_points(self, node: NodeId, workload: str, points: Sequence[Point]) -> None:
+        """Takes a member's metrics.
+
+        Raises:
+            NotFound: no such workload, or the node is no member of it.
+        """
+        record = self.find(workload)
+        _require_member(record, node)
+        for point in points:
+            network = record.meter.add(node, point)
+            if network is not None and record.hub:
+                record.hub.publish(wire.WorkloadEvent(metric=self._describe_point(record, network)))
+
+    def require_state_wanted(self, node: NodeId, workload: str) -> None:
+        """Raises if this node's state has no business here.
+
+        Raises:
+            NotFound: no such workload, or the node is no member of it.
+            ConfigError: the workload's submitter did not ask for states.
+        """
+        record = self.find(workload)
+        _require_member(record, node)
+        if not (isinstance(record.spec, OptimizationSpec) and record.spec.return_states):
+            raise ConfigError(
+                f"workload {workload} does not return states", hint="submit with --return-states"
+            )
+
+    # ---- telling ----
+
+    def describe(self, record: WorkloadRecord) -> wire.Workload:
+        machine = record.machine
+        return wire.Workload(
+            workload_id=machine.workload,
+            status=str(machine.status),
+            spec=record.spec_text,
+            error=json.dumps(machine.error) if machine.error is not None else "",
+            age_seconds=max(0.0, self._wall() - record.created),
+            members=[self._describe_member(record, i) for i in range(len(record.members))],
+            resolved=json.dumps(machine.resolved),
+        )
+
+    def workloads_of(self, node: NodeId) -> list[WorkloadId]:
+        """What the node is a member of and is not over."""
+        return list(self._active.get(node, {}))
+
+    @staticmethod
+    def _describe_member(record: WorkloadRecord, index: int) -> wire.Member:
+        name = record.members[index].name
+        task, done = record.latest.get(name), record.latest_result.get(name)
+        point = record.meter.latest.get(name)
+        return wire.Member(
+            node=name,
+            index=index,
+            task=task.name if task else "",
+            state=str(task.state) if task else "",
+            result=done.result if done else "",
+            iteration=point.iteration if point else 0,
+            bytes_sent=point.bytes_sent if point else 0,
+            messages_sent=point.messages_sent if point else 0,
+        )
+
+    def _describe_point(self, record: WorkloadRecord, point: Point) -> wire.NetworkPoint:
+        nodes = (self.nodes.get(member.name) for member in record.members)
+        return wire.NetworkPoint(
+            iteration=point.iteration,
+            seconds=point.seconds,
+            bytes_sent=point.bytes_sent,
+            messages_sent=point.messages_sent,
+            nodes_alive=sum(node is not None and node.is_up for node in nodes),
+        )
+
+    # ---- inside ----
+
+    def _next_place(self) -> int:
+        self._place += 1
+        return self._place
+
+    def _file(
+        self,
+        machine: Machine,
+        spec: Spec,
+        spec_text: str,
+        request_id: str,
+        members: Sequence[Member],
+        *,
+        created: float | None = None,
+    ) -> WorkloadRecord:
+        record = WorkloadRecord(
+            machine,
+            spec,
+            spec_text,
+            request_id,
+            members,
+            self._wall() if created is None else created,
+            Hub(self._settings.watch_backlog),
+            Meter([member.name for member in members]),
+        )
+        self._workloads[machine.workload] = record
+        if not machine.is_terminal:
+            for member in members:
+                self._active.setdefault(member.name, {})[machine.workload] = record
+        return record
+
+    def _tell(self, record: WorkloadRecord, event: Event) -> None:
+        self._perform(record, record.machine.receive(event))
+
+    def _perform(self, record: WorkloadRecord, effects: Sequence[Effect]) -> None:
+        new = [effect for effect in effects if isinstance(effect, CreateTask)]
+        if new:
+            self._create_tasks(
+                record, [(task.node, task.name, json.dumps(task.payload)) for task in new]
+            )
+        for effect in effects:
+            match effect:
+                case CreateTask():
+                    pass  # all of them at once, above
+                case CancelTasks():
+                    self._store.submit(rows.write_tasks(self._book.cancel(record.workload)))
+                case EndWorkload(name, reason):
+                    self._active.get(name, {}).pop(record.workload, None)
+                    node = self.nodes.get(name)
+                    if node is not None:
+                        node.add_end(record.workload, reason)
+                case StatusChanged():
+                    self._change_status(record)
+                case _:
+                    assert_never(effect)
+
+    def _change_status(self, record: WorkloadRecord) -> None:
+        if record.machine.is_terminal:
+            record.ended = self._next_place()
+        self._store.submit(rows.write_workload(record.to_row()))
+        if record.hub:
+            record.hub.publish(wire.WorkloadEvent(status=self.describe(record)))
+
+    def _create_tasks(self, record: WorkloadRecord, new: Sequence[NewTask]) -> list[Task]:
+        executor = planning.executor_of(record.spec)
+        created: list[Task] = []
+        for node, name, payload in new:
+            number = record.counts.get(node, 0)
+            task_id = task_id_of(record.workload, record.index[node], number)
+            task = Task(task_id, record.workload, node, number, executor, name, payload)
+            self._book.add(task)
+            record.note(task)
+            created.append(task)
+            known = self.nodes.get(node)
+            if known is not None:
+                known.wake()
+        self._store.submit(rows.write_new_tasks(created))
+        return created
+
+    def _node_gone(self, node: NodeRecord, what: str) -> None:
+        for record in list(self._active.get(node.name, {}).values()):
+            point = record.meter.latest.get(node.name)
+            iteration = point.iteration if point else None
+            self._tell(record, NodeGone(node.name, what, iteration))
+        expired = self._book.expire(node.name)
+        if expired:
+            self._store.submit(rows.write_tasks(expired))
+
+    # ---- after a restart ----
+
+    def _restore(self, row: rows.WorkloadRow) -> None:
+        spec = planning.parse_stored(row.spec)
+        members = [Member(NodeId(name), address) for name, address in row.members]
+        machine = planning.make_machine(row.workload, spec, members, row.resolved)
+        machine.status, machine.error = Status(row.status), row.error
+        if isinstance(machine, TaskQueue):
+            machine.is_closed = row.is_closed
+        record = self._file(machine, spec, row.spec, row.request_id, members, created=row.created)
+        record.ended = row.ended
+        for node, (iteration, seconds, sent, messages) in row.progress.items():
+            point = Point(int(iteration), seconds, int(sent), int(messages))
+            record.meter.latest[NodeId(node)] = point
+
+    def _restore_tasks(self, tasks: Sequence[Task]) -> None:
+        for task in sorted(tasks, key=lambda task: task.number):
+            record = self._workloads[task.workload]
+            record.note(task)
+            if task.is_open and isinstance(record.machine, TaskQueue):
+                record.machine.open_tasks += 1
+        for task in sorted((t for t in tasks if t.recorded), key=lambda task: task.recorded):
+            self._workloads[task.workload].note_result(task)
+        for record in self._workloads.values():
+            if isinstance(record.machine, Optimization) and not record.machine.is_terminal:
+                _replay(record.machine, record.results)
+
+    def _restore_ends(self, nodes: Sequence[NodeRecord]) -> None:
+        by_name = {node.name: node for node in nodes}
+        for record in sorted(self._workloads.values(), key=lambda record: record.ended):
+            for member in record.members if record.ended else ():
+                node = by_name.get(member.name)
+                if node is not None and node.joined < record.ended:
+                    node.add_end(record.workload, record.machine.reason)
+
+
+def _replay(machine: Optimization, results: Sequence[Task]) -> None:
+    """Brings a restored machine to where its accepted results had brought it."""
+    status, machine.status = machine.status, Status.CONFIGURING
+    outcomes = [_outcome(task) for task in results]
+    machine.restore([event for event in outcomes if isinstance(event, TaskSucceeded)])
+    assert machine.status is status, f"{machine.workload}: {machine.status} is not {status}"
+
+
+def _outcome(task: Task) -> TaskSucceeded | TaskFailed:
+    """What a task's accepted result means to its workload."""
+    try:
+        payload: Plain = json.loads(task.result)
+    except ValueError:
+        error: dict[str, Plain] = {"message": f"node {task.node} answered {task.name} with no JSON"}
+        return TaskFailed(task.node, task.name, error)
+    if task.state is TaskState.SUCCEEDED:
+        return TaskSucceeded(task.node, task.name, payload)
+    told = payload if isinstance(payload, dict) else {"message": f"task {task.name} failed"}
+    return TaskFailed(task.node, task.name, told)
+
+
+def _to_wire(task: Task) -> wire.Task:
+    return wire.Task(
+        task_id=task.task_id,
+        workload_id=task.workload,
+        executor=task.executor,
+        name=task.name,
+        number=task.number,
+        attempt=task.attempt,
+        payload=task.payload,
+    )
+
+
+def _require_member(record: WorkloadRecord, node: NodeId) -> None:
+    if node not in record.index:
+        raise NotFound(
+            f"node '{node[:80]}' is no member of workload {record.workload}",
+            hint="its members are those that it was submitted with",
+        )
+
+
+def _check_task(record: WorkloadRecord, node: NodeId, payload: str) -> None:
+    _require_member(record, node)
+    if len(payload) > MAX_PAYLOAD:
+        raise ConfigError(
+            f"a task's payload has {len(payload)} characters, more than {MAX_PAYLOAD}",
+            hint="data stays at the sites; send what names it",
+        )
+    try:
+        json.loads(payload)
+    except ValueError as error:
+        raise ConfigError(
+            f"a task's payload is not JSON: {error}", hint="send plain data"
+        ) from None

@@ -1,0 +1,136 @@
+"""From a specification to what each node will be told. Pure: it runs on a thread of its own.
+
+Everything that can be known to be wrong is refused here, before a node has heard of it: names,
+parameters, graph and weights against what the algorithm requires, and what this coordinator must
+not do. Code never travels: an algorithm or a part that is named by its place on a disk is for a
+local run, whose launcher owns that disk.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from p2pdo.algorithms import catalogue
+from p2pdo.algorithms.base import Requires
+from p2pdo.config import OptimizationSpec, TasksSpec, parse_spec
+from p2pdo.coordinator.settings import Settings
+from p2pdo.errors import ConfigError
+from p2pdo.protocol.assignment import Member, config_payloads, resolve_graph, topology_digest
+from p2pdo.protocol.workload import EXECUTOR, Machine, Optimization, TaskQueue
+from p2pdo.types import Plain, WorkloadId
+
+Spec = OptimizationSpec | TasksSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A checked specification with its nodes: the `config` payloads and what was resolved."""
+
+    spec: Spec
+    spec_text: str
+    members: Sequence[Member]
+    payloads: Sequence[dict[str, Plain]]
+    resolved: dict[str, Plain]
+
+
+def read_spec(text: str, settings: Settings) -> Spec:
+    """The specification in this JSON, as far as it can be checked without knowing the nodes.
+
+    Raises:
+        ConfigError: it is wrong, or nothing for this coordinator.
+    """
+    try:
+        data: Any = json.loads(text)
+    except ValueError as error:
+        raise ConfigError(
+            f"the specification is not JSON: {error}", hint="send a JSON object"
+        ) from None
+    spec = parse_spec(data)
+    if isinstance(spec, OptimizationSpec):
+        if not settings.local:
+            _refuse_what_is_local(spec)
+        if spec.tol is not None and spec.observer is None:
+            raise ConfigError(
+                "distributed stopping is not available: nobody here sees the states to judge them",
+                hint="use --rounds, or p2pdo run for a local run with --tol",
+            )
+        if spec.algorithm.where is None:
+            _check_parameters(spec)
+    return spec
+
+
+def parse_stored(text: str) -> Spec:
+    """A specification that was accepted before."""
+    return parse_spec(json.loads(text))
+
+
+def make_plan(spec: Spec, text: str, members: Sequence[Member]) -> Plan:
+    """Assigns the graph.
+
+    Raises:
+        ConfigError: graph or weights are not what the algorithm requires.
+    """
+    if isinstance(spec, TasksSpec):
+        return Plan(spec, text, members, payloads=[], resolved={})
+    graph, weights, label = resolve_graph(
+        spec.topology, spec.weights, len(members), spec.seed, _requires(spec)
+    )
+    payloads = config_payloads(members, graph, weights, spec.model_dump(mode="json"))
+    digest = topology_digest(weights, [member.name for member in members])
+    return Plan(spec, text, members, payloads, {"topology": label, "digest": digest})
+
+
+def make_machine(
+    workload: WorkloadId, spec: Spec, members: Sequence[Member], resolved: dict[str, Plain]
+) -> Machine:
+    """The life cycle at its beginning."""
+    names = [member.name for member in members]
+    if isinstance(spec, TasksSpec):
+        return TaskQueue(workload, names, resolved=resolved)
+    return Optimization(
+        workload,
+        names,
+        resolved=resolved,
+        algorithm=spec.algorithm.name,
+        parameters=spec.algorithm.parameters,
+        is_foreign=spec.algorithm.where is not None,
+    )
+
+
+def executor_of(spec: Spec) -> str:
+    """Who handles its tasks at the nodes."""
+    return spec.executor if isinstance(spec, TasksSpec) else EXECUTOR
+
+
+def _requires(spec: OptimizationSpec) -> Requires | None:
+    """What the algorithm requires; one that is foreign here was checked by its launcher."""
+    if spec.algorithm.where is not None:
+        return None
+    return catalogue.find(spec.algorithm.name).requires
+
+
+def _refuse_what_is_local(spec: OptimizationSpec) -> None:
+    mistakes = {
+        "problem.parts": spec.problem.parts,
+        "algorithm.where": spec.algorithm.where,
+    }
+    for place, value in mistakes.items():
+        if value is not None:
+            raise ConfigError(
+                f"{place} is refused: code never travels, and this coordinator is nobody's own",
+                hint="name what the sites have installed, or use p2pdo run for a local run",
+            )
+    if spec.observer is not None:
+        raise ConfigError(
+            "observer is refused: states never leave a node to be watched",
+            hint="leave it out, or use p2pdo run for a local run",
+        )
+
+
+def _check_parameters(spec: OptimizationSpec) -> None:
+    """Builds the algorithm once, with any L where its step size will come from the problem's."""
+    cls = catalogue.find(spec.algorithm.name)
+    catalogue.build(cls, spec.algorithm.parameters, smoothness=1.0)

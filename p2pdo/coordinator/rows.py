@@ -1,0 +1,203 @@
+"""Records to rows and back. The columns are in `store.MIGRATIONS`.
+
+A writer captures its values when it is made: the record may have changed again by the time that
+the store's thread runs it.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from p2pdo.coordinator.nodes import NodeRecord, NodeState
+from p2pdo.coordinator.store import Write
+from p2pdo.protocol.tasks import Task, TaskState
+from p2pdo.types import NodeId, Plain, TaskId, WorkloadId
+
+
+@dataclass(frozen=True, slots=True)
+class WorkloadRow:
+    """A workload as it is kept; `error`, `resolved` and `progress` are plain data.
+
+    Attributes:
+        members: names and addresses, in index order.
+        created: by the wall clock, for people to read.
+        ended: its end's place among all durable events; 0 while it is not over.
+    """
+
+    workload: WorkloadId
+    request_id: str
+    spec: str
+    members: list[list[str]]
+    created: float
+    status: str
+    is_closed: bool
+    error: dict[str, Plain] | None
+    resolved: dict[str, Plain]
+    progress: dict[str, list[float]]
+    ended: int
+
+
+def write_node(node: NodeRecord) -> Write:
+    values = (
+        node.name,
+        node.boot_id,
+        node.address,
+        node.version,
+        int(node.return_states),
+        str(node.state),
+        node.joined,
+    )
+    return lambda db: _run(
+        db,
+        "INSERT INTO nodes VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (name) DO UPDATE SET "
+        "boot_id = excluded.boot_id, address = excluded.address, version = excluded.version, "
+        "return_states = excluded.return_states, state = excluded.state, joined = excluded.joined",
+        [values],
+    )
+
+
+def write_workload(row: WorkloadRow) -> Write:
+    values = (
+        row.workload,
+        row.request_id,
+        row.spec,
+        json.dumps(row.members),
+        row.created,
+        row.status,
+        int(row.is_closed),
+        json.dumps(row.error),
+        json.dumps(row.resolved),
+        json.dumps(row.progress),
+        row.ended,
+    )
+    return lambda db: _run(
+        db,
+        "INSERT INTO workloads VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
+        "ON CONFLICT (id) DO UPDATE SET "
+        "status = excluded.status, is_closed = excluded.is_closed, error = excluded.error, "
+        "resolved = excluded.resolved, progress = excluded.progress, ended = excluded.ended",
+        [values],
+    )
+
+
+def write_new_tasks(tasks: Iterable[Task]) -> Write:
+    values = [
+        (
+            task.task_id,
+            task.workload,
+            task.node,
+            task.number,
+            task.executor,
+            task.name,
+            task.payload,
+            str(task.state),
+            task.attempt,
+            task.digest,
+            task.result,
+            task.recorded,
+        )
+        for task in tasks
+    ]
+    return lambda db: _run(
+        db, "INSERT INTO tasks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", values
+    )
+
+
+def write_tasks(tasks: Iterable[Task]) -> Write:
+    """What can change of a task."""
+    values = [
+        (str(task.state), task.attempt, task.digest, task.result, task.recorded, task.task_id)
+        for task in tasks
+    ]
+    return lambda db: _run(
+        db,
+        "UPDATE tasks SET state = ?, attempt = ?, digest = ?, result = ?, recorded = ? "
+        "WHERE id = ?",
+        values,
+    )
+
+
+def write_send(workload: WorkloadId, request_id: str, task_ids: Sequence[TaskId]) -> Write:
+    values = (workload, request_id, json.dumps(task_ids))
+    return lambda db: _run(db, "INSERT INTO sends VALUES (?, ?, ?)", [values])
+
+
+def _run(db: sqlite3.Connection, sql: str, rows: Sequence[tuple[object, ...]]) -> None:
+    db.executemany(sql, rows)
+
+
+@dataclass(frozen=True, slots=True)
+class Everything:
+    """What an earlier coordinator left."""
+
+    nodes: list[NodeRecord]
+    workloads: list[WorkloadRow]
+    tasks: list[Task]
+    sends: dict[tuple[WorkloadId, str], list[TaskId]]
+
+
+def read_everything(db: sqlite3.Connection) -> Everything:
+    return Everything(
+        [
+            NodeRecord(
+                NodeId(name),
+                boot_id,
+                address,
+                version,
+                return_states=bool(return_states),
+                state=NodeState(state),
+                joined=joined,
+            )
+            for name, boot_id, address, version, return_states, state, joined in db.execute(
+                "SELECT name, boot_id, address, version, return_states, state, joined "
+                "FROM nodes ORDER BY name"
+            )
+        ],
+        [_workload(row) for row in db.execute("SELECT * FROM workloads ORDER BY created, id")],
+        [_task(row) for row in db.execute("SELECT * FROM tasks ORDER BY number, id")],
+        {
+            (WorkloadId(workload), request_id): json.loads(task_ids)
+            for workload, request_id, task_ids in db.execute("SELECT * FROM sends")
+        },
+    )
+
+
+def _workload(row: tuple[object, ...]) -> WorkloadRow:
+    workload, request_id, spec, members, created, status, closed, error, resolved, progress, end = (
+        row
+    )
+    return WorkloadRow(
+        WorkloadId(str(workload)),
+        str(request_id),
+        str(spec),
+        json.loads(str(members)),
+        float(str(created)),
+        str(status),
+        bool(closed),
+        json.loads(str(error)),
+        json.loads(str(resolved)),
+        json.loads(str(progress)),
+        int(str(end)),
+    )
+
+
+def _task(row: tuple[object, ...]) -> Task:
+    task_id, workload, node, number, executor, name, payload, state, attempt, *rest = row
+    digest, result, recorded = rest
+    return Task(
+        TaskId(str(task_id)),
+        WorkloadId(str(workload)),
+        NodeId(str(node)),
+        int(str(number)),
+        str(executor),
+        str(name),
+        str(payload),
+        TaskState(str(state)),
+        int(str(attempt)),
+        str(digest),
+        str(result),
+        int(str(recorded)),
+    )

@@ -1,0 +1,28 @@
+"""How patient a coordinator is, and whose it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The coordinator's figures.
+
+    Attributes:
+        lease_seconds: a node that was not heard of for so long is lost.
+        heartbeat_seconds: how often nodes are asked to say that they live.
+        rejoin_grace: a node whose task stream broke is lost unless it is back by then; shorter
+            than the lease because a broken stream is news and silence is not.
+        local: it belongs to one user's local run, whose launcher may observe states and name
+            algorithms and parts by their place on this machine.
+        watch_backlog: metric points kept for a watcher that reads slowly; older ones are dropped.
+        chunk_bytes: the size in which states are sent.
+    """
+
+    lease_seconds: float = 10.0
+    heartbeat_seconds: float = 2.5
+    rejoin_grace: float = 5.0
+    local: bool = False
+    watch_backlog: int = 1000
+    chunk_bytes: int = 256 * 1024

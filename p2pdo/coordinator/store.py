@@ -1,0 +1,312 @@
+"""The durable state: SQLite behind one writer thread.
+
+What must survive kill -9 and power loss is in one database: nodes, workloads, tasks, and the
+request ids that make a repeated request harmless. Rows only; this file knows no rule.
+
+*Nothing leaves before it is durable.* The coordinator changes its memory and hands the writes
+over with `submit`, in the same order, without waiting; whatever it then tells anybody waits for
+`settled()`. What one step of the event loop submits lands in one transaction, whole or not at
+all; and all steps that queue up while one commit is being synced share the next one, so a
+thousand reports a second cost a few dozen syncs. The disk is always a prefix of what memory went
+through.
+
+A write that fails (disk full, broken file) leaves memory ahead of disk, and no later write may
+land: the store is broken for good, `settled` raises, and the daemon ends.
+
+One coordinator per state directory: an exclusive lock on STATE/lock, held by the system for the
+process, so a crash frees it. `epoch` counts the starts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import queue
+import sqlite3
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TypeVar
+
+from p2pdo.errors import ConfigError, Conflict, P2pdoError
+
+T = TypeVar("T")
+Write = Callable[[sqlite3.Connection], None]
+
+MIGRATIONS = (
+    """
+    CREATE TABLE meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT;
+    CREATE TABLE nodes (
+        name TEXT PRIMARY KEY,
+        boot_id TEXT NOT NULL,
+        address TEXT NOT NULL,
+        version TEXT NOT NULL,
+        return_states INTEGER NOT NULL,
+        state TEXT NOT NULL,
+        joined INTEGER NOT NULL
+    ) STRICT;
+    CREATE TABLE workloads (
+        id TEXT PRIMARY KEY,
+        request_id TEXT NOT NULL UNIQUE,
+        spec TEXT NOT NULL,
+        members TEXT NOT NULL,
+        created REAL NOT NULL,
+        status TEXT NOT NULL,
+        is_closed INTEGER NOT NULL,
+        error TEXT NOT NULL,
+        resolved TEXT NOT NULL,
+        progress TEXT NOT NULL,
+        ended INTEGER NOT NULL
+    ) STRICT;
+    CREATE TABLE tasks (
+        id TEXT PRIMARY KEY,
+        workload TEXT NOT NULL REFERENCES workloads (id),
+        node TEXT NOT NULL REFERENCES nodes (name),
+        number INTEGER NOT NULL,
+        executor TEXT NOT NULL,
+        name TEXT NOT NULL,
+        payload TEXT NOT NULL,
+        state TEXT NOT NULL,
+        attempt INTEGER NOT NULL,
+        digest TEXT NOT NULL,
+        result TEXT NOT NULL,
+        recorded INTEGER NOT NULL,
+        UNIQUE (workload, node, number)
+    ) STRICT;
+    CREATE TABLE sends (
+        workload TEXT NOT NULL REFERENCES workloads (id),
+        request_id TEXT NOT NULL,
+        task_ids TEXT NOT NULL,
+        PRIMARY KEY (workload, request_id)
+    ) STRICT, WITHOUT ROWID;
+    """,
+)
+"""One script per schema version. Never edit one that was released: append."""
+
+
+@dataclass(slots=True)
+class _Job:
+    writes: list[Write]  # empty: only wait for what is before it
+    done: asyncio.Future[None] | None
+
+
+class Store:
+    """An open state directory. Made by `open_store`; close it with `close`."""
+
+    def __init__(self, folder: Path, lock: IO[str], connection: sqlite3.Connection) -> None:
+        self.folder = folder
+        self.epoch = 0
+        self.commits = 0
+        self.broken: P2pdoError | None = None
+        self._lock = lock
+        self._connection = connection
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._unit: list[Write] = []  # what the present step of the loop has submitted
+        self._submitted = 0
+        self._durable = 0  # Invariant: the first `_durable` submitted writes are committed
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._on_broken: Callable[[P2pdoError], None] = lambda _error: None
+        self._thread = threading.Thread(target=self._work, name="store", daemon=True)
+
+    def start(self, on_broken: Callable[[P2pdoError], None] | None = None) -> None:
+        """Starts the writer for the running loop; `on_broken` is called at most once, on it."""
+        self._loop = asyncio.get_running_loop()
+        if on_broken is not None:
+            self._on_broken = on_broken
+        self._thread.start()
+
+    def read(self, query: Callable[[sqlite3.Connection], T]) -> T:
+        """Reads on the caller's thread. Only before `start`."""
+        assert self._loop is None, "the connection belongs to the writer now"
+        return query(self._connection)
+
+    def submit(self, write: Write) -> None:
+        """Queues a write behind all earlier ones; returns at once."""
+        if not self._unit:
+            assert self._loop is not None, "submit before start"
+            self._loop.call_soon(self._flush)
+        self._submitted += 1
+        self._unit.append(write)
+
+    def _flush(self) -> None:
+        if self._unit:
+            self._jobs.put(_Job(self._unit, None))
+            self._unit = []
+
+    async def settled(self) -> None:
+        """Waits until everything submitted so far is on disk.
+
+        Raises:
+            P2pdoError: it will never be, because the store is broken.
+        """
+        if self.broken is not None:
+            raise self.broken
+        if self._durable == self._submitted:
+            return
+        self._flush()
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._jobs.put(_Job([], done))
+        await done
+
+    async def write(self, write: Write) -> None:
+        """Returns when the write is on disk."""
+        self.submit(write)
+        await self.settled()
+
+    def close(self) -> None:
+        """Commits what is queued, then gives the directory free. Blocks for that commit."""
+        if self._thread.is_alive():
+            self._flush()
+            self._jobs.put(None)
+            self._thread.join()
+        self._connection.close()
+        self._lock.close()
+
+    def _work(self) -> None:
+        while (first := self._jobs.get()) is not None:
+            jobs, is_last = self._gather(first)
+            writes = [write for job in jobs for write in job.writes]
+            error = self._commit(writes)
+            self._call(self._settle, jobs, len(writes), error)
+            if is_last:
+                return
+
+    def _gather(self, first: _Job) -> tuple[list[_Job], bool]:
+        """Everything that is queued by now, and whether the end is among it."""
+        jobs = [first]
+        with contextlib.suppress(queue.Empty):
+            while (job := self._jobs.get_nowait()) is not None:
+                jobs.append(job)
+            return jobs, True
+        return jobs, False
+
+    def _commit(self, writes: list[Write]) -> P2pdoError | None:
+        if self.broken is not None or not writes:
+            return self.broken
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+            for write in writes:
+                write(self._connection)
+            self._connection.execute("COMMIT")
+        except (sqlite3.Error, ValueError, OverflowError) as error:  # the latter: unstorable values
+            with contextlib.suppress(sqlite3.Error):
+                self._connection.execute("ROLLBACK")
+            self.broken = P2pdoError(
+                f"the state in {self.folder} cannot be written: {error}",
+                hint="free space on that disk or repair it, then start the coordinator again",
+            )
+            self._call(self._on_broken, self.broken)
+            return self.broken
+        self.commits += 1
+        return None
+
+    def _call(self, function: Callable[..., None], *args: object) -> None:
+        assert self._loop is not None
+        with contextlib.suppress(RuntimeError):  # the loop has closed: nobody waits any more
+            self._loop.call_soon_threadsafe(function, *args)
+
+    def _settle(self, jobs: list[_Job], writes: int, error: P2pdoError | None) -> None:
+        if error is None:
+            self._durable += writes
+        for job in jobs:
+            if job.done is None or job.done.done():  # done: its caller was cancelled
+                continue
+            if error is None:
+                job.done.set_result(None)
+            else:
+                job.done.set_exception(error)
+
+
+def open_store(folder: Path) -> Store:
+    """Opens a state directory, makes it if need be, and counts one more start.
+
+    Raises:
+        Conflict: another coordinator has it open.
+        ConfigError: it cannot be used, or is damaged, or was written by a newer version.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / "lock").open("w")
+    except OSError as error:
+        raise ConfigError(
+            f"the state directory {folder} cannot be used: {error.strerror}",
+            hint="choose a directory that you may write to: --state DIR",
+        ) from None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        lock.close()
+        raise Conflict(
+            f"another coordinator is using the state directory {folder}",
+            hint="stop it first, or choose another directory: --state DIR",
+        ) from None
+    try:
+        return _open_database(folder, lock)
+    except (sqlite3.Error, ConfigError) as error:
+        lock.close()
+        if isinstance(error, ConfigError):
+            raise
+        raise ConfigError(
+            f"the state in {folder} cannot be read: {error}",
+            hint="restore it from a backup, or choose another directory: --state DIR",
+        ) from None
+
+
+def _open_database(folder: Path, lock: IO[str]) -> Store:
+    connection = sqlite3.connect(
+        folder / "state.sqlite", isolation_level=None, check_same_thread=False
+    )
+    try:
+        for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
+            connection.execute(f"PRAGMA {pragma}")
+        _check(connection, folder)
+        _migrate(connection, folder)
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute(
+            "INSERT INTO meta VALUES ('epoch', 1) ON CONFLICT (key) DO UPDATE SET value = value + 1"
+        )
+        connection.execute("COMMIT")
+        store = Store(folder, lock, connection)
+        (store.epoch,) = connection.execute("SELECT value FROM meta WHERE key = 'epoch'").fetchone()
+    except BaseException:
+        connection.close()
+        raise
+    _sync_folder(folder)
+    return store
+
+
+def _check(connection: sqlite3.Connection, folder: Path) -> None:
+    (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    if verdict != "ok":
+        raise ConfigError(
+            f"the state in {folder} is damaged: {verdict}",
+            hint="restore it from a backup, or choose another directory: --state DIR",
+        )
+
+
+def _migrate(connection: sqlite3.Connection, folder: Path) -> None:
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version > len(MIGRATIONS):
+        raise ConfigError(
+            f"the state in {folder} was written by a newer version of p2pdo",
+            hint="start that version, or choose another directory: --state DIR",
+        )
+    for number, script in enumerate(MIGRATIONS[version:], start=version + 1):
+        connection.execute("BEGIN IMMEDIATE")
+        for statement in script.split(";"):
+            if statement.strip():
+                connection.execute(statement)
+        connection.execute(f"PRAGMA user_version = {number}")
+        connection.execute("COMMIT")
+
+
+def _sync_folder(folder: Path) -> None:
+    """Makes a new file's name durable."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

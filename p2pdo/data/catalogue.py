@@ -1,0 +1,128 @@
+"""The problems by name, and how a name with plain parameters becomes a node's cost.
+
+A factory is called as `factory(node_index, nodes, partition, seed, dtype, **parameters)`. Its
+keyword-only arguments are the parameters, and their defaults say what type each has.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from p2pdo.data.breast_cancer import breast_cancer
+from p2pdo.data.synthetic import least_squares, quadratic
+from p2pdo.errors import ConfigError, did_you_mean
+from p2pdo.problems.base import Smooth
+from p2pdo.problems.checks import FLOATS, nonnegative, whole_number
+from p2pdo.types import Plain
+
+Factory: TypeAlias = Callable[..., Smooth]
+
+
+def _defaults(factory: Factory) -> dict[str, Plain]:
+    parameters = inspect.signature(factory).parameters.values()
+    return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+
+
+PROBLEMS: Mapping[str, Factory] = {
+    "breast-cancer": breast_cancer,
+    "quadratic": quadratic,
+    "least-squares": least_squares,
+}
+
+DEFAULTS: Mapping[str, Mapping[str, Plain]] = {
+    name: _defaults(factory) for name, factory in PROBLEMS.items()
+}
+
+_DESCRIPTIONS: Mapping[str, str] = {
+    "breast-cancer": "logistic regression on 569 real samples, 31 features; needs scikit-learn",
+    "quadratic": "random strongly convex quadratics, eigenvalues in [1, 10]",
+    "least-squares": "noisy linear measurements of one planted x",
+}
+
+
+def describe(name: str) -> str:
+    """One line for help: what it is, then its parameters with their defaults."""
+    find(name)
+    parameters = ", ".join(f"{key}={value}" for key, value in DEFAULTS[name].items())
+    return f"{_DESCRIPTIONS[name]} ({parameters})"
+
+
+def find(name: str) -> Factory:
+    """The factory of that name."""
+    try:
+        return PROBLEMS[name]
+    except KeyError:
+        raise ConfigError(
+            f"unknown problem '{name}'", hint=did_you_mean(name, list(PROBLEMS))
+        ) from None
+
+
+def build(
+    name: str,
+    node_index: int,
+    nodes: int,
+    partition: str = "iid",
+    seed: int = 0,
+    *,
+    dtype: np.dtype[Any] | str = "float64",
+    parameters: Mapping[str, Plain] | None = None,
+) -> Smooth:
+    """One node's cost.
+
+    Raises:
+        ConfigError: an unknown problem, partition, dtype or parameter, or a value of the wrong
+            type or out of range.
+        MissingExtra: its data need a package that is not installed.
+    """
+    factory = find(name)
+    whole_number("nodes", nodes)
+    whole_number("node_index", node_index, least=0)
+    if node_index >= nodes:
+        raise ConfigError(
+            f"there is no node {node_index} among {nodes}",
+            hint=f"node_index runs from 0 to {nodes - 1}",
+        )
+    values = _checked_parameters(name, parameters or {})
+    seed = whole_number("seed", seed, least=0)
+    return factory(node_index, nodes, partition, seed, _checked_dtype(dtype), **values)
+
+
+def build_all(
+    name: str,
+    nodes: int,
+    partition: str = "iid",
+    seed: int = 0,
+    *,
+    dtype: np.dtype[Any] | str = "float64",
+    parameters: Mapping[str, Plain] | None = None,
+) -> list[Smooth]:
+    """Every node's cost, in node order; raises what `build` raises."""
+    whole_number("nodes", nodes)
+    return [
+        build(name, i, nodes, partition, seed, dtype=dtype, parameters=parameters)
+        for i in range(nodes)
+    ]
+
+
+def _checked_parameters(name: str, parameters: Mapping[str, Plain]) -> dict[str, Plain]:
+    defaults = DEFAULTS[name]
+    checked: dict[str, Plain] = {}
+    for key, value in parameters.items():
+        if key not in defaults:
+            raise ConfigError(
+                f"{name} has no parameter '{key}'", hint=did_you_mean(key, list(defaults))
+            )
+        is_count = isinstance(defaults[key], int)
+        checked[key] = whole_number(key, value) if is_count else nonnegative(key, value)
+    return checked
+
+
+def _checked_dtype(dtype: np.dtype[Any] | str) -> np.dtype[Any]:
+    known = {str(d): d for d in FLOATS}
+    if str(dtype) not in known:
+        raise ConfigError(f"unknown dtype '{dtype}'", hint=did_you_mean(str(dtype), list(known)))
+    return known[str(dtype)]

@@ -1,0 +1,55 @@
+"""Parts: how a local run's launcher hands each node its problem and start, without pickle.
+
+One safetensors file a node. The arrays are the problem's fields and the start; the file's text
+metadata says which class the fields belong to and holds the plain ones as JSON. Nodes that a
+launcher started read only their own part, and never import what the data came from.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from p2pdo.data import encode
+from p2pdo.errors import ConfigError
+from p2pdo.types import Array
+
+_START = "start"
+_PROBLEM = "problem."
+
+
+def part_path(folder: Path | str, node: int) -> Path:
+    return Path(folder) / f"{node}.safetensors"
+
+
+def write_part(path: Path, problem: Any, start: Array) -> None:
+    """Writes one node's part.
+
+    Raises:
+        ConfigError: the problem cannot cross to another process; says which field, and why.
+    """
+    from safetensors.numpy import save_file
+
+    plain, arrays = encode.to_fields(problem)
+    metadata = {"class": encode.locate(type(problem)), "plain": json.dumps(plain)}
+    tensors = {f"{_PROBLEM}{name}": array for name, array in arrays.items()}
+    save_file({**tensors, _START: np.ascontiguousarray(start)}, path, metadata)
+
+
+def read_part(path: Path) -> tuple[Any, Array]:
+    """The problem and the start that `write_part` wrote."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as file:
+            metadata = file.metadata()
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise ConfigError(f"cannot read the part {path}: {error}") from None
+    start = np.array(tensors.pop(_START))
+    arrays = {name.removeprefix(_PROBLEM): array for name, array in tensors.items()}
+    cls = encode.load(metadata["class"])
+    return encode.from_fields(cls, json.loads(metadata["plain"]), arrays), start

@@ -1,0 +1,81 @@
+"""Well-conditioned costs made from a seed.
+
+What node i gets is a function of (seed, i): it does not change with the number of nodes, and a
+node can make its own. The least-squares problems of one seed share the planted x they are noisy
+measurements of, a function of the seed alone.
+
+The streams' tags keep these draws apart from those that algorithms make with the same seed.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from p2pdo.data.partition import check_partition, no_labels
+from p2pdo.problems.checks import nonnegative, whole_number
+from p2pdo.problems.least_squares import LeastSquares
+from p2pdo.problems.quadratic import Quadratic
+from p2pdo.types import Array
+
+NODE_STREAM = 2
+PLANTED_STREAM = 3
+SMALLEST_EIGENVALUE = 1.0
+LARGEST_EIGENVALUE = 10.0
+
+
+def quadratic(
+    node_index: int,
+    nodes: int,  # noqa: ARG001  # every factory is called alike
+    partition: str,
+    seed: int,
+    dtype: npt.DTypeLike,
+    *,
+    dimension: int = 10,
+) -> Quadratic:
+    """H with a random basis and eigenvalues uniform in [1, 10]; c standard normal."""
+    _require_iid(partition)
+    d = whole_number("dimension", dimension)
+    rng = _node_rng(seed, node_index)
+    basis, _ = np.linalg.qr(rng.standard_normal((d, d)))
+    eigenvalues = rng.uniform(SMALLEST_EIGENVALUE, LARGEST_EIGENVALUE, d)
+    hessian = (basis * eigenvalues) @ basis.T
+    hessian = (hessian + hessian.T) / 2
+    return Quadratic(hessian.astype(dtype), rng.standard_normal(d).astype(dtype))
+
+
+def least_squares(
+    node_index: int,
+    nodes: int,  # noqa: ARG001  # every factory is called alike
+    partition: str,
+    seed: int,
+    dtype: npt.DTypeLike,
+    *,
+    dimension: int = 10,
+    samples: int = 50,
+    noise: float = 0.1,
+) -> LeastSquares:
+    """A standard normal with `samples` rows; b = A x + `noise` · standard normal."""
+    _require_iid(partition)
+    d = whole_number("dimension", dimension)
+    m = whole_number("samples", samples)
+    sigma = nonnegative("noise", noise)
+    rng = _node_rng(seed, node_index)
+    rows = rng.standard_normal((m, d))
+    measured = rows @ planted(seed, d) + sigma * rng.standard_normal(m)
+    return LeastSquares(rows.astype(dtype), measured.astype(dtype))
+
+
+def planted(seed: int, dimension: int) -> Array:
+    """The x that all nodes' least-squares problems of this seed measure."""
+    return np.random.default_rng([seed, PLANTED_STREAM]).standard_normal(dimension)
+
+
+def _node_rng(seed: int, node_index: int) -> np.random.Generator:
+    return np.random.default_rng([seed, NODE_STREAM, node_index])
+
+
+def _require_iid(partition: str) -> None:
+    check_partition(partition)
+    if partition != "iid":
+        raise no_labels("synthetic data")

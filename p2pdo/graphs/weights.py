@@ -1,0 +1,312 @@
+"""Mixing weights: how much a node takes from each value it hears, its own included.
+
+Row i of W holds the weights wᵢⱼ over i itself and the nodes that send to i. Rows are kept sparse
+and in node order, the diagonal always present, because that order is the order in which a mixed
+value is summed everywhere: `Weights.apply` adds in it too, so a stacked executor gets the bits
+that `Row.weighted_sum` gives a node of its own.
+
+What a method needs of W (which sums are one, symmetry) is a fact about numbers, computed by
+`stochastic` and `asymmetry`; `check_weights` turns what is missing into a refusal with a remedy.
+The tolerance is 1e-10 times the size of what was summed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import IntFlag
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from p2pdo.effects import Row
+from p2pdo.errors import ConfigError, LocalProtocolError, did_you_mean
+from p2pdo.graphs.graph import Graph, row_pointers, square
+from p2pdo.types import Array
+
+TOLERANCE = 1e-10
+LONG_ROW = 64  # entries; longer rows are summed one row at a time, see Weights.apply
+
+
+class Stochastic(IntFlag):
+    """Which sums of a mixing matrix are one."""
+
+    NONE = 0
+    ROW = 1
+    COLUMN = 2
+    DOUBLY = 3
+
+
+@dataclass(frozen=True, eq=False)
+class Weights:
+    """A sparse mixing matrix: row i is `indices`, `data` from `indptr[i]` to `indptr[i + 1]`.
+
+    Invariant: indices ascend within a row and include the row's own. The arrays are read-only.
+    """
+
+    indptr: Array
+    indices: Array
+    data: Array
+
+    def __post_init__(self) -> None:
+        kinds = {"indptr": np.int64, "indices": np.int64, "data": np.float64}
+        for name, dtype in kinds.items():
+            array = np.array(getattr(self, name), dtype)
+            array.flags.writeable = False
+            object.__setattr__(self, name, array)
+
+    def __eq__(self, other: object) -> bool:
+        return self.digest() == other.digest() if isinstance(other, Weights) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self.digest())
+
+    @property
+    def n(self) -> int:
+        return len(self.indptr) - 1
+
+    @cached_property
+    def rows(self) -> Array:
+        """The row of each entry."""
+        return np.repeat(np.arange(self.n), np.diff(self.indptr))
+
+    @property
+    def keys(self) -> Array:
+        """The place of each entry in the matrix read row by row."""
+        return self.rows * self.n + self.indices
+
+    def row(self, i: int) -> Row:
+        """What node i sums: itself and the nodes it hears, in node order."""
+        here = slice(self.indptr[i], self.indptr[i + 1])
+        return Row(tuple(zip(self.indices[here].tolist(), self.data[here].tolist(), strict=True)))
+
+    def to_dense(self) -> Array:
+        dense = np.zeros((self.n, self.n))
+        dense[self.rows, self.indices] = self.data
+        return dense
+
+    def digest(self) -> bytes:
+        """SHA-256 of the content: equal on every machine for equal weights."""
+        content = hashlib.sha256(b"p2pdo weights 1\n")
+        for array, kind in ((self.indptr, "<i8"), (self.indices, "<i8"), (self.data + 0.0, "<f8")):
+            content.update(array.astype(kind).tobytes())  # + 0.0: no minus zero
+        return content.digest()
+
+    def apply(self, X: Array) -> Array:
+        """W @ X for X of shape (n, …), in X's own precision.
+
+        Every row adds its terms from zero in node order: all rows their first term, then all
+        that have one their second, and so on. Rows longer than `LONG_ROW` are summed one at a
+        time, so that the hub of a star costs one pass and not n.
+        """
+        if X.shape[:1] != (self.n,):
+            raise LocalProtocolError(f"{self.n} nodes cannot mix values of shape {X.shape}")
+        is_real = np.issubdtype(X.dtype, np.inexact)
+        total = np.zeros(X.shape, X.dtype if is_real else np.float64)
+        data = self.data.astype(total.dtype).reshape(-1, *[1] * (X.ndim - 1))
+        for rows, terms in self._sweeps:
+            total[rows] += data[terms] * X[self.indices[terms]]
+        for i in self._long_rows:
+            row = slice(self.indptr[i], self.indptr[i + 1])
+            total[i] += np.add.accumulate(data[row] * X[self.indices[row]])[-1]
+        return total
+
+    @cached_property
+    def _long_rows(self) -> list[int]:
+        rows: list[int] = np.flatnonzero(np.diff(self.indptr) > LONG_ROW).tolist()
+        return rows
+
+    @cached_property
+    def _sweeps(self) -> list[tuple[Array | slice, Array]]:
+        """For k = 0, 1, …: the rows that have a k-th term, and the place of that term."""
+        counts = np.diff(self.indptr)
+        counts[self._long_rows] = 0
+        sweeps: list[tuple[Array | slice, Array]] = []
+        for k in range(counts.max()):
+            rows = np.flatnonzero(counts > k)
+            every = len(rows) == self.n
+            sweeps.append((slice(None) if every else rows, self.indptr[rows] + k))
+        return sweeps
+
+
+def metropolis(graph: Graph) -> Weights:
+    """Metropolis–Hastings: wᵢⱼ = 1 / (1 + max(dᵢ, dⱼ)), the rest on the diagonal.
+
+    Symmetric and doubly stochastic with a positive diagonal, on every undirected graph.
+    """
+    if graph.directed:
+        raise ConfigError(
+            "metropolis weights need an undirected graph: both ends of a link use one weight",
+            hint="--weights uniform, or an undirected topology such as ring",
+        )
+    degree = graph.in_degree
+    senders, receivers = graph.edges.T
+    shares = 1.0 / (1 + np.maximum(degree[senders], degree[receivers]))
+    given_away = np.bincount(receivers, weights=shares, minlength=graph.n)
+    return _assemble(receivers, senders, shares, diagonal=1.0 - given_away)
+
+
+def uniform(graph: Graph) -> Weights:
+    """The plain average of self and all that is heard: wᵢⱼ = 1 / (1 + in-degree of i).
+
+    Row stochastic; doubly stochastic where all in- and out-degrees are equal (directed ring,
+    exponential).
+    """
+    share = 1.0 / (1 + graph.in_degree)
+    senders, receivers = graph.edges.T
+    return _assemble(receivers, senders, share[receivers], diagonal=share)
+
+
+def from_matrix(matrix: Any) -> Weights:
+    """A user's square matrix: entry (i, j) weighs what i hears from j. Must be finite."""
+    dense = square(matrix)
+    off_diagonal = ~np.eye(len(dense), dtype=bool)
+    receivers, senders = np.nonzero((dense != 0) & off_diagonal)
+    return _assemble(receivers, senders, dense[receivers, senders], diagonal=dense.diagonal())
+
+
+WEIGHTS: Mapping[str, Callable[[Graph], Weights]] = {"metropolis": metropolis, "uniform": uniform}
+
+
+def by_name(name: str, graph: Graph) -> Weights:
+    """The weights of that rule on this graph."""
+    if name not in WEIGHTS:
+        raise ConfigError(f"unknown weights '{name}'", hint=did_you_mean(name, list(WEIGHTS)))
+    return WEIGHTS[name](graph)
+
+
+def default(graph: Graph) -> Weights:
+    """What is used when nobody says: metropolis on undirected graphs, uniform on directed."""
+    return uniform(graph) if graph.directed else metropolis(graph)
+
+
+def support(weights: Weights) -> Graph:
+    """Who hears whom with a weight that is not zero; undirected if that pattern is symmetric."""
+    kept = (weights.rows != weights.indices) & (weights.data != 0)
+    receivers, senders = weights.rows[kept], weights.indices[kept]
+    transposed = np.sort(senders * weights.n + receivers)
+    directed = not np.array_equal(weights.keys[kept], transposed)
+    return Graph(weights.n, directed, np.stack([senders, receivers], axis=1))
+
+
+def stochastic(weights: Weights) -> Stochastic:
+    """Which sums are one."""
+    found = Stochastic.NONE
+    for side in (Stochastic.ROW, Stochastic.COLUMN):
+        if _first_wrong_sum(weights, side) is None:
+            found |= side
+    return found
+
+
+def is_symmetric(weights: Weights) -> bool:
+    return asymmetry(weights) is None
+
+
+def asymmetry(weights: Weights) -> tuple[int, int] | None:
+    """The first (i, j), i < j, whose weight differs from that of (j, i); None if W = Wᵀ."""
+    transposed = weights.indices * weights.n + weights.rows
+    places, entry = np.unique(np.r_[weights.keys, transposed], return_inverse=True)
+    signed = np.r_[weights.data, -weights.data]
+    differs = np.abs(np.bincount(entry, weights=signed))
+    scale = max(1.0, float(np.abs(weights.data).max()))
+    wrong = np.flatnonzero(differs > TOLERANCE * scale)
+    return divmod(int(places[wrong[0]]), weights.n) if wrong.size else None
+
+
+def check_weights(
+    weights: Weights, graph: Graph, stochastic: Stochastic, symmetric: bool = False
+) -> None:
+    """Refuses weights and graph on which a method that needs this would not converge.
+
+    Raises:
+        ConfigError: with the reason and what to use instead.
+    """
+    _check_fit(weights, graph)
+    _check_connected(graph, "the graph")
+    if not weights.data.all():  # a weight of zero may cut what the graph joins
+        _check_connected(support(weights), "with its zero weights the graph")
+    _check_sums(weights, graph, stochastic)
+    if symmetric:
+        _check_symmetry(weights, graph)
+
+
+def _check_fit(weights: Weights, graph: Graph) -> None:
+    if weights.n != graph.n:
+        raise ConfigError(
+            f"the weights are for {weights.n} nodes, the graph has {graph.n}",
+            hint=f"--nodes {weights.n}, or weights with {graph.n} rows",
+        )
+    arcs = graph.edges[:, 1] * graph.n + graph.edges[:, 0]
+    used = (weights.rows != weights.indices) & (weights.data != 0)
+    stray = np.flatnonzero(used & ~np.isin(weights.keys, arcs))
+    if stray.size:
+        i, j = int(weights.rows[stray[0]]), int(weights.indices[stray[0]])
+        raise ConfigError(
+            f"weight [{i}][{j}] is not zero, but node {j} does not send to node {i}",
+            hint=f"add the edge [{j}, {i}] to the graph, or set that weight to 0",
+        )
+
+
+def _check_connected(graph: Graph, what: str) -> None:
+    gap = graph.missing_path()
+    if gap is not None:
+        strongly = "strongly " if graph.directed else ""
+        raise ConfigError(
+            f"{what} is not {strongly}connected: nothing from node {gap[0]} reaches node {gap[1]}",
+            hint=f"add edges that lead from node {gap[0]} to node {gap[1]}, "
+            "or choose a connected topology such as ring",
+        )
+
+
+def _check_sums(weights: Weights, graph: Graph, needs: Stochastic) -> None:
+    for side in (Stochastic.ROW, Stochastic.COLUMN):
+        wrong = _first_wrong_sum(weights, side) if side in needs else None
+        if wrong is not None:
+            line, total = wrong
+            name = "row" if side is Stochastic.ROW else "column"
+            kind = "doubly" if needs is Stochastic.DOUBLY else name
+            raise ConfigError(
+                f"weights are not {kind} stochastic: {name} {line} sums to {total:.10g}",
+                hint=_remedy(graph, side, needs),
+            )
+
+
+def _check_symmetry(weights: Weights, graph: Graph) -> None:
+    place = asymmetry(weights)
+    if place is not None:
+        i, j = place
+        one, other = (dict(weights.row(a).entries).get(b, 0.0) for a, b in ((i, j), (j, i)))
+        raise ConfigError(
+            f"weights are not symmetric: [{i}][{j}] is {one:.10g}, [{j}][{i}] is {other:.10g}",
+            hint="an undirected topology such as ring, with --weights metropolis"
+            if graph.directed
+            else "--weights metropolis",
+        )
+
+
+def _remedy(graph: Graph, side: Stochastic, needs: Stochastic) -> str:
+    if not graph.directed:
+        return "--weights metropolis"
+    if side is Stochastic.ROW and needs is Stochastic.ROW:
+        return "--weights uniform, or divide each row by its sum"
+    return (
+        "--weights uniform on a balanced topology (directed-ring, exponential), "
+        "or an undirected one with --weights metropolis"
+    )
+
+
+def _first_wrong_sum(weights: Weights, side: Stochastic) -> tuple[int, float] | None:
+    line = weights.rows if side is Stochastic.ROW else weights.indices
+    totals = np.bincount(line, weights=weights.data, minlength=weights.n)
+    sizes = np.bincount(line, weights=np.abs(weights.data), minlength=weights.n)
+    wrong = np.flatnonzero(np.abs(totals - 1) > TOLERANCE * np.maximum(1, sizes))
+    return (int(wrong[0]), float(totals[wrong[0]])) if wrong.size else None
+
+
+def _assemble(rows: Array, columns: Array, data: Array, diagonal: Array) -> Weights:
+    n = len(diagonal)
+    rows, columns = np.r_[rows, np.arange(n)], np.r_[columns, np.arange(n)]
+    order = np.lexsort((columns, rows))
+    return Weights(row_pointers(n, rows), columns[order], np.r_[data, diagonal][order])

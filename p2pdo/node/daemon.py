@@ -1,0 +1,196 @@
+"""p2pdo-node: flags in, exit code out. What a node does is in `run.py`.
+
+Exit codes: 0 drained after SIGTERM or SIGINT · 2 a wrong flag · 3 a wrong value, or plaintext that
+would leave this machine · 4 the name or the address is taken · 5 no coordinator · 130/143 a second
+SIGINT/SIGTERM · 1 anything else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import click
+
+if TYPE_CHECKING:
+    from p2pdo.node.run import NodeSettings
+
+_LAST_NET = 2.0  # seconds that an orphan may take to clean up
+
+
+@click.command(name="p2pdo-node")
+@click.option("--coordinator", required=True, metavar="HOST:PORT", help="The coordinator to join.")
+@click.option("--name", required=True, help="This node's name in the network.")
+@click.option(
+    "--listen",
+    default="127.0.0.1:0",
+    show_default=True,
+    metavar="HOST:PORT",
+    help="Where neighbours reach this node; port 0 takes any free one.",
+)
+@click.option(
+    "--state",
+    required=True,
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder for what must outlive the process.",
+)
+@click.option("--insecure", is_flag=True, help="Speak plaintext, on loopback only.")
+@click.option(
+    "--pull",
+    type=click.Choice(["stream", "poll"]),
+    default="stream",
+    show_default=True,
+    help="How tasks come; poll where a proxy kills long streams.",
+)
+@click.option(
+    "--pull-interval",
+    type=click.FloatRange(min=0, min_open=True),
+    default=1.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="Between two polls.",
+)
+@click.option(
+    "--connect-timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    default=10.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long to look for the coordinator at the start.",
+)
+@click.option("--keep-states", is_flag=True, help="Final states never leave this site.")
+@click.option("--local", is_flag=True, hidden=True, help="Started by p2pdo's own launcher.")
+def main(
+    *,
+    coordinator: str,
+    name: str,
+    listen: str,
+    state: Path,
+    insecure: bool,
+    pull: Literal["stream", "poll"],
+    pull_interval: float,
+    connect_timeout: float,
+    keep_states: bool,
+    local: bool,
+) -> None:
+    """Offers this machine's data and processor to the workloads of a coordinator.
+
+    SIGTERM or Ctrl-C drains: no new work, and the node leaves when no workload needs it. A second
+    one stops it at once.
+    """
+    import asyncio
+
+    import uvloop
+
+    from p2pdo.errors import P2pdoError, render
+    from p2pdo.node.control import Pull
+    from p2pdo.node.run import NodeSettings
+
+    settings = NodeSettings(
+        coordinator=coordinator,
+        name=name,
+        state=state,
+        listen=listen,
+        insecure=insecure,
+        pull=Pull(pull, pull_interval),
+        keep_states=keep_states,
+        connect_timeout=connect_timeout,
+    )
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            code = runner.run(_run_local(settings) if local else _run(settings, _say))
+    except P2pdoError as error:
+        click.echo(render(error), err=True)
+        code = error.exit_code
+    except Exception as bug:  # noqa: BLE001 - a bug is told in one line too; the rest is kept
+        click.echo(_describe_bug(bug, state), err=True)
+        code = 1
+    raise SystemExit(code)
+
+
+async def _run(settings: NodeSettings, say: Callable[[NodeSettings, str], None]) -> int:
+    """Runs the node until signals end it; the exit code."""
+    import asyncio
+    import signal
+
+    from p2pdo.node.run import Stop, run_node
+
+    stop = Stop()
+    received: list[int] = []
+    node = asyncio.current_task()
+    assert node is not None
+    is_ready = asyncio.Event()
+
+    def on_signal(number: int) -> None:
+        received.append(number)
+        stop.ask()
+        if not is_ready.is_set():
+            node.cancel()  # it has not joined: there is nothing to drain
+
+    def on_ready(address: str) -> None:
+        is_ready.set()
+        say(settings, address)
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, on_signal, number)
+    try:
+        await run_node(settings, stop=stop, ready=on_ready)
+    except asyncio.CancelledError:
+        if not received or is_ready.is_set():
+            raise
+    return 128 + received[-1] if stop.now.is_set() else 0
+
+
+async def _run_local(settings: NodeSettings) -> int:
+    """The same for a launcher's child, which ends as soon as the launcher does."""
+    import asyncio
+    import os
+    import shutil
+    from dataclasses import replace
+
+    from p2pdo.runtime.groups import task_group
+    from p2pdo.runtime.local_child import parent_gone, read_handover
+
+    handover = await read_handover()
+    settings = replace(
+        settings,
+        token=handover.get("token"),
+        allow_code=bool(handover.get("allow_code")),
+    )
+    try:
+        async with task_group() as group:
+            node = group.create_task(_run(settings, _say_json), name="node")
+            orphaned = group.create_task(parent_gone(), name="parent")
+            await asyncio.wait({node, orphaned}, return_when=asyncio.FIRST_COMPLETED)
+            if orphaned.done():
+                asyncio.get_running_loop().call_later(_LAST_NET, os._exit, 1)
+            orphaned.cancel()
+            node.cancel()
+    finally:
+        if folder := handover.get("ephemeral"):
+            shutil.rmtree(folder, ignore_errors=True)
+    return 1 if node.cancelled() else node.result()
+
+
+def _say(settings: NodeSettings, address: str) -> None:
+    click.echo(f"node {settings.name} listens on {address} and has joined {settings.coordinator}")
+
+
+def _say_json(_settings: NodeSettings, address: str) -> None:
+    import json
+
+    click.echo(json.dumps({"listening": address}))
+
+
+def _describe_bug(bug: Exception, state: Path) -> str:
+    import traceback
+
+    where = state / "crash.txt"
+    with contextlib.suppress(OSError):
+        where.write_text("".join(traceback.format_exception(bug)))
+    return (
+        f"error[bug]: {type(bug).__name__}: {bug}\n  try: report it, with the traceback in {where}"
+    )

@@ -1,0 +1,284 @@
+"""The `optimization` executor: one node's part in a run of an algorithm.
+
+Two tasks. `config` brings the node's place in the topology; it makes the problem, opens the edges
+to the neighbours and answers with what the step size depends on. `run_algorithm` brings the
+resolved parameters and runs to the end. Iteration 0 starts when the neighbours' values are there;
+there is no global barrier. A finished node keeps its edges open until the workload ends, because
+slower neighbours still need what it sent.
+
+Code never travels: problem and algorithm are names of this site's catalogues. Only a node that a
+local run's launcher started (`allow_code`) reads parts and imports classes by their place.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc.aio
+
+from p2pdo.algorithms import catalogue as algorithms
+from p2pdo.algorithms.base import Algorithm
+from p2pdo.data import catalogue as problems, encode
+from p2pdo.data.parts import part_path, read_part
+from p2pdo.effects import Row
+from p2pdo.errors import ConfigError, LocalProtocolError, P2pdoError, Unreachable
+from p2pdo.node.control import Control, MetricPoint
+from p2pdo.node.executors import Executor, ExecutorFactory, Handler, Task, WorkloadContext
+from p2pdo.protocol.judging import Report
+from p2pdo.protocol.plan import make_start, start_of
+from p2pdo.protocol.stepper import Place, Stepper
+from p2pdo.reporting.digests import digest_of
+from p2pdo.runtime.driver import Driver
+from p2pdo.runtime.exchange import Exchanger
+from p2pdo.runtime.groups import task_group
+from p2pdo.transports.observation import ObserverClient
+from p2pdo.transports.peers import PeerLinks
+from p2pdo.types import Array, NodeId
+
+_METRICS_PERIOD = 0.5  # seconds between two batches of metrics
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """What the executor uses of its node."""
+
+    links: PeerLinks
+    control: Control
+    token: str | None
+    state: Path
+    allow_code: bool
+
+
+def optimization(site: Site) -> ExecutorFactory:
+    """The factory of this node's `optimization` executors."""
+    return lambda context: Optimization(site, context)
+
+
+class Optimization(Executor):
+    """One workload's run at this node."""
+
+    needed_until_end = True
+
+    def __init__(self, site: Site, context: WorkloadContext) -> None:
+        self._site = site
+        self._context = context
+        self._config: _Config | None = None
+        self._exchanger: Exchanger | None = None
+        self._problem: Any = None
+        self._start: Array | None = None
+
+    @property
+    def handlers(self) -> Mapping[str, Handler]:
+        return {"config": self._configure, "run_algorithm": self._run_algorithm}
+
+    async def close(self) -> None:
+        if self._exchanger is not None:
+            self._exchanger.close("the workload has ended")
+        self._site.links.close(self._context.workload_id)
+
+    async def _configure(self, task: Task) -> object:
+        config = self._config = _Config.parse(task.payload)
+        self._problem, self._start = await self._context.compute.run(self._load, config)
+        self._exchanger = Exchanger(config.place, config.names, config.digest)
+        wire = self._site.links.open(self._context.workload_id, self._exchanger, config.addresses)
+        self._exchanger.connect(wire)
+        smoothness = await self._context.compute.run(getattr, self._problem, "smoothness", None)
+        return {
+            "dimension": int(self._problem.dimension),
+            "smoothness": None if smoothness is None else float(smoothness),
+        }
+
+    def _load(self, config: _Config) -> tuple[Any, Array]:
+        spec = config.spec
+        parts = spec["problem"]["parts"]
+        if parts is not None:
+            self._require_code("a problem by its parts")
+            return read_part(part_path(parts, config.place.node))
+        problem = problems.build(
+            spec["problem"]["name"],
+            config.place.node,
+            config.nodes,
+            spec["partition"],
+            spec["seed"],
+            dtype=spec["dtype"],
+            parameters=spec["problem"]["parameters"],
+        )
+        kind = start_of(spec["start"], spec["algorithm"]["name"])
+        start = make_start(kind, problem.dimension, config.place.node, spec["seed"], spec["dtype"])
+        return problem, start
+
+    async def _run_algorithm(self, task: Task) -> object:
+        config, exchanger = self._config, self._exchanger
+        if config is None or exchanger is None or not isinstance(task.payload, dict):
+            raise LocalProtocolError("run_algorithm came before config")
+        parameters: Any = task.payload["parameters"]
+        algorithm = self._algorithm(config.spec["algorithm"], parameters)
+        stepper = await self._context.compute.run(
+            Stepper, algorithm, self._problem, config.place, self._start, config.spec["seed"]
+        )
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        async with self._watching(config.spec) as watch:
+            driver = Driver(
+                stepper,
+                exchanger,
+                self._context.compute,
+                watch,
+                rounds=config.spec["rounds"],
+                observe_every=config.spec["observe_every"],
+                judged=config.spec["tol"] is not None,
+            )
+            watch.driver = driver
+            report = await driver.run()
+        await self._keep_state(report.x, leaves=config.spec["return_states"])
+        return {
+            "iterations": report.iteration,
+            "bytes_sent": report.bytes_sent,
+            "messages_sent": report.messages_sent,
+            "seconds": loop.time() - began,
+            "state_sha256": digest_of(report.x).hex(),
+        }
+
+    def _algorithm(self, spec: Mapping[str, Any], parameters: Mapping[str, Any]) -> Algorithm[Any]:
+        if spec["where"] is None:
+            cls = algorithms.find(spec["name"])
+        else:
+            self._require_code("an algorithm by its place")
+            cls = encode.load(spec["where"])
+        return algorithms.build(cls, parameters)
+
+    def _require_code(self, what: str) -> None:
+        if not self._site.allow_code:
+            raise ConfigError(
+                f"this node was asked for {what}; code and data never travel to it",
+                hint="submit a problem and an algorithm of the catalogues",
+            )
+
+    def _watching(self, spec: Mapping[str, Any]) -> contextlib.AbstractAsyncContextManager[_Watch]:
+        if spec["observer"] is not None:
+            return _observed(spec["observer"], self._site.token)
+        return _metered(self._site.control, self._context)
+
+    async def _keep_state(self, x: Array, *, leaves: bool) -> None:
+        """Writes the final state at this site; sends it where the submitter may have it."""
+        folder = self._site.state / "workloads" / self._context.workload_id
+        path = await self._context.compute.run(_write_state, folder, x)
+        if leaves:
+            await self._site.control.push_state(self._context.workload_id, path)
+
+
+def _write_state(folder: Path, x: Array) -> Path:
+    from safetensors.numpy import save_file
+
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "state.safetensors"
+    save_file({"x": x}, path)
+    return path
+
+
+@dataclass(frozen=True, slots=True)
+class _Config:
+    """The `config` task's payload: the place in the topology, and the run's settings."""
+
+    place: Place
+    nodes: int
+    names: Mapping[int, NodeId]
+    addresses: Mapping[NodeId, str]
+    digest: bytes
+    spec: Mapping[str, Any]
+
+    @classmethod
+    def parse(cls, payload: Any) -> _Config:
+        neighbors = {int(j): peer for j, peer in payload["neighbors"].items()}
+        place = Place(
+            payload["index"],
+            payload["name"],
+            tuple(payload["in_neighbors"]),
+            tuple(payload["out_neighbors"]),
+            Row(tuple((j, weight) for j, weight in payload["row"])),
+        )
+        return cls(
+            place,
+            payload["nodes"],
+            {j: NodeId(peer["name"]) for j, peer in neighbors.items()},
+            {NodeId(peer["name"]): peer["address"] for peer in neighbors.values()},
+            bytes.fromhex(payload["digest"]),
+            payload,
+        )
+
+
+class _Watch:
+    """The driver's observer, and the way back to the driver once there is one."""
+
+    def __init__(self, observe: Callable[[Report], None]) -> None:
+        self.observe = observe
+        self.driver: Driver | None = None
+
+    def verdict(self, iteration: int, stop: bool) -> None:
+        if self.driver is not None:
+            self.driver.judge(iteration, stop=stop)
+
+    def fail(self, error: P2pdoError) -> None:
+        if self.driver is not None:
+            self.driver.abort(error)
+
+
+@contextlib.asynccontextmanager
+async def _observed(address: str, token: str | None) -> AsyncIterator[_Watch]:
+    """States go to the launcher, its verdicts come back."""
+    client = ObserverClient(address, token)
+    watch = _Watch(client.observe)
+
+    async def run() -> None:
+        try:
+            await client.run(watch.verdict)
+        except* grpc.aio.AioRpcError:
+            watch.fail(Unreachable(f"the run's launcher at {address} does not answer"))
+
+    async with task_group() as group:
+        running = group.create_task(run(), name="observer")
+        yield watch
+        await client.flushed()
+        running.cancel()
+
+
+@contextlib.asynccontextmanager
+async def _metered(control: Control, context: WorkloadContext) -> AsyncIterator[_Watch]:
+    """Counters go to the coordinator, in batches and off the hot path."""
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    points: list[MetricPoint] = []
+    arrived = asyncio.Event()
+
+    def observe(report: Report) -> None:
+        seconds = loop.time() - began
+        points.append(
+            MetricPoint(report.iteration, seconds, report.bytes_sent, report.messages_sent)
+        )
+        arrived.set()
+
+    async def push() -> None:
+        batch, points[:] = points[:], []
+        if batch:
+            await control.push_metrics(context.workload_id, batch)
+
+    async def run() -> None:
+        while True:
+            await arrived.wait()
+            arrived.clear()
+            await push()
+            await asyncio.sleep(_METRICS_PERIOD)  # gathers the next batch
+
+    async with task_group() as group:
+        running = group.create_task(run(), name="metrics")
+        yield _Watch(observe)
+        running.cancel()
+    await push()
+
+
+__all__ = ["Optimization", "Site", "optimization"]

@@ -1,0 +1,71 @@
+"""What a site offers: the executors of a node, and the services that they need on its server.
+
+A provider is an async context manager over the node's `Services`. Before it yields it may
+register gRPC handlers on `server`, which starts after that; inside its block it may keep tasks
+and connections of its own; what it yields are the factories by the executors' names.
+
+    @contextlib.asynccontextmanager
+    async def my_site(services: Services) -> AsyncIterator[Mapping[str, ExecutorFactory]]:
+        async with default_executors(services) as executors:
+            yield {**executors, "statistics": Statistics}
+
+    await run_node(settings, my_site)
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+import grpc.aio
+
+from p2pdo.node.control import Control
+from p2pdo.node.executors import ExecutorFactory
+from p2pdo.node.optimization import Site, optimization
+from p2pdo.transports.peers import PeerLinks
+from p2pdo.types import NodeId
+
+
+@dataclass(frozen=True)
+class Services:
+    """What a node gives to whoever provides its executors.
+
+    Attributes:
+        address: where peers dial this node, HOST:PORT.
+        state: the folder for what must outlive the process.
+        token: what every connection of this run shows; None without one.
+        allow_code: whether a workload may name code by module and path: a local run only.
+        keep_states: whether final states never leave this site.
+        server: takes handlers until the provider yields.
+        control: for metrics and states.
+    """
+
+    name: str
+    address: str
+    state: Path
+    token: str | None
+    allow_code: bool
+    keep_states: bool
+    server: grpc.aio.Server
+    control: Control
+
+
+Provider: TypeAlias = Callable[
+    [Services], AbstractAsyncContextManager[Mapping[str, ExecutorFactory]]
+]
+
+
+@contextlib.asynccontextmanager
+async def default_executors(
+    services: Services,
+) -> AsyncIterator[Mapping[str, ExecutorFactory]]:
+    """The executors that p2pdo brings."""
+    boot_id = services.control.identity.boot_id
+    async with PeerLinks(NodeId(services.name), boot_id, services.token) as links:
+        links.register(services.server)
+        site = Site(links, services.control, services.token, services.state, services.allow_code)
+        yield {"optimization": optimization(site)}

@@ -1,0 +1,124 @@
+"""What the costs check when they are made, so that nothing is checked while they run.
+
+Arrays are taken as float32 or float64 and kept as such; whole numbers and lists become floats.
+What is kept owns its data in row order and is read-only: nobody can change a cost under a run,
+and its bits do not depend on the memory layout that it was made from.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from p2pdo.errors import ConfigError
+from p2pdo.problems.base import Problem
+from p2pdo.types import Array
+
+FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+
+
+def real_array(
+    name: str, value: object, axes: tuple[str, ...], dtype: np.dtype[np.floating] | None = None
+) -> Array:
+    """`value` as a finite read-only array with these axes, and of `dtype` where one is given.
+
+    Raises:
+        ConfigError: it is no such array; says what was got and what is expected.
+    """
+    array = _floating(name, value, dtype)
+    if array.ndim != len(axes) or array.size == 0:
+        raise ConfigError(
+            f"{name} must have shape {_shape_text(axes)}, got {array.shape}",
+            hint=f"{' and '.join(axes)} must be at least 1",
+        )
+    if not np.isfinite(array).all():
+        where = ", ".join(str(i) for i in np.argwhere(~np.isfinite(array))[0])
+        raise ConfigError(
+            f"{name} must be finite, got {array[~np.isfinite(array)][0]} at [{where}]",
+            hint="drop or impute missing values before making the problem",
+        )
+    return _owned(array)
+
+
+def _floating(name: str, value: object, dtype: np.dtype[np.floating] | None) -> Array:
+    try:
+        array = np.asarray(value)
+    except ValueError as error:
+        raise ConfigError(
+            f"{name} is no array: {error}", hint="give rows of equal length"
+        ) from None
+    is_unsized = array.dtype.kind in "iub" or (
+        array.dtype.kind == "f" and not hasattr(value, "dtype")
+    )
+    if is_unsized:
+        return array.astype(dtype or np.float64)
+    kept = array.dtype.newbyteorder("=")
+    if kept not in FLOATS:
+        raise ConfigError(
+            f"{name} must be float32 or float64, got {array.dtype}",
+            hint=f"convert it: {name}.astype(np.float64)",
+        )
+    if dtype is not None and kept != dtype:
+        raise ConfigError(
+            f"{name} must be {dtype} as the other arrays are, got {kept}",
+            hint=f"convert it: {name}.astype(np.{dtype})",
+        )
+    return array
+
+
+def _shape_text(axes: tuple[str, ...]) -> str:
+    return f"({axes[0]},)" if len(axes) == 1 else f"({', '.join(axes)})"
+
+
+def _owned(array: Array) -> Array:
+    """The array itself where it is already what we keep, else a copy."""
+    flags = array.flags
+    if flags.owndata and flags.c_contiguous and array.dtype.isnative and not flags.writeable:
+        return array
+    copy = np.array(array, dtype=array.dtype.newbyteorder("="), order="C", copy=True)
+    copy.flags.writeable = False
+    return copy
+
+
+def same_length(name: str, got: int, other: str, expected: int) -> None:
+    if got != expected:
+        raise ConfigError(
+            f"{name} has {got} entries where {other} has {expected}",
+            hint=f"{name} must have one entry for each of {other}",
+        )
+
+
+def whole_number(name: str, value: object, least: int = 1) -> int:
+    """`value` as an int of at least `least`."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+        raise ConfigError(
+            f"{name} must be a whole number of at least {least}, got {value!r}",
+            hint=f"for example {name}={max(least, 10)}",
+        )
+    return int(value)
+
+
+def nonnegative(name: str, value: object) -> float:
+    """`value` as a finite float of at least zero."""
+    is_number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
+    if is_number and math.isfinite(value) and value >= 0:  # type: ignore[arg-type,operator]
+        return float(value)  # type: ignore[arg-type]
+    raise ConfigError(
+        f"{name} must be a number of at least 0, got {value!r}", hint=f"for example {name}=0.01"
+    )
+
+
+def common_dimension(problems: Sequence[Problem]) -> int:
+    """The one d of all these problems; a network's costs share their variable."""
+    if not problems:
+        raise ConfigError("got no problems", hint="give the list of all nodes' problems")
+    first = problems[0].dimension
+    for i, problem in enumerate(problems):
+        if problem.dimension != first:
+            raise ConfigError(
+                f"problem {i} has dimension {problem.dimension} where problem 0 has {first}",
+                hint="all nodes decide on one x: give every node the same features",
+            )
+    return first

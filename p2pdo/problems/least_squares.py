@@ -1,0 +1,103 @@
+"""Linear least squares.
+
+    f(x) = ‖A x − b‖² / (2m)        ∇f(x) = Aᵀ(A x − b) / m
+    L = λmax(AᵀA) / m        μ = λmin(AᵀA) / m
+
+m is this node's number of rows: a node with more rows does not weigh more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Self
+
+import numpy as np
+
+from p2pdo.problems.checks import common_dimension, real_array, same_length
+from p2pdo.problems.linear_algebra import (
+    gram_extremes,
+    in_dtype_of,
+    pad_rows,
+    rows_times,
+    times_rows,
+)
+from p2pdo.types import Array
+
+
+@dataclass(frozen=True, eq=False)
+class LeastSquares:
+    """‖A x − b‖² / (2m) with A of shape (m, d) and b of shape (m,)."""
+
+    A: Array
+    b: Array
+
+    def __post_init__(self) -> None:
+        A = real_array("A", self.A, ("m", "d"))
+        b = real_array("b", self.b, ("m",), A.dtype)
+        same_length("b", len(b), "the rows of A", len(A))
+        object.__setattr__(self, "A", A)
+        object.__setattr__(self, "b", b)
+
+    @property
+    def dimension(self) -> int:
+        return int(self.A.shape[1])
+
+    def value(self, x: Array) -> float:
+        r = self.A @ x - self.b
+        return float(r @ r) / (2 * len(self.b))
+
+    def gradient(self, x: Array) -> Array:
+        r = self.A @ x - self.b
+        return in_dtype_of(x, (r @ self.A) / len(self.b))
+
+    @cached_property
+    def _extremes(self) -> tuple[float, float]:
+        return gram_extremes(self.A)
+
+    @property
+    def smoothness(self) -> float:
+        return self._extremes[1] / len(self.b)
+
+    @property
+    def strong_convexity(self) -> float:
+        return self._extremes[0] / len(self.b)
+
+    @classmethod
+    def stack(cls, problems: Sequence[Self]) -> LeastSquaresStack:
+        common_dimension(problems)
+        A, b = pad_rows([p.A for p in problems]), pad_rows([p.b for p in problems])
+        m = np.array([len(p.b) for p in problems], np.float64)
+        return LeastSquaresStack(A, b, m)
+
+    @classmethod
+    def minimiser(cls, problems: Sequence[Self]) -> Array:
+        """Return argmin Σᵢ fᵢ of shape (d,), the shortest one where there are several."""
+        common_dimension(problems)
+        A = np.concatenate([p.A.astype(np.float64) / len(p.b) ** 0.5 for p in problems])
+        b = np.concatenate([p.b.astype(np.float64) / len(p.b) ** 0.5 for p in problems])
+        x = np.linalg.lstsq(A, b, rcond=None)[0]
+        refinement: Array = x + np.linalg.lstsq(A, b - A @ x, rcond=None)[0]
+        return refinement
+
+
+@dataclass(frozen=True, eq=False)
+class LeastSquaresStack:
+    """N least-squares costs at once: A (N, M, d), b (N, M), m (N,); rows beyond m[i] are zero."""
+
+    A: Array
+    b: Array
+    m: Array
+
+    @property
+    def dimension(self) -> int:
+        return int(self.A.shape[2])
+
+    def value(self, X: Array) -> float:
+        R = rows_times(self.A, X) - self.b
+        return float(np.sum(np.sum(R * R, axis=1) / (2 * self.m)))
+
+    def gradient(self, X: Array) -> Array:
+        R = rows_times(self.A, X) - self.b
+        return in_dtype_of(X, times_rows(R, self.A) / self.m[:, None])

@@ -1,0 +1,179 @@
+"""Logistic regression with an l2 penalty.
+
+    f(x) = (1/m) Σₖ log(1 + exp(−bₖ aₖᵀx)) + (l2/2) ‖x‖²        L = λmax(AᵀA) / (4m) + l2
+    ∇f(x) = −(1/m) Σₖ bₖ aₖ / (1 + exp(bₖ aₖᵀx)) + l2 x         μ = l2
+
+m (`samples`) is explicit: the size of the whole network's data set, so that the nodes' parts add
+up to its mean loss; `samples` equal to the own rows makes the own mean instead.
+
+The exponent is cut at `LARGEST_EXPONENT`, which fits float32: beyond it a sample is classified
+so well that its pull, less than 1e-34, is below what any sum could hold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Self
+
+import numpy as np
+
+from p2pdo.errors import ConfigError
+from p2pdo.problems.checks import (
+    common_dimension,
+    nonnegative,
+    real_array,
+    same_length,
+    whole_number,
+)
+from p2pdo.problems.linear_algebra import (
+    damped_newton,
+    gram_extremes,
+    in_dtype_of,
+    pad_rows,
+    rows_times,
+    times_rows,
+)
+from p2pdo.types import Array
+
+LARGEST_EXPONENT = 80.0
+
+
+@dataclass(frozen=True, eq=False)
+class Logistic:
+    """(1/samples) Σₖ log(1 + exp(−bₖ aₖᵀx)) + (l2/2) ‖x‖²; A (rows, d), labels b (rows,) of ±1."""
+
+    A: Array
+    b: Array
+    samples: int
+    l2: float
+
+    def __post_init__(self) -> None:
+        A = real_array("A", self.A, ("rows", "d"))
+        b = real_array("b", self.b, ("rows",), A.dtype)
+        same_length("b", len(b), "the rows of A", len(A))
+        _require_signs(b)
+        object.__setattr__(self, "A", A)
+        object.__setattr__(self, "b", b)
+        object.__setattr__(self, "samples", whole_number("samples", self.samples, least=len(b)))
+        object.__setattr__(self, "l2", nonnegative("l2", self.l2))
+
+    @property
+    def dimension(self) -> int:
+        return int(self.A.shape[1])
+
+    def value(self, x: Array) -> float:
+        losses = np.logaddexp(0.0, -self.b * (self.A @ x))
+        penalty = 0.5 * self.l2 * float(np.sum(np.square(x, dtype=np.float64)))
+        return float(np.sum(losses, dtype=np.float64)) / self.samples + penalty
+
+    def gradient(self, x: Array) -> Array:
+        g: Array = _pull(self.b, self.b * (self.A @ x)) @ self.A
+        g /= -self.samples
+        g += self.l2 * x
+        return in_dtype_of(x, g)
+
+    @cached_property
+    def smoothness(self) -> float:
+        return gram_extremes(self.A)[1] / (4 * self.samples) + self.l2
+
+    @property
+    def strong_convexity(self) -> float:
+        return self.l2
+
+    @classmethod
+    def stack(cls, problems: Sequence[Self]) -> LogisticStack:
+        common_dimension(problems)
+        A, b = pad_rows([p.A for p in problems]), pad_rows([p.b for p in problems])
+        samples = np.array([p.samples for p in problems], np.float64)
+        l2 = np.array([p.l2 for p in problems], np.float64)
+        return LogisticStack(A, b, samples, l2)
+
+    @classmethod
+    def minimiser(cls, problems: Sequence[Self]) -> Array:
+        """Return argmin Σᵢ fᵢ of shape (d,).
+
+        Raises:
+            ConfigError: nothing is penalised and the samples can be separated: the sum falls
+                for ever and has no minimum.
+        """
+        d = common_dimension(problems)
+        pool = _Pool(
+            A=np.concatenate([p.b[:, None] * p.A for p in problems], dtype=np.float64),
+            weights=np.concatenate([np.full(len(p.b), 1 / p.samples) for p in problems]),
+            l2=sum(p.l2 for p in problems),
+        )
+        x = damped_newton(pool, np.zeros(d))
+        if pool.l2 == 0 and (pool.A @ x > 0).all():
+            raise ConfigError(
+                "this logistic regression has no minimiser: a plane separates its samples",
+                hint="penalise it: for example l2=0.01",
+            )
+        return x
+
+
+@dataclass(frozen=True, eq=False)
+class LogisticStack:
+    """N logistic costs at once: A (N, M, d), b (N, M), samples (N,), l2 (N,).
+
+    Rows beyond a node's own are zero and have the label 0, which weighs nothing.
+    """
+
+    A: Array
+    b: Array
+    samples: Array
+    l2: Array
+
+    @property
+    def dimension(self) -> int:
+        return int(self.A.shape[2])
+
+    def value(self, X: Array) -> float:
+        losses = np.abs(self.b) * np.logaddexp(0.0, -self.b * rows_times(self.A, X))
+        means = np.sum(losses, axis=1, dtype=np.float64) / self.samples
+        return float(np.sum(means + 0.5 * self.l2 * np.sum(X * X, axis=1)))
+
+    def gradient(self, X: Array) -> Array:
+        pulls = times_rows(_pull(self.b, self.b * rows_times(self.A, X)), self.A)
+        return in_dtype_of(X, self.l2[:, None] * X - pulls / self.samples[:, None])
+
+
+@dataclass(frozen=True, eq=False)
+class _Pool:
+    """All nodes' samples in one place; the rows of A carry their labels."""
+
+    A: Array
+    weights: Array
+    l2: float
+
+    def value(self, x: Array) -> float:
+        losses = self.weights @ np.logaddexp(0.0, -(self.A @ x))
+        return float(losses + 0.5 * self.l2 * (x @ x))
+
+    def gradient(self, x: Array) -> Array:
+        g: Array = self.l2 * x - _pull(self.weights, self.A @ x) @ self.A
+        return g
+
+    def hessian(self, x: Array) -> Array:
+        share = _pull(np.ones_like(self.weights), self.A @ x)
+        curvature = self.weights * share * (1 - share)
+        H: Array = (curvature[:, None] * self.A).T @ self.A + self.l2 * np.eye(len(x))
+        return H
+
+
+def _pull(weights: Array, margins: Array) -> Array:
+    """Return weights / (1 + exp(margins)) without overflow; uses up `margins`."""
+    np.minimum(margins, LARGEST_EXPONENT, out=margins)
+    np.exp(margins, out=margins)
+    margins += 1.0
+    return weights / margins
+
+
+def _require_signs(b: Array) -> None:
+    others = np.unique(b[np.abs(b) != 1])
+    if len(others):
+        raise ConfigError(
+            f"labels b must be +1 or −1, got {others[0]:g}",
+            hint="for labels 0 and 1 give 2 * b - 1",
+        )

@@ -1,0 +1,129 @@
+"""Quadratic costs.
+
+    f(x) = ½ xᵀH x − cᵀx        ∇f(x) = H x − c        L = max |λ(H)|        μ = max(0, λmin(H))
+
+One node's H may be indefinite; only the network's sum must have a minimum.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Self
+
+import numpy as np
+
+from p2pdo.errors import ConfigError
+from p2pdo.problems.checks import common_dimension, real_array, same_length
+from p2pdo.problems.linear_algebra import in_dtype_of, rounding, rows_times, solve_symmetric
+from p2pdo.types import Array
+
+ASYMMETRY = 16
+"""How many roundings H may differ from its transpose by; what is kept is symmetric exactly."""
+
+
+@dataclass(frozen=True, eq=False)
+class Quadratic:
+    """½ xᵀH x − cᵀx with H symmetric of shape (d, d) and c of shape (d,)."""
+
+    H: Array
+    c: Array
+
+    def __post_init__(self) -> None:
+        H = _symmetric(real_array("H", self.H, ("d", "d")))
+        c = real_array("c", self.c, ("d",), H.dtype)
+        same_length("c", len(c), "the rows of H", len(H))
+        object.__setattr__(self, "H", H)
+        object.__setattr__(self, "c", c)
+
+    @property
+    def dimension(self) -> int:
+        return len(self.c)
+
+    def value(self, x: Array) -> float:
+        return float(x @ (0.5 * (self.H @ x) - self.c))
+
+    def gradient(self, x: Array) -> Array:
+        return in_dtype_of(x, self.H @ x - self.c)
+
+    @cached_property
+    def _eigenvalues(self) -> Array:
+        return np.linalg.eigvalsh(self.H.astype(np.float64))
+
+    @property
+    def smoothness(self) -> float:
+        return float(np.abs(self._eigenvalues).max())
+
+    @property
+    def strong_convexity(self) -> float:
+        smallest = float(self._eigenvalues[0])
+        return smallest if smallest > _noise(self) * self.smoothness else 0.0
+
+    @classmethod
+    def stack(cls, problems: Sequence[Self]) -> QuadraticStack:
+        common_dimension(problems)
+        return QuadraticStack(np.stack([p.H for p in problems]), np.stack([p.c for p in problems]))
+
+    @classmethod
+    def minimiser(cls, problems: Sequence[Self]) -> Array:
+        """Return argmin Σᵢ fᵢ of shape (d,), the shortest one where there are several.
+
+        Raises:
+            ConfigError: the sum has no minimum.
+        """
+        common_dimension(problems)
+        noise = max(_noise(p) for p in problems)
+        H = np.stack([p.H for p in problems]).sum(axis=0, dtype=np.float64)
+        c = np.stack([p.c for p in problems]).sum(axis=0, dtype=np.float64)
+        x = solve_symmetric(H, c, noise)
+        eigenvalues = np.linalg.eigvalsh(H)
+        is_convex = eigenvalues[0] >= -noise * np.abs(eigenvalues).max()
+        scale = np.linalg.norm(c) + np.linalg.norm(H) * np.linalg.norm(x)
+        if not is_convex or np.linalg.norm(H @ x - c) > noise**0.5 * scale:
+            raise ConfigError(
+                "the sum of these quadratics is not bounded below: it has no minimiser",
+                hint="make the sum of all H positive definite, for example add a multiple of I",
+            )
+        return x
+
+
+@dataclass(frozen=True, eq=False)
+class QuadraticStack:
+    """N quadratics at once: H of shape (N, d, d), c of shape (N, d), X of shape (N, d)."""
+
+    H: Array
+    c: Array
+
+    @property
+    def dimension(self) -> int:
+        return int(self.c.shape[1])
+
+    def value(self, X: Array) -> float:
+        return float(np.sum(X * (0.5 * rows_times(self.H, X) - self.c)))
+
+    def gradient(self, X: Array) -> Array:
+        return in_dtype_of(X, rows_times(self.H, X) - self.c)
+
+
+def _symmetric(H: Array) -> Array:
+    """H made symmetric to the last bit, refused where more than rounding is missing."""
+    rows, columns = H.shape
+    if rows != columns:
+        raise ConfigError(
+            f"H must be square, got shape {H.shape}",
+            hint="for ‖A x − b‖² with any shape of A use LeastSquares(A, b)",
+        )
+    if np.array_equal(H, H.T):
+        return H
+    difference = float(np.abs(H - H.T).max())
+    if difference > ASYMMETRY * rounding(H.dtype, len(H)) * float(np.abs(H).max()):
+        raise ConfigError(
+            f"H must be symmetric, but differs from its transpose by {difference:.3g}",
+            hint="½ xᵀH x sees only the symmetric part: give (H + H.T) / 2",
+        )
+    return real_array("H", 0.5 * H + 0.5 * H.T, ("d", "d"))
+
+
+def _noise(problem: Quadratic) -> float:
+    return rounding(problem.H.dtype, problem.dimension)

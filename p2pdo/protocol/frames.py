@@ -1,0 +1,78 @@
+"""The words that two nodes say about one workload. The link they travel on knows the workload.
+
+Hello   opens the edges between the two, or opens them again on a new link
+Data    one value, tagged with its place in the computation
+Ack     cumulative: what has arrived, and how far the sender may go on
+Bye     closes the edges
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import TypeAlias
+
+from p2pdo.types import Value
+
+
+class EffectKind(IntEnum):
+    """Which effect a value answers; part of its tag, so that a disagreement is an error."""
+
+    MIX = 1
+    EXCHANGE = 2
+    EXCHANGE_EACH = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Tag:
+    """The place of a value: the `phase`-th exchange of `iteration`."""
+
+    iteration: int
+    phase: int
+    effect: EffectKind
+
+    def __str__(self) -> str:
+        name = self.effect.name.lower()
+        return f"iteration {self.iteration}, exchange {self.phase} ({name})"
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """Opens edges.
+
+    Attributes:
+        digest: of the topology; both ends must have been given the same one.
+        receive_next: the first sequence number that has not arrived here.
+        credit_to: sequence numbers below this one may be sent here.
+        answer: whether this answers the peer's Hello; one that does not asks for an answer.
+    """
+
+    digest: bytes
+    receive_next: int
+    credit_to: int
+    answer: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """A value with its sequence number: + 1 per exchange on each directed edge."""
+
+    seq: int
+    tag: Tag
+    value: Value
+
+
+@dataclass(frozen=True, slots=True)
+class Ack:
+    """Absolute and monotone, so a lost or repeated one does no harm."""
+
+    receive_next: int
+    credit_to: int
+
+
+@dataclass(frozen=True, slots=True)
+class Bye:
+    reason: str
+
+
+Frame: TypeAlias = Hello | Data | Ack | Bye

@@ -1,0 +1,140 @@
+"""The judge sees every node's observed states and says how good they are, and when to stop.
+
+Only somebody who owns all the data can judge: the launcher of a local run. States come in any
+order; iterations are judged in order, each once all nodes have reported it. With a tolerance the
+result is the state at the *first* observed iteration at which max(gap, consensus error) ≤ tol, so
+the iteration and the bits of the result do not depend on how far anybody ran ahead meanwhile.
+
+    gap              F(x̄) − F*, F = Σᵢ fᵢ
+    consensus error  maxᵢ ‖xᵢ − x̄‖₂
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from p2pdo.types import Array
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """One node's state at an observed iteration, with its counters up to there."""
+
+    node: int
+    iteration: int
+    x: Array
+    bytes_sent: int
+    messages_sent: int
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """The network at one observed iteration; `stop` where the tolerance is reached."""
+
+    iteration: int
+    gap: float | None
+    consensus_error: float
+    value: float | None
+    bytes_sent: int
+    messages_sent: int
+    stop: bool
+
+
+@dataclass
+class Objective:
+    """F = Σᵢ fᵢ with its optimum, as far as the problems can tell them.
+
+    Attributes:
+        problems: every node's, in node order.
+        minimiser: argmin F of shape (d,), or None.
+        optimum: F*, or None.
+    """
+
+    problems: Sequence[Any]
+    minimiser: Array | None = field(init=False, default=None)
+    optimum: float | None = field(init=False, default=None)
+
+    def __post_init__(self) -> None:
+        solve = getattr(type(self.problems[0]), "minimiser", None)
+        is_one_kind = all(type(p) is type(self.problems[0]) for p in self.problems)
+        if solve is not None and is_one_kind:
+            x: Array = solve(self.problems)
+            self.minimiser = x
+            self.optimum = self.value(x)
+
+    def value(self, x: Array) -> float | None:
+        """F(x), added up in node order in float64; None where a problem has no value."""
+        if not all(hasattr(p, "value") for p in self.problems):
+            return None
+        x64 = x.astype(np.float64)
+        return float(sum(float(p.value(x64)) for p in self.problems))
+
+    def gap(self, value: float | None) -> float | None:
+        return None if value is None or self.optimum is None else value - self.optimum
+
+    def distance(self, x: Array) -> float | None:
+        """‖x − x*‖₂."""
+        return None if self.minimiser is None else float(np.linalg.norm(x - self.minimiser))
+
+
+def mean_state(states: Sequence[Array]) -> Array:
+    """x̄ in float64, added up in node order."""
+    total = np.zeros(states[0].shape, np.float64)
+    for x in states:
+        total += x
+    return total / len(states)
+
+
+def consensus_error(states: Sequence[Array], mean: Array) -> float:
+    return float(max(np.linalg.norm(x - mean) for x in states))
+
+
+class Judge:
+    """Judges iterations in order, each when its last report is in."""
+
+    def __init__(self, objective: Objective, nodes: int, tol: float | None) -> None:
+        self.stopped_at: int | None = None
+        self._objective = objective
+        self._nodes = nodes
+        self._tol = tol
+        self._pending: dict[int, dict[int, Report]] = {}
+
+    def receive(self, report: Report) -> list[Judgement]:
+        """Takes in a report; returns the judgements that it completes, in order.
+
+        A report of the same node and iteration again, and any after the stop, changes nothing.
+        """
+        if self.stopped_at is not None:
+            return []
+        self._pending.setdefault(report.iteration, {})[report.node] = report
+        judgements: list[Judgement] = []
+        for iteration in sorted(self._pending):
+            reports = self._pending[iteration]
+            if len(reports) < self._nodes or self.stopped_at is not None:
+                break
+            del self._pending[iteration]
+            judgements.append(self._judge(iteration, [reports[i] for i in range(self._nodes)]))
+        return judgements
+
+    def _judge(self, iteration: int, reports: list[Report]) -> Judgement:
+        states = [report.x for report in reports]
+        mean = mean_state(states)
+        error = consensus_error(states, mean)
+        value = self._objective.value(mean)
+        gap = self._objective.gap(value)
+        stop = self._tol is not None and gap is not None and max(gap, error) <= self._tol
+        if stop:
+            self.stopped_at = iteration
+        return Judgement(
+            iteration,
+            gap,
+            error,
+            value,
+            sum(report.bytes_sent for report in reports),
+            sum(report.messages_sent for report in reports),
+            stop,
+        )

@@ -1,0 +1,77 @@
+"""A plan: everything that a run of one algorithm needs, resolved and checked, before it runs.
+
+Every local executor takes the same plan, so none of them can decide anything of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from p2pdo.algorithms.base import Algorithm
+from p2pdo.effects import freeze
+from p2pdo.graphs.graph import Graph
+from p2pdo.graphs.weights import Weights
+from p2pdo.protocol.stepper import Place
+from p2pdo.types import Array, NodeId
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """One run.
+
+    Attributes:
+        problems: node i's cost at index i.
+        starts: node i's x⁰ of shape (d,) at index i.
+        rounds: the iteration limit.
+        observe_every: iterations between observations.
+        tol: stop at the first observed iteration with max(gap, consensus error) ≤ tol.
+    """
+
+    algorithm: Algorithm[Any]
+    problems: Sequence[Any]
+    graph: Graph
+    weights: Weights
+    starts: Sequence[Array]
+    rounds: int
+    observe_every: int = 50
+    tol: float | None = None
+    seed: int = 0
+
+    @property
+    def nodes(self) -> int:
+        return self.graph.n
+
+    def name(self, node: int) -> NodeId:
+        return node_name(node)
+
+    def place(self, node: int) -> Place:
+        return Place(
+            node,
+            self.name(node),
+            self.graph.in_neighbors(node),
+            self.graph.out_neighbors(node),
+            self.weights.row(node),
+        )
+
+
+def node_name(node: int) -> NodeId:
+    """What a local run calls its nodes."""
+    return NodeId(f"node-{node}")
+
+
+def start_of(kind: str | None, algorithm: str) -> str:
+    """The kind of start: what was asked for, or the algorithm's own default."""
+    return kind or ("normal" if algorithm == "consensus" else "zeros")
+
+
+def make_start(kind: str, dimension: int, node: int, seed: int, dtype: str) -> Array:
+    """x⁰ of shape (d,): zeros, or standard normal as a function of (seed, node)."""
+    if kind == "zeros":
+        x = np.zeros(dimension, dtype)
+    else:
+        x = np.random.default_rng([seed, 5, node]).standard_normal(dimension).astype(dtype)
+    return freeze(x)

@@ -1,0 +1,184 @@
+"""One workload's session with one peer: exactly once, in order, across broken links.
+
+Both directions, where the graph has both, share the session; a peer may be in-neighbour only.
+
+    CLOSED ──link_up──▶ GREETED ──Hello──▶ OPEN ──link_down──▶ CLOSED
+
+Each end says Hello when the link is up and answers a Hello that asks for it, so it does not matter
+who was configured first: a Hello that nobody was there to hear is asked for again by the other's.
+A Hello tells what has arrived; the sender goes on from there, sending again what was lost with the
+link. Sent values are kept until acknowledged, by reference. The sender stops at `credit_to`, which
+the receiver moves on as it takes values: this bounds memory on both ends, also where the graph is
+directed and nothing else would.
+
+No clock, no socket: events in, frames to send out.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from enum import Enum, auto
+
+from p2pdo.errors import RemoteProtocolError
+from p2pdo.protocol.frames import Ack, Bye, Data, Frame, Hello, Tag
+from p2pdo.protocol.rounds import WINDOW, InEdge
+from p2pdo.types import Value
+
+
+class SessionState(Enum):
+    CLOSED = auto()  # no link
+    GREETED = auto()  # our Hello is out
+    OPEN = auto()  # theirs is in
+    ENDED = auto()  # the peer said Bye
+
+
+class OutEdge:
+    """What was sent to one out-neighbour and may have to be sent again."""
+
+    def __init__(self) -> None:
+        self.next = 0  # the sequence number of the next value given to us
+        self.credit_to = 0  # Invariant: nothing at or above it is on the link.
+        self._sent = 0  # the next one to put on the link; acknowledged <= _sent <= next
+        self._log: deque[Data] = deque()  # from the first unacknowledged value to `next`
+
+    @property
+    def kept(self) -> int:
+        """How many values are kept for sending again."""
+        return len(self._log)
+
+    @property
+    def has_room(self) -> bool:
+        """Whether the peer granted credit for another value."""
+        return self.next < self.credit_to
+
+    def push(self, tag: Tag, value: Value) -> None:
+        self._log.append(Data(self.next, tag, value))
+        self.next += 1
+
+    def ready(self) -> list[Frame]:
+        """What may go on the link now."""
+        until = min(self.next, self.credit_to)
+        start = self.next - len(self._log)
+        frames: list[Frame] = [self._log[seq - start] for seq in range(self._sent, until)]
+        self._sent = max(self._sent, until)
+        return frames
+
+    def acknowledge(self, receive_next: int, credit_to: int) -> None:
+        self.credit_to = max(self.credit_to, credit_to)
+        while self._log and self._log[0].seq < receive_next:
+            self._log.popleft()
+        self._sent = max(self._sent, min(receive_next, self.next))
+
+    def rewind(self, receive_next: int) -> None:
+        """A new link: whatever had not arrived is sent again."""
+        self._sent = max(receive_next, self.next - len(self._log))
+
+
+class PeerSession:
+    """The edges of one workload between this node and one peer."""
+
+    def __init__(
+        self,
+        peer: str,
+        digest: bytes,
+        incoming: InEdge | None,
+        outgoing: OutEdge | None,
+        window: int = WINDOW,
+    ) -> None:
+        self.peer = peer
+        self.state = SessionState.CLOSED
+        self.farewell = ""  # the peer's reason, once it said Bye
+        self.incoming = incoming
+        self.outgoing = outgoing
+        self._digest = digest
+        self._ack_every = max(1, window // 2)
+        self._acked = 0  # the credit that the peer has heard of last
+
+    def link_up(self) -> list[Frame]:
+        self.state = SessionState.GREETED
+        return [self._hello(answer=False)]
+
+    def link_down(self) -> None:
+        if self.state is not SessionState.ENDED:
+            self.state = SessionState.CLOSED
+
+    def send(self, tag: Tag, value: Value) -> list[Frame]:
+        """Gives the session the next value for the peer."""
+        assert self.outgoing is not None, "the peer is no out-neighbour"
+        self.outgoing.push(tag, value)
+        return self._ready()
+
+    def taken(self) -> list[Frame]:
+        """Called after an exchange was taken: tells the peer of new credit, not every time."""
+        edge = self.incoming
+        if edge is None or self.state is not SessionState.OPEN:
+            return []
+        if edge.credit_to - self._acked < self._ack_every:
+            return []
+        self._acked = edge.credit_to
+        return [Ack(edge.receive_next, edge.credit_to)]
+
+    def receive(self, frame: Frame) -> list[Frame]:
+        """Takes in what the peer said; returns what to say.
+
+        Raises:
+            RemoteProtocolError: the peer broke a rule; drop it.
+        """
+        match frame:
+            case Hello():
+                return self._receive_hello(frame)
+            case Data(seq, tag, value):
+                if self.incoming is None:
+                    raise RemoteProtocolError(
+                        f"{self.peer} sent a value but is no in-neighbour here",
+                        node=self.peer,
+                        iteration=tag.iteration,
+                    )
+                self.incoming.receive(seq, tag, value)
+                return []
+            case Ack(receive_next, credit_to):
+                self._acknowledge(receive_next, credit_to)
+                return self._ready()
+            case Bye(reason):
+                self.state = SessionState.ENDED
+                self.farewell = reason
+                return []
+
+    def _receive_hello(self, hello: Hello) -> list[Frame]:
+        if hello.digest != self._digest:
+            raise RemoteProtocolError(
+                f"{self.peer} was given another topology for this workload",
+                hint="submit the workload again: its nodes hold different assignments",
+                node=self.peer,
+            )
+        if self.state is SessionState.CLOSED:  # its frames overtook the news of the link
+            return []
+        is_opening = self.state is not SessionState.OPEN or not hello.answer
+        self.state = SessionState.OPEN
+        self._acknowledge(hello.receive_next, hello.credit_to)
+        if is_opening and self.outgoing is not None:
+            self.outgoing.rewind(hello.receive_next)
+        answer = [] if hello.answer else [self._hello(answer=True)]
+        return [*answer, *self._ready()]
+
+    def _acknowledge(self, receive_next: int, credit_to: int) -> None:
+        if self.outgoing is None:
+            return
+        if receive_next > self.outgoing.next:
+            raise RemoteProtocolError(
+                f"{self.peer} acknowledges value {receive_next - 1}, which was never sent",
+                node=self.peer,
+            )
+        self.outgoing.acknowledge(receive_next, credit_to)
+
+    def _ready(self) -> list[Frame]:
+        if self.outgoing is None or self.state is not SessionState.OPEN:
+            return []
+        return self.outgoing.ready()
+
+    def _hello(self, *, answer: bool) -> Hello:
+        edge = self.incoming
+        if edge is None:
+            return Hello(self._digest, 0, 0, answer)
+        self._acked = edge.credit_to
+        return Hello(self._digest, edge.receive_next, edge.credit_to, answer)

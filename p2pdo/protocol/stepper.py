@@ -1,0 +1,304 @@
+"""A stepper runs one algorithm at one node: inboxes in, outgoing values out, states in between.
+
+It is what every executor drives, so a step that runs in a loop in one process and one that runs
+between hospitals are the same code with the same bits:
+
+    outgoing = stepper.advance(None, pause_at=10)       # up to the first exchange
+    while outgoing is not None:
+        outgoing = stepper.advance(inbox_for(outgoing), pause_at=10)
+    stepper.iteration == 10, stepper.state is whole
+
+Around the author's code it keeps the promises that the author need not think of: what is sent is
+frozen and finite, what comes has the shape of the own value, the decision variable keeps its shape
+and dtype, and whatever goes wrong is told with node and iteration.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+
+from p2pdo.algorithms.base import Algorithm, HasDecision
+from p2pdo.effects import Effect, Exchange, ExchangeEach, Here, Mix, Row, Step, freeze
+from p2pdo.errors import LocalProtocolError, P2pdoError, RemoteProtocolError, WorkloadFailed
+from p2pdo.protocol.frames import EffectKind, Tag
+from p2pdo.types import Array, Value
+
+S = TypeVar("S", bound=HasDecision)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A node's place in its workload: index, name, neighbours in node order, row of W."""
+
+    node: int
+    name: str
+    in_neighbors: tuple[int, ...]
+    out_neighbors: tuple[int, ...]
+    row: Row
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """The values of one exchange: the same one for every out-neighbour, or one for each."""
+
+    tag: Tag
+    value: Value
+    each: Mapping[int, Value] | None = None
+
+    def to(self, neighbor: int) -> Value:
+        return self.value if self.each is None else self.each[neighbor]
+
+
+class Stepper(Generic[S]):
+    """One algorithm at one node."""
+
+    def __init__(
+        self, algorithm: Algorithm[S], problem: Any, place: Place, x: Array, seed: int
+    ) -> None:
+        """Makes the state of iteration 0 from the start `x` of shape (d,).
+
+        Raises:
+            WorkloadFailed: the author's `init` or the problem's gradient went wrong.
+        """
+        self.place = place
+        self.iteration = 0
+        self.messages_sent = 0
+        self.bytes_sent = 0
+        self._algorithm = algorithm
+        self._problem = problem
+        self._seed = seed
+        self._step: Step[S] | None = None
+        self._asked: Effect | None = None
+        self._phase = 0
+        self._x_like = freeze(x)
+        self._check_problem(self._x_like)
+        try:
+            self.state: S = algorithm.init(self._x_like, problem, self._here())
+        except Exception as error:
+            raise self._failure(error) from error
+        self._check_decision()
+
+    @property
+    def x(self) -> Array:
+        """The decision variable, frozen."""
+        return freeze(self.state.x)
+
+    def advance(self, inbox: Mapping[int, Value] | None, pause_at: int) -> Outgoing | None:
+        """Goes on with the values that the last exchange asked for.
+
+        Returns what the next exchange sends, or None at the boundary of iteration `pause_at`.
+
+        Raises:
+            WorkloadFailed: the author's code went wrong or a value is not finite.
+            RemoteProtocolError: an in-neighbour's value does not have the shape of the own one.
+        """
+        with np.errstate(over="ignore", invalid="ignore"):  # told as not finite, with the node
+            return self._advance(inbox, pause_at)
+
+    def _advance(self, inbox: Mapping[int, Value] | None, pause_at: int) -> Outgoing | None:
+        reply = None if inbox is None else self._reply(inbox)
+        while True:
+            if self._step is None:
+                if self.iteration >= pause_at:
+                    return None
+                self._step = self._algorithm.step(self.state, self._problem, self._here())
+                self._phase = 0
+                reply = None
+            try:
+                effect = self._step.send(reply)
+            except StopIteration as stop:
+                self._complete(stop.value)
+                continue
+            except Exception as error:
+                raise self._failure(error) from error
+            return self._outgoing(effect)
+
+    def _complete(self, state: S) -> None:
+        self.state = state
+        self._step = None
+        self._check_decision()
+        self.iteration += 1
+
+    def _here(self) -> Here:
+        place = self.place
+        return Here(self.iteration, place.node, place.in_neighbors, place.out_neighbors, self._seed)
+
+    def _outgoing(self, effect: Effect) -> Outgoing:
+        each: Mapping[int, Value] | None = None
+        value: Value = ()
+        neighbors = self.place.out_neighbors
+        match effect:
+            case Mix(values):
+                kind, value = EffectKind.MIX, freeze(values)
+                self._asked = Mix(value)
+            case Exchange(sent):
+                kind, value = EffectKind.EXCHANGE, freeze(sent)
+                self._asked = effect
+            case ExchangeEach(values_each):
+                kind, each = EffectKind.EXCHANGE_EACH, self._each(values_each)
+                self._asked = effect
+            case _:
+                raise LocalProtocolError(
+                    f"the step yielded {effect!r}, which is no effect",
+                    hint="use 'yield from mix(…)', exchange(…) or exchange_each(…)",
+                    node=self.place.name,
+                    iteration=self.iteration,
+                )
+        for sent_value in [value] if each is None else each.values():
+            self._check_finite(sent_value)
+            copies = len(neighbors) if each is None else 1
+            self.bytes_sent += copies * size_of(sent_value)
+        self.messages_sent += len(neighbors)
+        tag = Tag(self.iteration, self._phase, kind)
+        self._phase += 1
+        return Outgoing(tag, value, each)
+
+    def _each(self, values: Mapping[int, Value]) -> dict[int, Value]:
+        if set(values) != set(self.place.out_neighbors):
+            raise LocalProtocolError(
+                f"exchange_each names {sorted(values)}, "
+                f"the out-neighbours are {list(self.place.out_neighbors)}",
+                hint="send exactly one value to each of here.out_neighbors",
+                node=self.place.name,
+                iteration=self.iteration,
+            )
+        return {j: freeze(values[j]) for j in self.place.out_neighbors}
+
+    def _reply(self, inbox: Mapping[int, Value]) -> Any:
+        if not isinstance(self._asked, Mix):
+            return {j: inbox[j] for j in self.place.in_neighbors}
+        own = self._asked.values
+        for sender in self.place.in_neighbors:
+            self._check_like(own, inbox[sender], sender)
+        return self.place.row.weighted_sum({**inbox, self.place.node: own})
+
+    def _check_like(self, own: Value, theirs: Value, sender: int) -> None:
+        if not same_layout(own, theirs):
+            raise RemoteProtocolError(
+                f"node {sender} sent {describe(theirs)} where {self.place.name} has "
+                f"{describe(own)}",
+                hint="all nodes must run one algorithm on problems of one dimension and dtype",
+                node=self.place.name,
+                iteration=self.iteration,
+            )
+
+    def _check_finite(self, value: Value) -> None:
+        if not is_finite(value):
+            raise WorkloadFailed(
+                f"a value of {self.place.name} is not finite (NaN or infinite) "
+                f"in iteration {self.iteration}",
+                hint="a smaller step size (--set step_size=…), or look at the gradient there",
+                node=self.place.name,
+                iteration=self.iteration,
+            )
+
+    def _check_problem(self, x: Array) -> None:
+        """The first gradient's shape tells most mistakes in a user's problem at once."""
+        needed = self._algorithm.requires.oracle
+        if not isinstance(self._problem, needed):
+            raise WorkloadFailed(
+                f"{type(self._algorithm).__name__} needs a problem with the methods of "
+                f"{needed.__name__}; {type(self._problem).__name__} lacks some",
+                hint="see p2pdo.problems.base for the methods",
+                node=self.place.name,
+            )
+        gradient = getattr(self._problem, "gradient", None)
+        if gradient is None or not hasattr(needed, "gradient"):
+            return
+        try:
+            g = gradient(x)
+        except Exception as error:
+            raise self._failure(error) from error
+        if not (isinstance(g, np.ndarray) and g.shape == x.shape):
+            raise WorkloadFailed(
+                f"the gradient of {self.place.name}'s problem is {describe(g)}, "
+                f"expected {describe(x)}",
+                hint="gradient(x) must return an array of the shape of x",
+                node=self.place.name,
+                iteration=0,
+            )
+
+    def _check_decision(self) -> None:
+        x = getattr(self.state, "x", None)
+        like = self._x_like
+        if not (isinstance(x, np.ndarray) and x.shape == like.shape and x.dtype == like.dtype):
+            raise WorkloadFailed(
+                f"after iteration {self.iteration} the decision variable of {self.place.name} is "
+                f"{describe(x)}, expected {describe(like)}",
+                hint="check the shape and dtype that the problem's gradient returns",
+                node=self.place.name,
+                iteration=self.iteration,
+            )
+
+    def _failure(self, error: Exception) -> P2pdoError:
+        """The error with node and iteration, whatever it was."""
+        if isinstance(error, P2pdoError):
+            error.node = error.node or self.place.name
+            error.iteration = self.iteration if error.iteration is None else error.iteration
+            return error
+        return WorkloadFailed(
+            f"{type(error).__name__}: {error}",
+            hint=f"the exception came from the algorithm or problem of {self.place.name}",
+            node=self.place.name,
+            iteration=self.iteration,
+        )
+
+
+def size_of(value: Value) -> int:
+    """Payload bytes of a value: its arrays' bytes, eight for a scalar."""
+    if isinstance(value, np.ndarray):
+        return value.nbytes
+    if isinstance(value, tuple):
+        return sum(map(size_of, value))
+    if isinstance(value, dict):
+        return sum(map(size_of, value.values()))
+    return 8
+
+
+def is_finite(value: Value) -> bool:
+    if isinstance(value, np.ndarray):
+        return _is_finite_array(value)
+    if isinstance(value, tuple):
+        return all(map(is_finite, value))
+    if isinstance(value, dict):
+        return all(map(is_finite, value.values()))
+    return bool(np.isfinite(value))
+
+
+def _is_finite_array(a: Array) -> bool:
+    """One pass without a temporary: a·a is finite, or, where it overflows, each entry is."""
+    if a.dtype.kind not in "fc":
+        return True
+    flat = a.reshape(-1)
+    with np.errstate(over="ignore", invalid="ignore"):
+        if np.isfinite(np.dot(flat, flat)):
+            return True
+    return bool(np.isfinite(a).all())
+
+
+def same_layout(a: Value, b: Value) -> bool:
+    """Equal in structure, shapes and dtypes."""
+    if isinstance(a, np.ndarray):
+        return isinstance(b, np.ndarray) and a.shape == b.shape and a.dtype == b.dtype
+    if isinstance(a, tuple):
+        return isinstance(b, tuple) and len(a) == len(b) and all(map(same_layout, a, b))
+    if isinstance(a, dict):
+        return (
+            isinstance(b, dict)
+            and a.keys() == b.keys()
+            and all(same_layout(a[key], b[key]) for key in a)
+        )
+    return not isinstance(b, np.ndarray | tuple | dict)
+
+
+def describe(value: Any) -> str:
+    """A value's layout for people: 'float64 (31,)'."""
+    if isinstance(value, np.ndarray):
+        return f"{value.dtype} {value.shape}"
+    if isinstance(value, tuple):
+        return f"({', '.join(map(describe, value))})"
+    return type(value).__name__

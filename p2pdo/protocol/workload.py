@@ -1,0 +1,378 @@
+"""The life of a workload: events in, effects out.
+
+An optimization:
+
+    CONFIGURING  one `config` task per node: each answers with its problem's dimension and L
+        │        all answered: equal dimensions? L = max; the parameters are resolved
+        ▼
+    RUNNING      one `run_algorithm` task per node
+        │        all answered
+        ▼
+    DONE
+
+A workload of kind "tasks" is RUNNING while its submitter sends tasks one by one, and DONE once it
+is closed and nothing is open; a task that fails is an answer like any other.
+
+Whatever goes wrong in an optimization ends it, and the first cause is the one that is told: a
+task's error with its node and iteration; a member that is lost, leaves or is restarted at any
+time before the end, because a node that has finished still serves its slower neighbours. Then
+open tasks are cancelled. `EndWorkload` goes to every member exactly once, when the whole workload
+is terminal, and not to a node that has merely finished.
+
+No clock, no disk, no names of files: whoever runs a machine records what it did. A machine that
+was lost with its process is rebuilt by replaying the accepted results, see `restore`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TypeAlias, assert_never
+
+from p2pdo.algorithms import catalogue
+from p2pdo.errors import (
+    ConfigError,
+    LocalProtocolError,
+    P2pdoError,
+    WorkloadFailed,
+    WorkloadStopped,
+    from_plain,
+)
+from p2pdo.protocol.assignment import resolved_parameters
+from p2pdo.types import NodeId, Plain, WorkloadId
+
+EXECUTOR = "optimization"  # handles both of these at the nodes
+CONFIG = "config"
+RUN = "run_algorithm"
+
+
+class Status(StrEnum):
+    CONFIGURING = "configuring"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    STOPPED = "stopped"
+
+
+class Move(StrEnum):
+    CONFIGURE = "configure"  # every node is configured
+    FINISH = "finish"
+    FAIL = "fail"
+    STOP = "stop"
+
+
+TRANSITIONS: Mapping[Status, Mapping[Move, Status]] = {
+    Status.CONFIGURING: {
+        Move.CONFIGURE: Status.RUNNING,
+        Move.FAIL: Status.FAILED,
+        Move.STOP: Status.STOPPED,
+    },
+    Status.RUNNING: {
+        Move.FINISH: Status.DONE,
+        Move.FAIL: Status.FAILED,
+        Move.STOP: Status.STOPPED,
+    },
+    Status.DONE: {},
+    Status.FAILED: {},
+    Status.STOPPED: {},
+}
+TERMINAL = frozenset(status for status, moves in TRANSITIONS.items() if not moves)
+
+
+# ---- events ----
+
+
+@dataclass(frozen=True, slots=True)
+class TaskSucceeded:
+    """The first accepted result of a task."""
+
+    node: NodeId
+    name: str
+    result: Plain
+
+
+@dataclass(frozen=True, slots=True)
+class TaskFailed:
+    """The same with an error, as `P2pdoError.to_plain` describes it."""
+
+    node: NodeId
+    name: str
+    error: Mapping[str, Plain]
+
+
+@dataclass(frozen=True, slots=True)
+class NodeGone:
+    """A member was lost, left or was restarted; `iteration` is the last that it told."""
+
+    node: NodeId
+    what: str
+    iteration: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StopAsked:
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class CloseAsked:
+    """No more tasks will come."""
+
+
+Event: TypeAlias = TaskSucceeded | TaskFailed | NodeGone | StopAsked | CloseAsked
+
+
+# ---- effects ----
+
+
+@dataclass(frozen=True, slots=True)
+class CreateTask:
+    node: NodeId
+    name: str
+    payload: Mapping[str, Plain]
+
+
+@dataclass(frozen=True, slots=True)
+class CancelTasks:
+    """Cancel whatever is open."""
+
+
+@dataclass(frozen=True, slots=True)
+class EndWorkload:
+    """Tell this member that the workload is over."""
+
+    node: NodeId
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class StatusChanged:
+    status: Status
+
+
+Effect: TypeAlias = CreateTask | CancelTasks | EndWorkload | StatusChanged
+
+
+# ---- machines ----
+
+
+@dataclass(slots=True)
+class _Machine:
+    """What both kinds share: a status, its legal moves, and how an end is told."""
+
+    workload: WorkloadId
+    members: Sequence[NodeId]
+    status: Status
+    error: Mapping[str, Plain] | None = None  # Invariant: set exactly if FAILED or STOPPED
+    resolved: dict[str, Plain] = field(default_factory=dict)
+
+    @property
+    def is_terminal(self) -> bool:
+        return self.status in TERMINAL
+
+    @property
+    def reason(self) -> str:
+        """Why it ended, for the members."""
+        message = f": {self.error.get('message')}" if self.error else ""
+        return f"{self.status}{message}"
+
+    def _move(self, move: Move) -> list[Effect]:
+        try:
+            self.status = TRANSITIONS[self.status][move]
+        except KeyError:
+            raise LocalProtocolError(
+                f"workload {self.workload}: {move} while {self.status}"
+            ) from None
+        changed: list[Effect] = [StatusChanged(self.status)]
+        if not self.is_terminal:
+            return changed
+        ends = [EndWorkload(node, self.reason) for node in self.members]
+        return [CancelTasks(), *changed, *ends]
+
+    def _fail(self, error: P2pdoError) -> list[Effect]:
+        error.workload = error.workload or self.workload
+        self.error = error.to_plain()
+        return self._move(Move.FAIL)
+
+    def _stop(self, reason: str) -> list[Effect]:
+        because = f": {reason}" if reason else ""
+        self.error = WorkloadStopped(f"stopped{because}", workload=self.workload).to_plain()
+        return self._move(Move.STOP)
+
+
+@dataclass(slots=True)
+class Optimization(_Machine):
+    """A run of one algorithm.
+
+    Attributes:
+        algorithm: its catalogue name.
+        parameters: as submitted.
+        is_foreign: it was named by `where`. This process does not import it, so its parameters
+            pass as they are; a node whose `config` result says "needs_smoothness" asks for
+            step_size = 1/L.
+    """
+
+    algorithm: str = ""
+    parameters: Mapping[str, Plain] = field(default_factory=dict)
+    is_foreign: bool = False
+    status: Status = Status.CONFIGURING
+    _configured: dict[NodeId, Mapping[str, Plain]] = field(default_factory=dict)
+    _finished: set[NodeId] = field(default_factory=set)
+
+    def open(self, payloads: Sequence[Mapping[str, Plain]]) -> list[Effect]:
+        """Hands out the `config` tasks; one payload per member, in index order."""
+        return [
+            CreateTask(node, CONFIG, payload)
+            for node, payload in zip(self.members, payloads, strict=True)
+        ]
+
+    def restore(self, results: Sequence[TaskSucceeded]) -> None:
+        """Replays the accepted results; the tasks that they led to exist already."""
+        for result in results:
+            self.receive(result)
+
+    def receive(self, event: Event) -> list[Effect]:
+        if self.is_terminal:
+            return []
+        match event:
+            case TaskSucceeded():
+                return self._take_result(event)
+            case TaskFailed(node, _, error):
+                return self._fail_as_told(node, error)
+            case NodeGone(node, what, iteration):
+                return self._fail(WorkloadFailed(what, node=node, iteration=iteration))
+            case StopAsked(reason):
+                return self._stop(reason)
+            case CloseAsked():
+                return []  # it closes itself
+            case _:
+                assert_never(event)
+
+    def _fail_as_told(self, node: NodeId, error: Mapping[str, Plain]) -> list[Effect]:
+        """Fails with a node's own words, its traceback included."""
+        told = from_plain(dict(error))
+        told.node, told.workload = told.node or node, told.workload or self.workload
+        self.error = {**error, **told.to_plain()}
+        return self._move(Move.FAIL)
+
+    def _take_result(self, done: TaskSucceeded) -> list[Effect]:
+        if done.name == CONFIG:
+            return self._take_configured(done.node, done.result)
+        return self._take_finished(done.node)
+
+    def _take_configured(self, node: NodeId, result: Plain) -> list[Effect]:
+        if not isinstance(result, dict) or type(result.get("dimension")) is not int:
+            return self._fail(
+                WorkloadFailed(f"node {node} did not tell its problem's dimension", node=node)
+            )
+        self._configured[node] = result
+        if len(self._configured) < len(self.members):
+            return []
+        try:
+            self.resolved.update(self._resolve())
+        except P2pdoError as error:
+            return self._fail(error)
+        run = {"parameters": self.resolved["parameters"]}
+        return [
+            *self._move(Move.CONFIGURE),
+            *(CreateTask(member, RUN, run) for member in self.members),
+        ]
+
+    def _resolve(self) -> dict[str, Plain]:
+        dimension = self._common_dimension()
+        smoothness = self._smoothness()
+        if not self.is_foreign:
+            cls = catalogue.find(self.algorithm)
+            parameters = resolved_parameters(cls, self.parameters, smoothness)
+        else:
+            parameters = dict(self.parameters)
+            if any(result.get("needs_smoothness") for result in self._configured.values()):
+                if smoothness is None:
+                    raise ConfigError(
+                        f"{self.algorithm} needs a step size: the problem does not tell its "
+                        "smoothness L",
+                        hint="give one: --set step_size=0.01",
+                    )
+                parameters["step_size"] = 1.0 / smoothness
+        return {"dimension": dimension, "smoothness": smoothness, "parameters": parameters}
+
+    def _common_dimension(self) -> int:
+        """The dimension of everybody's problem.
+
+        Raises:
+            ConfigError: they differ; names one node of each.
+        """
+        witness: dict[Plain, NodeId] = {}
+        for node in self.members:
+            witness.setdefault(self._configured[node]["dimension"], node)
+        if len(witness) > 1:
+            told = ", ".join(f"{d} at {node}" for d, node in witness.items())
+            raise ConfigError(
+                f"the nodes' problems differ in dimension: {told}",
+                hint="give every node data with the same columns",
+            )
+        (dimension,) = witness
+        assert isinstance(dimension, int)
+        return dimension
+
+    def _smoothness(self) -> float | None:
+        """L = maxᵢ Lᵢ; None where a node does not tell a usable one."""
+        known: list[float] = []
+        for result in self._configured.values():
+            one = result.get("smoothness")
+            if not isinstance(one, int | float) or not (math.isfinite(one) and one > 0):
+                return None
+            known.append(float(one))
+        return max(known)
+
+    def _take_finished(self, node: NodeId) -> list[Effect]:
+        self._finished.add(node)
+        return self._move(Move.FINISH) if len(self._finished) == len(self.members) else []
+
+
+@dataclass(slots=True)
+class TaskQueue(_Machine):
+    """Tasks that a submitter sends one by one.
+
+    Attributes:
+        open_tasks: how many have no accepted result yet.
+    """
+
+    status: Status = Status.RUNNING
+    open_tasks: int = 0
+    is_closed: bool = False
+
+    def add(self, count: int) -> None:
+        """Counts tasks that were just created.
+
+        Raises:
+            LocalProtocolError: it is closed or over.
+        """
+        if self.is_closed or self.is_terminal:
+            raise LocalProtocolError(f"workload {self.workload} takes no more tasks")
+        self.open_tasks += count
+
+    def receive(self, event: Event) -> list[Effect]:
+        if self.is_terminal:
+            return []
+        match event:
+            case TaskSucceeded() | TaskFailed():
+                self.open_tasks -= 1
+                return self._finish_if_done()
+            case CloseAsked():
+                self.is_closed = True
+                return self._finish_if_done()
+            case StopAsked(reason):
+                return self._stop(reason)
+            case NodeGone():
+                return []  # its tasks wait for it
+            case _:
+                assert_never(event)
+
+    def _finish_if_done(self) -> list[Effect]:
+        return self._move(Move.FINISH) if self.is_closed and self.open_tasks == 0 else []
+
+
+Machine: TypeAlias = Optimization | TaskQueue

@@ -1,0 +1,36 @@
+"""Digests. One hash tells whether two runs ended in the same bits.
+
+A node hashes its own final x: the SHA-256 of its elements in C order, little-endian, in their own
+dtype. The run's hash is the SHA-256 of these 32-byte digests one after the other, in the order of
+the workload's nodes. So it can be formed where the states are not: nodes send digests only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from hashlib import sha256
+
+import numpy as np
+
+from p2pdo.errors import ConfigError
+from p2pdo.types import Array
+
+
+def digest_of(x: Array) -> bytes:
+    """The 32 bytes for one node's x; its memory layout and byte order do not matter."""
+    x = np.asarray(x)
+    if x.dtype.hasobject:
+        raise ConfigError(
+            "a state of Python objects has no digest", hint="return x as an array of numbers"
+        )
+    return sha256(x.astype(x.dtype.newbyteorder("<"), copy=False).tobytes(order="C")).digest()
+
+
+def combine_digests(digests: Iterable[bytes]) -> str:
+    """The run's hash, in hex, from its nodes' digests in node order."""
+    return sha256(b"".join(digests)).hexdigest()
+
+
+def state_sha256(states: Sequence[Array]) -> str:
+    """The run's hash, in hex, from its nodes' final x in node order."""
+    return combine_digests(digest_of(x) for x in states)

@@ -1,0 +1,134 @@
+"""Tables. Aligned text that people read on a terminal and programs cut in a pipe.
+
+On a terminal the header is styled and rich fits the columns to the width. Elsewhere the table is
+plain text, one line a row, never wrapped, cut or coloured, however narrow the supposed screen.
+Cells are text, never markup: names come from the network.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, TypeAlias
+
+from p2pdo.reporting import formats
+from p2pdo.reporting.records import Summary
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+Cell: TypeAlias = str | int | float | None
+"""Text as it is; a whole number, a small real number or an unknown one as `formats` has it."""
+
+_GAP = "  "
+_STYLES = {"done": "bold green", "converged": "bold green", "running": "bold cyan"}
+
+
+def table(console: Console, columns: Sequence[str], rows: Iterable[Sequence[Cell]]) -> None:
+    """Print the rows under their headers; a column of numbers is set to the right."""
+    cells = [list(row) for row in rows]
+    right = [_is_numeric([row[i] for row in cells]) for i in range(len(columns))]
+    lines = [[_text_of(cell) for cell in row] for row in cells]
+    if console.is_terminal:
+        _print_rich(console, columns, lines, right)
+    else:
+        _print_plain(console, [list(columns), *lines], right)
+
+
+def summary_table(console: Console, summary: Summary) -> None:
+    """Print how a run ended, where its folder is and what to do next."""
+    from rich.text import Text
+
+    status = Text(formats.printable(summary.status), _STYLES.get(summary.status, "bold red"))
+    name = Text(f"  {formats.printable(summary.workload_id)}", "bold")
+    console.print(Text.assemble(status, name, f"  {_what(summary)}"), soft_wrap=True)
+    figures = _figures(summary)
+    width = max(len(label) for label, _ in figures)
+    for label, figure in figures:
+        line = Text.assemble(_GAP, (label.ljust(width), "dim"), _GAP, formats.printable(figure))
+        console.print(line, soft_wrap=True)
+    if summary.run_dir is not None:
+        command = f"p2pdo plot {shlex.quote(summary.run_dir)}"
+        console.print(Text.assemble(("next: ", "dim"), formats.printable(command)), soft_wrap=True)
+
+
+def _what(summary: Summary) -> str:
+    nodes = "1 node" if summary.nodes == 1 else f"{formats.count(summary.nodes)} nodes"
+    what = f"{summary.algorithm} on {summary.problem}, {nodes}, {summary.topology}"
+    return formats.printable(f"{what}, {summary.executor}")
+
+
+def _figures(s: Summary) -> list[tuple[str, str]]:
+    """Label and figure; a line whose figure cannot be known is left out, the gap is not."""
+    lines: list[tuple[str, str | None]] = [
+        ("iterations", formats.count(s.iterations)),
+        ("gap", formats.small(s.gap)),
+        ("consensus error", formats.small(s.consensus_error)),
+        ("cost", None if s.value is None else formats.real(s.value)),
+        ("optimal cost", None if s.optimum is None else formats.real(s.optimum)),
+        (
+            "distance to optimum",
+            None if s.distance_to_optimum is None else formats.small(s.distance_to_optimum),
+        ),
+        ("sent", f"{formats.size(s.bytes_sent)} in {_messages(s.messages_sent)}"),
+        ("time", _time(s)),
+        ("state sha256", s.state_sha256),
+        ("run folder", s.run_dir),
+    ]
+    return [(label, figure) for label, figure in lines if figure is not None]
+
+
+def _messages(n: int) -> str:
+    return "1 message" if n == 1 else f"{formats.count(n)} messages"
+
+
+def _time(s: Summary) -> str:
+    taken = formats.duration(s.seconds)
+    if s.iterations == 0 or s.seconds <= 0:
+        return taken
+    return f"{taken} ({formats.rate(s.iterations / s.seconds)})"
+
+
+def _is_numeric(cells: Sequence[Cell]) -> bool:
+    known = [cell for cell in cells if cell is not None]
+    return bool(known) and not any(isinstance(cell, str | bool) for cell in known)
+
+
+def _text_of(cell: Cell) -> str:
+    match cell:
+        case None:
+            return formats.UNKNOWN
+        case bool():
+            return "yes" if cell else "no"
+        case int():
+            return formats.count(cell)
+        case float():
+            return formats.small(cell)
+        case str():
+            return formats.printable(cell)
+
+
+def _print_rich(
+    console: Console, columns: Sequence[str], lines: list[list[str]], right: list[bool]
+) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    grid = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for title, to_the_right in zip(columns, right, strict=True):
+        grid.add_column(Text(title), justify="right" if to_the_right else "left", overflow="fold")
+    for line in lines:
+        grid.add_row(*map(Text, line))
+    console.print(grid)
+
+
+def _print_plain(console: Console, lines: list[list[str]], right: list[bool]) -> None:
+    from rich.cells import cell_len
+
+    widths = [max(map(cell_len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        padded = []
+        for text, width, to_the_right in zip(line, widths, right, strict=True):
+            space = " " * (width - cell_len(text))
+            padded.append(space + text if to_the_right else text + space)
+        console.out(_GAP.join(padded).rstrip(), highlight=False)

@@ -1,0 +1,133 @@
+"""The driver runs a stepper over an exchange, watched by an observer.
+
+    boundary ── observe ──▶ compute ──▶ exchange ──▶ compute ──▶ … ──▶ boundary
+
+Steps compute on the workload's own thread; the loop only carries values. Between boundaries of
+interest the end of one iteration and the start of the next are one call on that thread.
+
+At each multiple of `observe_every`, and at the end, the state is whole and is offered to the
+observer. The observer may judge: then the result is the state that it names, however far this
+node has gone on meanwhile. At most `SNAPSHOTS` states wait for judgement; a node that is further
+ahead waits.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Any, Protocol
+
+from p2pdo.errors import P2pdoError, WorkloadFailed
+from p2pdo.protocol.judging import Report
+from p2pdo.protocol.stepper import Stepper
+from p2pdo.runtime.compute import Compute
+from p2pdo.runtime.exchange import Exchanger
+
+SNAPSHOTS = 8
+"""States that a node keeps until they are judged."""
+
+
+class Observer(Protocol):
+    """Somebody who is told of states. Called on the loop."""
+
+    def observe(self, report: Report) -> None: ...
+
+
+class _Judged(Exception):
+    """The observer has chosen the result: stop waiting."""
+
+
+class Driver:
+    """One node's run of one algorithm."""
+
+    def __init__(
+        self,
+        stepper: Stepper[Any],
+        exchanger: Exchanger,
+        compute: Compute,
+        observer: Observer | None,
+        *,
+        rounds: int,
+        observe_every: int,
+        judged: bool,
+    ) -> None:
+        """With `judged`, states wait for `judge` to be called; otherwise they are only told."""
+        self._stepper = stepper
+        self._exchanger = exchanger
+        self._compute = compute
+        self._observer = observer
+        self._rounds = rounds
+        self._every = observe_every
+        self._judged = judged
+        self._unjudged: OrderedDict[int, Report] = OrderedDict()
+        self._result: Report | None = None
+
+    @property
+    def iteration(self) -> int:
+        """Completed iterations, for whoever asks how far it is."""
+        return self._stepper.iteration
+
+    def judge(self, iteration: int, *, stop: bool) -> None:
+        """The observer's verdict on an observed iteration; verdicts come in order."""
+        report = self._unjudged.pop(iteration, None)
+        if stop and report is not None:
+            self._result = report
+            self._exchanger.fail(_Judged())
+        self._exchanger.wake()
+
+    async def run(self) -> Report:
+        """Runs to the iteration limit or the observer's choice; returns the resulting state.
+
+        Raises:
+            P2pdoError: the author's code, a peer or an abort ended it; with node and iteration.
+        """
+        try:
+            while self._result is None:
+                await self._observe()
+                if self._stepper.iteration >= self._rounds:
+                    return await self._finish()
+                await self._advance()
+        except _Judged:
+            pass
+        assert self._result is not None, "only a verdict ends the loop"
+        return self._result
+
+    async def _observe(self) -> None:
+        stepper = self._stepper
+        if stepper.iteration % self._every and stepper.iteration < self._rounds:
+            return
+        report = self._report()
+        if self._judged and stepper.iteration % self._every == 0:
+            await self._exchanger.until(lambda: len(self._unjudged) < SNAPSHOTS)
+            self._unjudged[report.iteration] = report
+        if self._observer is not None:
+            self._observer.observe(report)
+
+    async def _finish(self) -> Report:
+        """At the limit: the last observed states may still be judged good enough."""
+        if self._unjudged:
+            await self._exchanger.until(lambda: not self._unjudged)
+        return self._report()
+
+    async def _advance(self) -> None:
+        """To the next boundary of interest."""
+        every, stepper = self._every, self._stepper
+        pause_at = min((stepper.iteration // every + 1) * every, self._rounds)
+        outgoing = await self._compute.run(stepper.advance, None, pause_at)
+        while outgoing is not None:
+            inbox = await self._exchanger.exchange(outgoing)
+            outgoing = await self._compute.run(stepper.advance, inbox, pause_at)
+        self._exchanger.check()
+
+    def _report(self) -> Report:
+        stepper = self._stepper
+        return Report(
+            stepper.place.node,
+            stepper.iteration,
+            stepper.x,
+            stepper.bytes_sent,
+            stepper.messages_sent,
+        )
+
+    def abort(self, error: P2pdoError | None = None) -> None:
+        """Ends the run at its next wait with `error`."""
+        self._exchanger.fail(error or WorkloadFailed("the run was aborted"))

@@ -1,0 +1,63 @@
+"""What a process does that a local run's launcher started: it takes a handover and dies with it.
+
+The launcher keeps the writing end of the child's stdin. It writes one line of JSON, the handover,
+and then nothing: when the launcher is gone, kill -9 included, the system closes the pipe and the
+child reads the end of the file. No polling, no thread, no process id that another process could
+have been given since.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from typing import Any
+
+from p2pdo.errors import ConfigError
+
+_HINT = "--local is for processes that p2pdo's own launcher starts"
+_LIMIT = 1024 * 1024
+
+
+async def read_handover(fd: int = 0) -> dict[str, Any]:
+    """The one line of JSON that the launcher writes first.
+
+    Raises:
+        ConfigError: stdin is no pipe, or ended before the line, or the line is no JSON object.
+    """
+    reader, transport = await _open(fd)
+    try:
+        line = await reader.readuntil(b"\n")
+        handover = json.loads(line)
+    except (asyncio.IncompleteReadError, asyncio.LimitOverrunError, ValueError):
+        handover = None
+    finally:
+        transport.close()
+    if not isinstance(handover, dict):
+        raise ConfigError("the launcher's handover is not a line of JSON on stdin", hint=_HINT)
+    return handover
+
+
+async def parent_gone(fd: int = 0) -> None:
+    """Returns when the launcher is gone: at the end of stdin."""
+    reader, transport = await _open(fd)
+    try:
+        while await reader.read(4096):
+            pass
+    finally:
+        transport.close()
+
+
+async def _open(fd: int) -> tuple[asyncio.StreamReader, asyncio.ReadTransport]:
+    """A reader of its own duplicate of `fd`, so that closing it leaves stdin to the next."""
+    loop = asyncio.get_running_loop()
+    reader = asyncio.StreamReader(limit=_LIMIT)
+    pipe = os.fdopen(os.dup(fd), "rb", buffering=0)
+    try:
+        transport, _ = await loop.connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(reader), pipe
+        )
+    except (ValueError, OSError):
+        pipe.close()
+        raise ConfigError("stdin is not a pipe", hint=_HINT) from None
+    return reader, transport

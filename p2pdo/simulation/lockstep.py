@@ -1,0 +1,80 @@
+"""Lock-step: all nodes advance together in one thread, each exchange resolved for all at once.
+
+The dense reference. It has no messages, no order of arrival and no time, and it runs every
+synchronous algorithm on every problem with the bits that all other executors must reproduce.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from p2pdo.errors import RemoteProtocolError
+from p2pdo.protocol.judging import Judge, Judgement, Report
+from p2pdo.protocol.plan import Plan
+from p2pdo.protocol.stepper import Outgoing, Stepper
+from p2pdo.runtime.compute import limit_blas_threads
+from p2pdo.types import Value
+
+
+def run_lockstep(plan: Plan, judge: Judge, tell: Callable[[Judgement], None]) -> list[Report]:
+    """Runs the plan; returns each node's resulting state, in node order."""
+    limit_blas_threads()
+    steppers = [
+        Stepper(plan.algorithm, plan.problems[i], plan.place(i), plan.starts[i], plan.seed)
+        for i in range(plan.nodes)
+    ]
+    iteration = 0
+    while True:
+        reports = [report_of(stepper) for stepper in steppers]
+        for report in reports:
+            for judgement in judge.receive(report):
+                tell(judgement)
+        if iteration >= plan.rounds or judge.stopped_at is not None:
+            return reports
+        iteration = min((iteration // plan.observe_every + 1) * plan.observe_every, plan.rounds)
+        advance_to(steppers, iteration)
+
+
+def advance_to(steppers: Sequence[Stepper[Any]], iteration: int) -> None:
+    """Advances all nodes to the boundary of `iteration`.
+
+    Raises:
+        RemoteProtocolError: nodes disagree on the exchanges of an iteration.
+    """
+    outgoing = [stepper.advance(None, iteration) for stepper in steppers]
+    while (sent := _whole(outgoing)) is not None:
+        outgoing = [stepper.advance(_inbox(stepper, sent), iteration) for stepper in steppers]
+
+
+def _inbox(stepper: Stepper[Any], sent: Sequence[Outgoing]) -> dict[int, Value]:
+    place = stepper.place
+    return {j: sent[j].to(place.node) for j in place.in_neighbors}
+
+
+def _whole(outgoing: Sequence[Outgoing | None]) -> list[Outgoing] | None:
+    """All nodes' values of one exchange, or None where all are at the boundary."""
+    first = outgoing[0]
+    for node, other in enumerate(outgoing):
+        ours = first.tag if first else None
+        theirs = other.tag if other else None
+        if ours != theirs:
+            tag = ours or theirs
+            assert tag is not None, "they differ"
+            raise RemoteProtocolError(
+                f"nodes disagree on the exchanges of iteration {tag.iteration}: "
+                f"at node 0 it is {ours}, at node {node} {theirs}",
+                hint="how often a step exchanges must not depend on local data",
+                iteration=tag.iteration,
+            )
+    return None if first is None else [other for other in outgoing if other is not None]
+
+
+def report_of(stepper: Stepper[Any]) -> Report:
+    return Report(
+        stepper.place.node,
+        stepper.iteration,
+        stepper.x,
+        stepper.bytes_sent,
+        stepper.messages_sent,
+    )

@@ -1,0 +1,124 @@
+"""Stacked: the same step, once, on arrays of shape (N, d), `mix` a sparse product W @ X.
+
+For algorithms that declare `batched` (the last axis is their vector) on problems that offer
+`stack`. It agrees with lock-step to rounding and not to the bit: stacked gradients add up in
+another order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from p2pdo.effects import Here, Mix
+from p2pdo.errors import ConfigError, WorkloadFailed
+from p2pdo.problems.base import Stackable
+from p2pdo.protocol.judging import Judge, Judgement, Report
+from p2pdo.protocol.plan import Plan
+from p2pdo.protocol.stepper import is_finite
+from p2pdo.runtime.compute import limit_blas_threads
+from p2pdo.types import Array
+
+
+class _EveryNode(Here):
+    """Here for all nodes at once: there is no one node whose random numbers could be drawn."""
+
+    @property
+    def rng(self) -> np.random.Generator:
+        raise WorkloadFailed(
+            "a stacked step drew random numbers of one node",
+            hint="run it with --on dense, or draw from here.common_rng",
+            iteration=self.iteration,
+        )
+
+
+def run_stacked(plan: Plan, judge: Judge, tell: Callable[[Judgement], None]) -> list[Report]:
+    """Runs the plan; returns each node's resulting state, in node order.
+
+    Raises:
+        ConfigError: the algorithm or the problem does not stack.
+    """
+    limit_blas_threads()
+    problem = _stack(plan)
+    state = plan.algorithm.init(np.stack(plan.starts), problem, _here(0, plan))
+    traffic = _Traffic(plan)
+    for iteration in range(plan.rounds + 1):
+        if iteration % plan.observe_every == 0 or iteration == plan.rounds:
+            reports = [
+                Report(i, iteration, x.copy(), *traffic.of(i)) for i, x in enumerate(state.x)
+            ]
+            for report in reports:
+                for judgement in judge.receive(report):
+                    tell(judgement)
+            if judge.stopped_at is not None or iteration == plan.rounds:
+                break
+        state = _advance(plan, state, problem, iteration, traffic)
+    return reports
+
+
+def _stack(plan: Plan) -> Any:
+    if not plan.algorithm.batched:
+        raise ConfigError(
+            f"{type(plan.algorithm).__name__} does not declare that it works on stacked states",
+            hint="use --on dense",
+        )
+    kind = type(plan.problems[0])
+    is_one_kind = all(type(p) is kind for p in plan.problems)
+    if not (is_one_kind and isinstance(plan.problems[0], Stackable)):
+        raise ConfigError(
+            f"{kind.__name__} cannot be stacked: it has no stack(problems)",
+            hint="use --on dense",
+        )
+    return kind.stack(plan.problems)
+
+
+def _advance(plan: Plan, state: Any, problem: Any, iteration: int, traffic: _Traffic) -> Any:
+    step = plan.algorithm.step(state, problem, _here(iteration, plan))
+    reply = None
+    while True:
+        try:
+            effect = step.send(reply)
+        except StopIteration as stop:
+            return stop.value
+        if not isinstance(effect, Mix):
+            raise ConfigError(
+                f"{type(plan.algorithm).__name__} asks for {type(effect).__name__}, "
+                "which has no stacked form",
+                hint="use --on dense",
+            )
+        if not is_finite(effect.values):
+            raise WorkloadFailed(
+                f"a value is not finite (NaN or infinite) in iteration {iteration}",
+                hint="a smaller step size; --on dense names the node",
+                iteration=iteration,
+            )
+        traffic.count(effect.values)
+        reply = tuple(plan.weights.apply(np.asarray(value)) for value in effect.values)
+
+
+def _here(iteration: int, plan: Plan) -> Here:
+    return _EveryNode(iteration, -1, (), (), plan.seed)
+
+
+class _Traffic:
+    """What the nodes would have sent: out-degree times values, per exchange."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._degrees = plan.graph.out_degree
+        self._exchanges = 0
+        self._bytes = 0
+
+    def count(self, values: tuple[Any, ...]) -> None:
+        self._exchanges += 1
+        self._bytes += sum(_row_bytes(np.asarray(value)) for value in values)
+
+    def of(self, node: int) -> tuple[int, int]:
+        """(bytes, messages) of one node so far."""
+        degree = int(self._degrees[node])
+        return degree * self._bytes, degree * self._exchanges
+
+
+def _row_bytes(stacked: Array) -> int:
+    return int(stacked[0].nbytes)

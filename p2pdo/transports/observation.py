@@ -1,0 +1,126 @@
+"""The observer of a local run: nodes send it their observed states, it answers with verdicts.
+
+One stream per node, straight to the launcher, never by the coordinator: no server sees a value.
+The launcher owns all the data, so it may see the states; nobody else runs an observer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import grpc
+import grpc.aio
+
+from p2pdo.errors import RemoteProtocolError
+from p2pdo.protocol.judging import Judgement, Report
+from p2pdo.transports import rpc
+from p2pdo.wire.codec import Decoder, Message_, Verdict, encode, pack_frames
+
+METHOD = "/p2pdo.v1.Observer/Observe"
+
+
+class ObserverServer:
+    """The launcher's end: hands every report to `receive`, tells every node of judgements."""
+
+    def __init__(self, receive: Callable[[Report], None]) -> None:
+        self._receive = receive
+        self._outboxes: set[_Outbox] = set()
+
+    def register(self, server: grpc.aio.Server) -> None:
+        handler: grpc.RpcMethodHandler[bytes, bytes] = grpc.stream_stream_rpc_method_handler(
+            self._serve
+        )
+        service, method = METHOD.strip("/").split("/")
+        server.add_generic_rpc_handlers(
+            (grpc.method_handlers_generic_handler(service, {method: handler}),)
+        )
+
+    def tell(self, judgement: Judgement) -> None:
+        for outbox in self._outboxes:
+            outbox.put(Verdict(judgement.iteration, judgement.stop))
+
+    async def _serve(
+        self,
+        requests: AsyncIterator[bytes],
+        context: grpc.aio.ServicerContext[bytes, bytes],
+    ) -> None:
+        outbox = _Outbox()
+        self._outboxes.add(outbox)
+        try:
+            async with asyncio.TaskGroup() as group:
+                writer = group.create_task(outbox.drain(context.write))
+                decoder = Decoder()
+                async for data in requests:
+                    for message in decoder.feed(data):
+                        if isinstance(message, Report):
+                            self._receive(message)
+                writer.cancel()
+        except* RemoteProtocolError as errors:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(errors.exceptions[0]))
+        finally:
+            self._outboxes.discard(outbox)
+
+
+class ObserverClient:
+    """A node's end; `runtime.driver.Observer`."""
+
+    def __init__(self, address: str, token: str | None) -> None:
+        self._address = address
+        self._token = token
+        self._outbox = _Outbox()
+
+    def observe(self, report: Report) -> None:
+        self._outbox.put(report)
+
+    async def run(self, judge: Callable[[int, bool], None]) -> None:
+        """Carries reports and verdicts until cancelled or the launcher is gone.
+
+        `judge(iteration, stop)` is called with each verdict, in order.
+
+        Raises:
+            grpc.aio.AioRpcError: the launcher is gone, or refused us.
+        """
+        async with rpc.make_channel(self._address) as channel:
+            call: grpc.aio.StreamStreamCall[bytes, bytes] = channel.stream_stream(METHOD)(
+                metadata=rpc.metadata(self._token)
+            )
+            try:
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(self._outbox.drain(call.write))
+                    decoder = Decoder()
+                    async for data in call:
+                        for message in decoder.feed(data):
+                            if isinstance(message, Verdict):
+                                judge(message.iteration, message.stop)
+            finally:
+                call.cancel()
+
+    async def flushed(self) -> None:
+        """Returns when everything observed so far was written."""
+        await self._outbox.empty.wait()
+
+
+class _Outbox:
+    """Messages on their way to one stream; bounded by what the driver lets wait for judgement."""
+
+    def __init__(self) -> None:
+        self._messages: list[Message_] = []
+        self._pending = asyncio.Event()
+        self.empty = asyncio.Event()
+        self.empty.set()
+
+    def put(self, message: Message_) -> None:
+        self._messages.append(message)
+        self.empty.clear()
+        self._pending.set()
+
+    async def drain(self, write: Callable[[bytes], Awaitable[object]]) -> None:
+        while True:
+            await self._pending.wait()
+            self._pending.clear()
+            messages, self._messages = self._messages, []
+            for data in pack_frames(frame for message in messages for frame in encode(message)):
+                await write(data)
+            if not self._messages:
+                self.empty.set()

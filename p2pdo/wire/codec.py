@@ -1,0 +1,297 @@
+"""Frames ↔ bytes.
+
+A stream carries writes; a write is a sequence of frames:
+
+    u32 length of the rest · u8 kind · u16 header length · header (protobuf) · payload
+
+Payloads up to `CHUNK` travel whole, larger ones in pieces that follow each other directly, so
+that no write is larger than `WRITE_LIMIT` and a receiver allocates a large value once, after its
+announced size was checked. `pack_frames` puts many small frames into one write, because a write
+costs the same whatever it carries.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+from google.protobuf.message import DecodeError, Message
+
+from p2pdo.errors import RemoteProtocolError
+from p2pdo.protocol.frames import Ack, Bye, Data, EffectKind, Frame, Hello, Tag
+from p2pdo.protocol.judging import Report
+from p2pdo.types import Array, Value, WorkloadId
+from p2pdo.wire.arrays import Part, pack, reader
+from p2pdo.wire.v1 import peer_pb2 as pb
+
+PROTOCOL = 1
+CHUNK = 2 * 1024 * 1024
+WRITE_LIMIT = 4 * 1024 * 1024
+VALUE_LIMIT = 1 << 30
+"""Bytes of one value that a receiver allocates; a larger announcement is refused."""
+
+_LINK, _HELLO, _VALUE, _CHUNK, _ACK, _BYE, _OBSERVATION, _VERDICT = range(1, 9)
+_EFFECTS = frozenset(int(kind) for kind in EffectKind)
+_PREFIX = struct.Struct("<IBH")
+_LENGTH = 4  # bytes of the length itself
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """Who is at the other end; the first frame of each direction."""
+
+    node: str
+    boot_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The observer's judgement of an observed iteration."""
+
+    iteration: int
+    stop: bool
+
+
+Message_: TypeAlias = "Link | tuple[WorkloadId, Frame] | Report | Verdict"
+"""What a stream carries: who speaks, a workload's frame, or the observer's dialogue."""
+
+
+# ---- out ----
+
+
+def encode(message: Message_) -> Iterator[bytes]:
+    """The frames of a message, in order."""
+    match message:
+        case Link(node, boot_id):
+            yield _frame(_LINK, pb.Link(protocol=PROTOCOL, node=node, boot_id=boot_id))
+        case Verdict(iteration, stop):
+            yield _frame(_VERDICT, pb.Verdict(iteration=iteration, stop=stop))
+        case Report():
+            yield from _encode_report(message)
+        case (workload, frame):
+            yield from _encode_frame(workload, frame)
+
+
+def _encode_frame(workload: WorkloadId, frame: Frame) -> Iterator[bytes]:
+    match frame:
+        case Data(seq, tag, value):
+            layout, parts = pack(value)
+            header = pb.Value(
+                workload_id=workload,
+                seq=seq,
+                iteration=tag.iteration,
+                phase=tag.phase,
+                effect=int(tag.effect),
+                layout=layout,
+                size=sum(map(len, parts)),
+            )
+            yield from _with_payload(_VALUE, header, parts, header.size)
+        case Ack(receive_next, credit_to):
+            yield _frame(
+                _ACK,
+                pb.Ack(workload_id=workload, receive_next=receive_next, credit_to=credit_to),
+            )
+        case Hello(digest, receive_next, credit_to, answer):
+            yield _frame(
+                _HELLO,
+                pb.Hello(
+                    workload_id=workload,
+                    topology_digest=digest,
+                    receive_next=receive_next,
+                    credit_to=credit_to,
+                    answer=answer,
+                ),
+            )
+        case Bye(reason):
+            yield _frame(_BYE, pb.Bye(workload_id=workload, reason=reason))
+
+
+def _encode_report(report: Report) -> Iterator[bytes]:
+    layout, parts = pack(report.x)
+    header = pb.Observation(
+        node=report.node,
+        iteration=report.iteration,
+        layout=layout,
+        size=sum(map(len, parts)),
+        bytes_sent=report.bytes_sent,
+        messages_sent=report.messages_sent,
+    )
+    yield from _with_payload(_OBSERVATION, header, parts, header.size)
+
+
+def _frame(kind: int, header: Message, parts: Iterable[Part] = ()) -> bytes:
+    head = header.SerializeToString()
+    size = sum(map(len, parts)) if parts else 0
+    length = _PREFIX.size - _LENGTH + len(head) + size
+    return b"".join((_PREFIX.pack(length, kind, len(head)), head, *parts))
+
+
+def _with_payload(kind: int, header: Message, parts: list[Part], size: int) -> Iterator[bytes]:
+    if size <= CHUNK:
+        yield _frame(kind, header, parts)
+        return
+    pieces = _pieces(parts)
+    yield _frame(kind, header, [next(pieces)])
+    offset = CHUNK
+    for piece in pieces:
+        yield _frame(_CHUNK, pb.Chunk(offset=offset), [piece])
+        offset += len(piece)
+
+
+def _pieces(parts: list[Part]) -> Iterator[bytes]:
+    """The payload in pieces of `CHUNK` bytes, the last one shorter."""
+    held: list[Part] = []
+    room = CHUNK
+    for part in parts:
+        view = memoryview(part)
+        while len(view) >= room:
+            yield b"".join((*held, view[:room]))
+            held, view, room = [], view[room:], CHUNK
+        if view:
+            held.append(view)
+            room -= len(view)
+    if held:
+        yield b"".join(held)
+
+
+def pack_frames(frames: Iterable[bytes]) -> Iterator[bytes]:
+    """Writes of at most `WRITE_LIMIT` bytes out of frames."""
+    held: list[bytes] = []
+    size = 0
+    for frame in frames:
+        if held and size + len(frame) > WRITE_LIMIT:
+            yield b"".join(held)
+            held, size = [], 0
+        held.append(frame)
+        size += len(frame)
+    if held:
+        yield held[0] if len(held) == 1 else b"".join(held)
+
+
+# ---- in ----
+
+
+class Decoder:
+    """Turns one stream's writes back into messages.
+
+    Raises from `feed`:
+        RemoteProtocolError: close the stream. Anything else is a bug.
+    """
+
+    def __init__(self) -> None:
+        self._header: Any = None  # of the payload that is being put together
+        self._buffer: Array | None = None
+        self._filled = 0
+
+    def feed(self, data: bytes) -> Iterator[Message_]:
+        """The messages that `data` completes."""
+        view = memoryview(data)
+        while view:
+            kind, header, payload, view = _split(view)
+            message = self._message(kind, header, payload)
+            if message is not None:
+                yield message
+
+    def _message(self, kind: int, header: memoryview, payload: memoryview) -> Message_ | None:
+        if kind == _CHUNK:
+            return self._continue(_parse(pb.Chunk, header), payload)
+        if self._buffer is not None:
+            raise RemoteProtocolError("a large value was broken off by another frame")
+        if kind in (_VALUE, _OBSERVATION):
+            cls = pb.Value if kind == _VALUE else pb.Observation
+            return self._begin(_parse(cls, header), payload)
+        if len(payload):
+            raise RemoteProtocolError("a frame without a value has a payload")
+        return _plain_message(kind, header)
+
+    def _begin(self, header: Any, payload: memoryview) -> Message_ | None:
+        read = reader(header.layout)
+        if header.size != read.size or header.size > VALUE_LIMIT or len(payload) > header.size:
+            raise RemoteProtocolError(
+                f"a value of {header.size} bytes is announced for a layout of {read.size}; "
+                f"the limit is {VALUE_LIMIT}"
+            )
+        if len(payload) == header.size:
+            return _valued(header, read.read(payload))
+        self._header = header
+        self._buffer = np.empty(header.size, np.uint8)
+        self._filled = 0
+        return self._fill(payload)
+
+    def _continue(self, chunk: pb.Chunk, payload: memoryview) -> Message_ | None:
+        if self._buffer is None or chunk.offset != self._filled or not len(payload):
+            raise RemoteProtocolError("a piece of a value came out of place")
+        return self._fill(payload)
+
+    def _fill(self, payload: memoryview) -> Message_ | None:
+        assert self._buffer is not None, "a value is being put together"
+        end = self._filled + len(payload)
+        if end > len(self._buffer):
+            raise RemoteProtocolError("a value is longer than announced")
+        self._buffer[self._filled : end] = np.frombuffer(payload, np.uint8)
+        self._filled = end
+        if end < len(self._buffer):
+            return None
+        header, buffer = self._header, self._buffer
+        self._header = self._buffer = None
+        return _valued(header, reader(header.layout).read(buffer.data))
+
+
+def _split(view: memoryview) -> tuple[int, memoryview, memoryview, memoryview]:
+    """Kind, header and payload of the first frame, and what follows it."""
+    if len(view) < _PREFIX.size:
+        raise RemoteProtocolError("a frame is cut short")
+    length, kind, header_length = _PREFIX.unpack_from(view)
+    end = _LENGTH + length
+    start = _PREFIX.size + header_length
+    if not start <= end <= len(view):
+        raise RemoteProtocolError("a frame's lengths do not fit")
+    return kind, view[_PREFIX.size : start], view[start:end], view[end:]
+
+
+def _parse(cls: type[Any], header: memoryview) -> Any:
+    try:
+        return cls.FromString(bytes(header))
+    except DecodeError:
+        raise RemoteProtocolError(f"a {cls.__name__} cannot be parsed") from None
+
+
+def _plain_message(kind: int, header: memoryview) -> Message_:
+    if kind == _LINK:
+        link = _parse(pb.Link, header)
+        if link.protocol != PROTOCOL:
+            raise RemoteProtocolError(
+                f"the peer speaks protocol {link.protocol}, this node {PROTOCOL}",
+                hint="install the same version of p2pdo on both",
+            )
+        return Link(link.node, link.boot_id)
+    if kind == _HELLO:
+        hello = _parse(pb.Hello, header)
+        frame: Frame = Hello(
+            hello.topology_digest, hello.receive_next, hello.credit_to, hello.answer
+        )
+        return WorkloadId(hello.workload_id), frame
+    if kind == _ACK:
+        ack = _parse(pb.Ack, header)
+        return WorkloadId(ack.workload_id), Ack(ack.receive_next, ack.credit_to)
+    if kind == _BYE:
+        bye = _parse(pb.Bye, header)
+        return WorkloadId(bye.workload_id), Bye(bye.reason)
+    if kind == _VERDICT:
+        verdict = _parse(pb.Verdict, header)
+        return Verdict(verdict.iteration, verdict.stop)
+    raise RemoteProtocolError(f"a frame of unknown kind {kind}")
+
+
+def _valued(header: Any, value: Value) -> Message_:
+    if isinstance(header, pb.Observation):
+        if not isinstance(value, np.ndarray):
+            raise RemoteProtocolError("an observed state is no array")
+        return Report(header.node, header.iteration, value, header.bytes_sent, header.messages_sent)
+    if header.effect not in _EFFECTS:
+        raise RemoteProtocolError(f"a value answers an unknown effect {header.effect}")
+    tag = Tag(header.iteration, header.phase, EffectKind(header.effect))
+    return WorkloadId(header.workload_id), Data(header.seq, tag, value)

@@ -1,0 +1,86 @@
+"""Errors across gRPC: a status code for anybody, and the whole error for p2pdo.
+
+The details of a refused call are the error as JSON, so a client raises the very error that the
+coordinator met, with its hint, node, workload and iteration. A status that did not come from us
+(nobody listens, no token, a proxy in between) is told in the same words as everything else.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+import grpc
+import grpc.aio
+
+from p2pdo.errors import (
+    ConfigError,
+    Conflict,
+    DeadlineExceeded,
+    NotEnoughNodes,
+    NotFound,
+    P2pdoError,
+    RemoteProtocolError,
+    Unreachable,
+    WorkloadFailed,
+    from_plain,
+)
+from p2pdo.types import Plain
+
+_CODES: Mapping[type[P2pdoError], grpc.StatusCode] = {
+    NotEnoughNodes: grpc.StatusCode.FAILED_PRECONDITION,  # before its base class
+    ConfigError: grpc.StatusCode.INVALID_ARGUMENT,
+    NotFound: grpc.StatusCode.NOT_FOUND,
+    Conflict: grpc.StatusCode.ALREADY_EXISTS,
+    Unreachable: grpc.StatusCode.UNAVAILABLE,
+    DeadlineExceeded: grpc.StatusCode.DEADLINE_EXCEEDED,
+    WorkloadFailed: grpc.StatusCode.ABORTED,
+    RemoteProtocolError: grpc.StatusCode.FAILED_PRECONDITION,
+}
+_TEXT_LIMIT = 1000  # characters: details travel in a header of 8 KiB
+
+
+def encode_error(error: P2pdoError) -> tuple[grpc.StatusCode, str]:
+    """What to abort a call with."""
+    code = next(
+        (code for cls, code in _CODES.items() if isinstance(error, cls)), grpc.StatusCode.INTERNAL
+    )
+    plain = {
+        key: value[:_TEXT_LIMIT] if isinstance(value, str) else value
+        for key, value in error.to_plain().items()
+    }
+    return code, json.dumps(plain)
+
+
+def decode_error(error: grpc.aio.AioRpcError, address: str = "") -> P2pdoError:
+    """The error behind a failed call to the coordinator at `address`."""
+    details = error.details() or ""
+    plain = _plain_in(details)
+    if plain is not None:
+        return from_plain(plain)
+    at = f" at {address}" if address else ""
+    match error.code():
+        case grpc.StatusCode.UNAVAILABLE:
+            return Unreachable(
+                f"no coordinator answers{at}",
+                hint="start one: p2pdo-coordinator "
+                f"--listen {address or 'HOST:PORT'} --insecure --state DIR",
+            )
+        case grpc.StatusCode.UNAUTHENTICATED:
+            return Unreachable(
+                f"the coordinator{at} refused us: {details}",
+                hint="it belongs to another run or user; check the address",
+            )
+        case grpc.StatusCode.DEADLINE_EXCEEDED:
+            return DeadlineExceeded(f"the coordinator{at} did not answer in time")
+        case code:
+            return P2pdoError(f"the call to the coordinator{at} failed: {code.name}: {details}")
+
+
+def _plain_in(details: str) -> dict[str, Plain] | None:
+    """The error that these details spell; None if they are somebody else's words."""
+    try:
+        plain = json.loads(details)
+    except ValueError:
+        return None
+    return plain if isinstance(plain, dict) and "code" in plain else None

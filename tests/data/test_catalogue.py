@@ -1,0 +1,121 @@
+from typing import Any
+
+import numpy as np
+import pytest
+
+from p2pdo.data.catalogue import DEFAULTS, PROBLEMS, build, build_all, describe
+from p2pdo.errors import ConfigError
+from p2pdo.problems import LeastSquares, Logistic, Quadratic, Smooth, Solvable, Stackable
+from p2pdo.types import Plain
+
+CLASSES = {"breast-cancer": Logistic, "quadratic": Quadratic, "least-squares": LeastSquares}
+
+
+@pytest.fixture(params=sorted(PROBLEMS))
+def name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def contents(problem: Any) -> dict[str, Any]:
+    return {
+        key: value.tobytes() if isinstance(value, np.ndarray) else value
+        for key, value in vars(problem).items()
+    }
+
+
+def test_every_problem_is_built_for_every_node(name: str) -> None:
+    problems = build_all(name, 4)
+    assert len(problems) == 4
+    for problem in problems:
+        assert type(problem) is CLASSES[name]
+        assert isinstance(problem, Smooth)
+        assert isinstance(problem, Stackable)
+        assert isinstance(problem, Solvable)
+
+
+def test_one_nodes_problem_is_its_part_of_all(name: str) -> None:
+    problems = build_all(name, 4, "iid", 5)
+    for i, problem in enumerate(problems):
+        assert contents(build(name, i, 4, "iid", 5)) == contents(problem)
+
+
+def test_nodes_and_seeds_differ(name: str) -> None:
+    first = contents(build(name, 0, 4))
+    assert contents(build(name, 0, 4)) == first
+    assert contents(build(name, 1, 4)) != first
+    assert contents(build(name, 0, 4, seed=1)) != first
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", np.dtype(np.float32), np.dtype("f8")])
+def test_the_dtype_is_the_datas_and_the_gradients(name: str, dtype: np.dtype[Any] | str) -> None:
+    problem: Any = build(name, 1, 4, dtype=dtype)
+    assert problem.gradient(np.ones(problem.dimension, dtype)).dtype == dtype
+    arrays = [value for value in vars(problem).values() if isinstance(value, np.ndarray)]
+    assert {array.dtype for array in arrays} == {np.dtype(dtype)}
+
+
+def test_the_network_has_a_minimiser(name: str) -> None:
+    problems: Any = build_all(name, 4)
+    x = type(problems[0]).minimiser(problems)
+    assert np.linalg.norm(sum(p.gradient(x) for p in problems)) < 1e-12
+
+
+def test_help_names_every_parameter_with_its_default(name: str) -> None:
+    text = describe(name)
+    assert "\n" not in text
+    for key, value in DEFAULTS[name].items():
+        assert f"{key}={value}" in text
+
+
+def test_the_parameters_are_those_documented() -> None:
+    assert DEFAULTS == {
+        "breast-cancer": {"l2": 0.01},
+        "quadratic": {"dimension": 10},
+        "least-squares": {"dimension": 10, "samples": 50, "noise": 0.1},
+    }
+
+
+def test_parameters_reach_the_problem() -> None:
+    parameters: dict[str, Plain] = {"dimension": 3, "samples": 7, "noise": 0}
+    problem: Any = build("least-squares", 0, 2, parameters=parameters)
+    assert problem.A.shape == (7, 3)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said", "remedy"),
+    [
+        ({"name": "quadratc"}, "unknown problem 'quadratc'", "did you mean 'quadratic'?"),
+        ({"parameters": {"dimensions": 3}}, "no parameter 'dimensions'", "mean 'dimension'?"),
+        ({"parameters": {"dimension": 3.5}}, "dimension must be a whole number", "dimension="),
+        ({"parameters": {"dimension": "3"}}, "dimension must be a whole number", "dimension="),
+        ({"parameters": {"samples": 0}}, "samples must be .* at least 1, got 0", "samples="),
+        ({"parameters": {"noise": "loud"}}, "noise must be a number", "noise="),
+        ({"parameters": {"noise": True}}, "noise must be a number", "noise="),
+        ({"parameters": {"noise": -0.5}}, "noise must be .* at least 0, got -0.5", "noise="),
+        ({"dtype": "float16"}, "unknown dtype 'float16'", "float32"),
+        ({"nodes": 0}, "nodes must be .* at least 1", "nodes="),
+        ({"node_index": 2}, "no node 2 among 2", "0 to 1"),
+        ({"node_index": -1}, "node_index must be .* at least 0", "node_index="),
+        ({"seed": -1}, "seed must be .* at least 0", "seed="),
+        ({"partition": "skew"}, "unknown partition 'skew'", "label-skew"),
+        ({"partition": "label-skew"}, "synthetic data have no labels", "'iid'"),
+    ],
+)
+def test_what_cannot_be_built_is_refused_with_a_remedy(
+    wrong: dict[str, Any], said: str, remedy: str
+) -> None:
+    right: dict[str, Any] = {"name": "least-squares", "node_index": 0, "nodes": 2}
+    with pytest.raises(ConfigError, match=said) as caught:
+        build(**(right | wrong))
+    assert caught.value.hint is not None
+    assert remedy in caught.value.hint
+
+
+def test_an_unknown_problem_has_no_description() -> None:
+    with pytest.raises(ConfigError, match="unknown problem"):
+        describe("cubic")
+
+
+def test_no_nodes_are_no_network() -> None:
+    with pytest.raises(ConfigError, match="nodes must be a whole number"):
+        build_all("quadratic", 0)

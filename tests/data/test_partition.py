@@ -1,0 +1,65 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings, strategies as st
+
+from p2pdo.data.partition import PARTITIONS, partition
+from p2pdo.errors import ConfigError
+
+
+@settings(max_examples=60)
+@given(
+    samples=st.integers(1, 60),
+    fraction=st.floats(0, 1),
+    how=st.sampled_from(PARTITIONS),
+    seed=st.integers(0, 2**64),
+)
+def test_every_sample_goes_to_exactly_one_node_and_the_blocks_are_even(
+    samples: int, fraction: float, how: str, seed: int
+) -> None:
+    nodes = 1 + int(fraction * (samples - 1))
+    labels = np.random.default_rng(seed).choice([-1.0, 1.0], samples)
+    blocks = partition(labels, samples, nodes, how, seed)
+    assert len(blocks) == nodes
+    assert sorted(np.concatenate(blocks).tolist()) == list(range(samples))
+    sizes = [len(block) for block in blocks]
+    assert min(sizes) >= 1
+    assert max(sizes) - min(sizes) <= 1
+
+
+def test_iid_cuts_the_permutation_of_the_seed() -> None:
+    expected = np.array_split(np.random.default_rng(7).permutation(20), 3)
+    for block, wanted in zip(partition(None, 20, 3, "iid", 7), expected, strict=True):
+        assert block.tolist() == wanted.tolist()
+
+
+def test_label_skew_cuts_the_samples_in_the_order_of_their_labels() -> None:
+    labels = np.array([1, -1, 1, -1, -1, 1])
+    blocks = partition(labels, 6, 2, "label-skew", 0)
+    assert [block.tolist() for block in blocks] == [[1, 3, 4], [0, 2, 5]]
+
+
+def test_a_seed_gives_one_partition_and_another_seed_another() -> None:
+    def drawn(seed: int) -> list[int]:
+        return [int(i) for i in np.concatenate(partition(None, 50, 4, "iid", seed))]
+
+    assert drawn(1) == drawn(1)
+    assert drawn(1) != drawn(2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said", "remedy"),
+    [
+        ((5, 6, "iid", 0), "5 samples to 6 nodes", "at most 5 nodes"),
+        ((5, 0, "iid", 0), "nodes must be a whole number of at least 1, got 0", "nodes="),
+        ((5, 2, "idd", 0), "unknown partition 'idd'", "did you mean 'iid'?"),
+        ((5, 2, "label-skew", 0), "no labels", "'iid'"),
+        ((5, 2, "iid", -1), "seed must be a whole number of at least 0, got -1", "seed="),
+    ],
+)
+def test_what_cannot_be_cut_is_refused_with_a_remedy(
+    arguments: tuple[int, int, str, int], said: str, remedy: str
+) -> None:
+    with pytest.raises(ConfigError, match=said) as caught:
+        partition(None, *arguments)
+    assert caught.value.hint is not None
+    assert remedy in caught.value.hint
