@@ -216,17 +216,37 @@ def load(where: str) -> type[Any]:
     Raises:
         ConfigError: there is no such file, module or class, or its import fails.
     """
+    module, qualname = _import(where)
+    found = _find(module, qualname)
+    if not isinstance(found, type):
+        known = [name for name, value in vars(module).items() if isinstance(value, type)]
+        place = where.removesuffix(f":{qualname}")
+        raise ConfigError(f"{place} has no class '{qualname}'", hint=did_you_mean(qualname, known))
+    return found
+
+
+def load_object(where: str) -> Any:
+    """Whatever stands at "module:name" or "script.py:name".
+
+    Raises:
+        ConfigError: there is no such file, module or name, or its import fails.
+    """
+    module, qualname = _import(where)
+    found = _find(module, qualname)
+    if found is None:
+        known = [name for name in vars(module) if not name.startswith("_")]
+        place = where.removesuffix(f":{qualname}")
+        raise ConfigError(f"{place} has no '{qualname}'", hint=did_you_mean(qualname, known))
+    return found
+
+
+def _import(where: str) -> tuple[ModuleType, str]:
     place, _, qualname = where.rpartition(":")
     if not place or not qualname or place == "__main__":
         raise ConfigError(
             f"'{where}' names no class", hint="write module:Class or /abs/path/script.py:Class"
         )
-    module = _script(Path(place)) if place.endswith(".py") else _module(place)
-    found = _find(module, qualname)
-    if not isinstance(found, type):
-        known = [name for name, value in vars(module).items() if isinstance(value, type)]
-        raise ConfigError(f"{place} has no class '{qualname}'", hint=did_you_mean(qualname, known))
-    return found
+    return (_script(Path(place)) if place.endswith(".py") else _module(place)), qualname
 
 
 def _find(module: ModuleType, qualname: str) -> object:

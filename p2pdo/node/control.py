@@ -156,11 +156,12 @@ class Control:
                         reason = error
                         await backoff.wait()
         except TimeoutError:
+            reason = reason or Unreachable(f"no coordinator answers at {self._coordinator}")
             raise Unreachable(
-                f"no coordinator answered at {self._coordinator} within {seconds:g} s",
-                hint="start p2pdo-coordinator there, or correct --coordinator",
+                f"{reason.message} (tried for {seconds:g} s)",
+                hint=reason.hint or "start p2pdo-coordinator there, or correct --coordinator",
                 node=self.identity.node,
-            ) from reason
+            ) from None
 
     async def _join(self, seconds: float) -> None:
         from importlib.metadata import version

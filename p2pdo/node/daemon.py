@@ -84,6 +84,8 @@ def main(
 
     import uvloop
 
+    import p2pdo.transports.rpc  # noqa: F401 - it sets what gRPC reads when it is imported
+    # isort: split
     from p2pdo.errors import P2pdoError, render
     from p2pdo.node.control import Pull
     from p2pdo.node.run import NodeSettings

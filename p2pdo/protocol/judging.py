@@ -98,6 +98,7 @@ class Judge:
 
     def __init__(self, objective: Objective, nodes: int, tol: float | None) -> None:
         self.stopped_at: int | None = None
+        self.latest: list[Report] = []  # the reports of the iteration judged last, in node order
         self._objective = objective
         self._nodes = nodes
         self._tol = tol
@@ -121,6 +122,7 @@ class Judge:
         return judgements
 
     def _judge(self, iteration: int, reports: list[Report]) -> Judgement:
+        self.latest = reports
         states = [report.x for report in reports]
         mean = mean_state(states)
         error = consensus_error(states, mean)

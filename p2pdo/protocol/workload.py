@@ -175,8 +175,9 @@ class _Machine:
     @property
     def reason(self) -> str:
         """Why it ended, for the members."""
-        message = f": {self.error.get('message')}" if self.error else ""
-        return f"{self.status}{message}"
+        if self.status is Status.FAILED and self.error is not None:
+            return f"failed: {self.error.get('message')}"
+        return str(self.error["message"]) if self.error is not None else str(self.status)
 
     def _move(self, move: Move) -> list[Effect]:
         try:

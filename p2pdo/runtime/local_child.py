@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import stat
 from typing import Any
 
 from p2pdo.errors import ConfigError
@@ -50,14 +51,12 @@ async def parent_gone(fd: int = 0) -> None:
 
 async def _open(fd: int) -> tuple[asyncio.StreamReader, asyncio.ReadTransport]:
     """A reader of its own duplicate of `fd`, so that closing it leaves stdin to the next."""
+    mode = os.fstat(fd).st_mode
+    if not (stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)):  # libuv aborts the process on others
+        raise ConfigError("stdin is not a pipe", hint=_HINT)
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader(limit=_LIMIT)
-    pipe = os.fdopen(os.dup(fd), "rb", buffering=0)
-    try:
-        transport, _ = await loop.connect_read_pipe(
-            lambda: asyncio.StreamReaderProtocol(reader), pipe
-        )
-    except (ValueError, OSError):
-        pipe.close()
-        raise ConfigError("stdin is not a pipe", hint=_HINT) from None
+    transport, _ = await loop.connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(os.dup(fd), "rb", buffering=0)
+    )
     return reader, transport

@@ -25,6 +25,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeAlias
 
 os.environ.setdefault("GRPC_EXPERIMENTS", "-event_engine_client,-event_engine_listener")
+os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "false")  # children are started by exec only
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # failures are told by our errors
 
 import grpc

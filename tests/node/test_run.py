@@ -275,14 +275,14 @@ async def expect_conflict(node: Node) -> None:
 
 async def test_no_coordinator_is_told_after_the_connect_timeout(tmp_path: Path) -> None:
     began = time.monotonic()
-    with pytest.raises(Unreachable, match=r"no coordinator answered at 127.0.0.1:1 within 0.3 s"):
+    with pytest.raises(Unreachable, match=r"no coordinator answers at 127.0.0.1:1 \(tried for 0.3 s\)"):
         await Node("127.0.0.1:1", tmp_path, connect_timeout=0.3).run()
     assert time.monotonic() - began < 2
 
 
 async def test_a_wrong_token_is_refused(coordinator_factory: Open, tmp_path: Path) -> None:
     async with coordinator_factory(token="right") as hub:  # noqa: S106
-        with pytest.raises(Unreachable):
+        with pytest.raises(Unreachable, match="refused us"):
             await Node(hub.address, tmp_path, token="wrong", connect_timeout=0.3).run()  # noqa: S106
         async with Node(hub.address, tmp_path, token="right").running():  # noqa: S106
             await hub.send("w", "echo", 1)

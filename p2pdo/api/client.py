@@ -1,0 +1,102 @@
+"""A user's side of the coordinator's service. Every failure is a `P2pdoError` with its remedy."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Awaitable, Mapping
+from types import TracebackType
+from typing import Self, TypeVar
+
+import grpc.aio
+
+from p2pdo.transports import rpc
+from p2pdo.types import Plain
+from p2pdo.wire.errors import decode_error
+from p2pdo.wire.v1 import coordinator_pb2 as pb, coordinator_pb2_grpc as pb_grpc
+
+T = TypeVar("T")
+_DEADLINE = 10.0  # seconds for one answer of the coordinator
+
+
+class Client:
+    """Speaks with one coordinator; use as a context manager."""
+
+    def __init__(self, address: str, token: str | None = None) -> None:
+        rpc.split_address(address)
+        self.address = address
+        self._metadata = rpc.metadata(token)
+        self._channel = rpc.make_channel(address)
+        self._stub = pb_grpc.CoordinatorStub(self._channel)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self._channel.close()
+
+    async def submit(self, spec: Mapping[str, Plain], request_id: str) -> str:
+        """Submits; the same request id never makes a second workload. Returns its id."""
+        request = pb.SubmitRequest(request_id=request_id, spec=json.dumps(spec))
+        reply = await self._answer(
+            self._stub.Submit(request, timeout=_DEADLINE, metadata=self._metadata)
+        )
+        return reply.workload_id
+
+    async def watch(self, workload_id: str) -> AsyncIterator[pb.WorkloadEvent]:
+        """The workload's status and metrics as they change, until it has ended."""
+        call = self._stub.Watch(pb.WatchRequest(workload_id=workload_id), metadata=self._metadata)
+        try:
+            async for event in call:
+                yield event
+        except grpc.aio.AioRpcError as error:
+            raise decode_error(error, self.address) from None
+        finally:
+            call.cancel()
+
+    async def stop(self, workload_id: str, reason: str) -> str:
+        """Stops a workload; returns the status that it has then."""
+        request = pb.StopRequest(workload_id=workload_id, reason=reason)
+        reply = await self._answer(
+            self._stub.Stop(request, timeout=_DEADLINE, metadata=self._metadata)
+        )
+        return reply.status
+
+    async def nodes(self) -> list[pb.Node]:
+        reply = await self._answer(
+            self._stub.ListNodes(pb.ListNodesRequest(), timeout=_DEADLINE, metadata=self._metadata)
+        )
+        return list(reply.nodes)
+
+    async def workloads(self) -> list[pb.Workload]:
+        reply = await self._answer(
+            self._stub.ListWorkloads(
+                pb.ListWorkloadsRequest(), timeout=_DEADLINE, metadata=self._metadata
+            )
+        )
+        return list(reply.workloads)
+
+    async def workload(self, workload_id: str) -> pb.Workload:
+        request = pb.GetWorkloadRequest(workload_id=workload_id)
+        return await self._answer(
+            self._stub.GetWorkload(request, timeout=_DEADLINE, metadata=self._metadata)
+        )
+
+    async def state(self, workload_id: str, node: str) -> bytes:
+        """A returned state: the bytes of a safetensors file with the array x."""
+        request = pb.FetchStateRequest(workload_id=workload_id, node=node)
+        call = self._stub.FetchState(request, metadata=self._metadata)
+        try:
+            return b"".join([chunk.data async for chunk in call])
+        except grpc.aio.AioRpcError as error:
+            raise decode_error(error, self.address) from None
+
+    async def _answer(self, call: Awaitable[T]) -> T:
+        try:
+            return await call
+        except grpc.aio.AioRpcError as error:
+            raise decode_error(error, self.address) from None

@@ -1,0 +1,330 @@
+"""From what a user asks to a plan that can run: everything is looked up and checked here, once.
+
+A `Request` holds names, objects or files as the user gave them. `resolve` turns it into a `Job`:
+a plan with real problems, a checked graph, weights that satisfy the algorithm, a step size, and
+the labels under which all of it is reported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from p2pdo.algorithms import catalogue as algorithms
+from p2pdo.algorithms.base import Algorithm
+from p2pdo.data import catalogue as problem_catalogue, encode
+from p2pdo.effects import freeze
+from p2pdo.errors import ConfigError
+from p2pdo.graphs.graph import Graph, from_networkx
+from p2pdo.graphs.weights import Weights, check_weights, default
+from p2pdo.protocol.assignment import resolve_graph
+from p2pdo.protocol.judging import Objective
+from p2pdo.protocol.plan import Plan, make_start, start_of
+from p2pdo.types import Array, Plain
+
+PROBLEM_PREFIX = "problem."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """A run as it was asked for.
+
+    Attributes:
+        problem: a catalogue name, "file.py:object", or the nodes' problems in node order.
+        algorithm: a catalogue name, "file.py:Class", or an algorithm object.
+        parameters: the algorithm's by name, and the problem's with the prefix "problem.".
+        topology: a name, plain data as in a topology file, a networkx graph or a `Graph`.
+        weights: a name; None takes the graph's default.
+        start: "zeros", "normal", an array of shape (d,) or (N, d), or a file of one.
+        delay_seed: of the weather of a simulated network; the result does not depend on it.
+    """
+
+    problem: str | Sequence[Any]
+    algorithm: str | Algorithm[Any] = "gradient-tracking"
+    parameters: Mapping[str, Plain] = field(default_factory=dict)
+    nodes: int = 8
+    topology: Any = "ring"
+    weights: str | None = None
+    rounds: int = 1000
+    tol: float | None = None
+    observe_every: int = 50
+    start: str | Array | None = None
+    seed: int = 0
+    partition: str = "iid"
+    dtype: str = "float64"
+    delay_seed: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """A request, resolved: what runs, and what it is called."""
+
+    plan: Plan
+    objective: Objective
+    request: Request
+    problem: str
+    algorithm: str
+    topology: str
+
+    def settings(self) -> dict[str, Plain]:
+        """Every setting with the value it resolved to, for the run folder."""
+        request = self.request
+        return {
+            "problem": self.problem,
+            "algorithm": self.algorithm,
+            "parameters": dict(parameters_of(self.plan.algorithm)),
+            "nodes": self.plan.nodes,
+            "topology": self.topology,
+            "weights": request.weights or "default",
+            "rounds": request.rounds,
+            "tol": request.tol,
+            "observe_every": request.observe_every,
+            "start": request.start if isinstance(request.start, str | None) else "given",
+            "seed": request.seed,
+            "partition": request.partition,
+            "dtype": request.dtype,
+        }
+
+
+def parameters_of(algorithm: Algorithm[Any]) -> dict[str, Plain]:
+    return {f.name: getattr(algorithm, f.name) for f in fields(algorithm) if f.init}  # type: ignore[arg-type]
+
+
+def resolve(request: Request) -> Job:
+    """Looks everything up and checks it.
+
+    Raises:
+        ConfigError: something is unknown, malformed, or does not fit the rest.
+    """
+    _check_limits(request)
+    own, of_problem = split_parameters(request.parameters)
+    problems, problem_label = _problems(request, of_problem)
+    request = replace(request, nodes=len(problems))
+    algorithm, algorithm_label = _algorithm(request, own, problems)
+    graph, weights, topology_label = _graph(request, algorithm)
+    plan = Plan(
+        algorithm,
+        problems,
+        graph,
+        weights,
+        _starts(request, algorithm_label, problems),
+        request.rounds,
+        request.observe_every,
+        request.tol,
+        request.seed,
+    )
+    objective = Objective(problems)
+    if request.tol is not None and objective.optimum is None:
+        raise ConfigError(
+            "a tolerance needs a problem whose optimum is known: its class has no minimiser",
+            hint="give the class a minimiser(problems), or use --rounds alone",
+        )
+    return Job(plan, objective, request, problem_label, algorithm_label, topology_label)
+
+
+def split_parameters(
+    parameters: Mapping[str, Plain],
+) -> tuple[dict[str, Plain], dict[str, Plain]]:
+    """The algorithm's parameters and the problem's."""
+    own = {k: v for k, v in parameters.items() if not k.startswith(PROBLEM_PREFIX)}
+    of_problem = {
+        k.removeprefix(PROBLEM_PREFIX): v
+        for k, v in parameters.items()
+        if k.startswith(PROBLEM_PREFIX)
+    }
+    return own, of_problem
+
+
+def _check_limits(request: Request) -> None:
+    if request.rounds < 0:
+        raise ConfigError(f"rounds must be zero or more, got {request.rounds}", hint="--rounds 100")
+    if request.observe_every < 1:
+        raise ConfigError(
+            f"observe_every must be one or more, got {request.observe_every}",
+            hint="--observe-every 50",
+        )
+    if request.seed < 0:
+        raise ConfigError(f"the seed must be zero or more, got {request.seed}", hint="--seed 0")
+    if request.tol is not None and not (np.isfinite(request.tol) and request.tol > 0):
+        raise ConfigError(f"the tolerance must be positive, got {request.tol}", hint="--tol 1e-8")
+
+
+# ---- problems ----
+
+
+def _problems(request: Request, parameters: Mapping[str, Plain]) -> tuple[list[Any], str]:
+    problem = request.problem
+    if not isinstance(problem, str):
+        return _given(list(problem), request, "given problems")
+    if problem in problem_catalogue.PROBLEMS or ":" not in problem:
+        built = problem_catalogue.build_all(
+            problem,
+            request.nodes,
+            request.partition,
+            request.seed,
+            dtype=request.dtype,
+            parameters=parameters,
+        )
+        return list(built), problem
+    return _from_file(problem, request, parameters)
+
+
+def _from_file(
+    where: str, request: Request, parameters: Mapping[str, Plain]
+) -> tuple[list[Any], str]:
+    """A list of problems, one a node, or a factory of them."""
+    found = encode.load_object(where)
+    if callable(found):
+        return _given(_made(found, where, request, parameters), request, where)
+    if isinstance(found, Sequence):
+        return _given(list(found), request, where)
+    raise ConfigError(
+        f"{where} is {type(found).__name__}, neither a list of problems nor a factory",
+        hint="make it a function (node_index, nodes, partition, seed, **parameters) -> problem",
+    )
+
+
+def _made(
+    factory: Callable[..., Any], where: str, request: Request, parameters: Mapping[str, Plain]
+) -> list[Any]:
+    try:
+        return [
+            factory(i, request.nodes, request.partition, request.seed, **parameters)
+            for i in range(request.nodes)
+        ]
+    except ConfigError:
+        raise
+    except Exception as error:
+        raise ConfigError(
+            f"{where} failed: {type(error).__name__}: {error}",
+            hint="it is called as factory(node_index, nodes, partition, seed, **parameters)",
+        ) from error
+
+
+def _given(problems: list[Any], request: Request, label: str) -> tuple[list[Any], str]:
+    if len(problems) != request.nodes:
+        raise ConfigError(
+            f"{label}: {len(problems)} problems for {request.nodes} nodes",
+            hint=f"give one a node, or --nodes {len(problems)}",
+        )
+    dimensions = [getattr(p, "dimension", None) for p in problems]
+    for node, dimension in enumerate(dimensions):
+        if not isinstance(dimension, int | np.integer) or dimension < 1:
+            raise ConfigError(
+                f"the problem of node {node} ({type(problems[node]).__name__}) tells no dimension",
+                hint="give it a property dimension: the length of x",
+                node=f"node-{node}",
+            )
+        if dimension != dimensions[0]:
+            raise ConfigError(
+                f"node 0's problem has dimension {dimensions[0]}, node {node}'s {dimension}",
+                hint="all nodes decide on the same x",
+                node=f"node-{node}",
+            )
+    return problems, label
+
+
+# ---- algorithm ----
+
+
+def _algorithm(
+    request: Request, parameters: Mapping[str, Plain], problems: Sequence[Any]
+) -> tuple[Algorithm[Any], str]:
+    asked = request.algorithm
+    if isinstance(asked, Algorithm):
+        if parameters:
+            raise ConfigError(
+                f"parameters {', '.join(parameters)} are given beside an algorithm object",
+                hint="give them to the object itself",
+            )
+        return asked, algorithms.name_of(type(asked))
+    cls = encode.load(asked) if ":" in asked else algorithms.find(asked)
+    if not issubclass(cls, Algorithm):
+        raise ConfigError(
+            f"{asked} is no algorithm", hint="derive it from p2pdo.algorithms.Algorithm"
+        )
+    smoothness = None
+    if algorithms.needs_smoothness(cls, parameters):
+        smoothness = _smoothness(problems)
+    return algorithms.build(cls, parameters, smoothness), algorithms.name_of(cls)
+
+
+def _smoothness(problems: Sequence[Any]) -> float | None:
+    """L = maxᵢ Lᵢ, where all tell theirs."""
+    constants = [getattr(p, "smoothness", None) for p in problems]
+    known = [float(c) for c in constants if c is not None]
+    return max(known) if len(known) == len(constants) else None
+
+
+# ---- graph ----
+
+
+def _graph(request: Request, algorithm: Algorithm[Any]) -> tuple[Graph, Weights, str]:
+    topology = request.topology
+    if hasattr(topology, "nodes") and hasattr(topology, "edges") and callable(topology.nodes):
+        topology = from_networkx(topology)
+    if not isinstance(topology, Graph):
+        return resolve_graph(
+            topology, request.weights, request.nodes, request.seed, algorithm.requires
+        )
+    if topology.n != request.nodes:
+        raise ConfigError(
+            f"the graph has {topology.n} nodes, the problem {request.nodes}",
+            hint="give both the same number",
+        )
+    weights = default(topology)
+    needs = algorithm.requires
+    check_weights(weights, topology, needs.weights, symmetric=needs.symmetric)
+    return topology, weights, "custom"
+
+
+# ---- starts ----
+
+
+def _starts(request: Request, algorithm: str, problems: Sequence[Any]) -> list[Array]:
+    d = int(problems[0].dimension)
+    start = request.start
+    if start is None or (isinstance(start, str) and start in ("zeros", "normal")):
+        kind = start_of(start, algorithm)
+        return [make_start(kind, d, i, request.seed, request.dtype) for i in range(len(problems))]
+    x = np.asarray(load_start(Path(start)) if isinstance(start, str) else start)
+    if x.shape == (d,):
+        x = np.broadcast_to(x, (len(problems), d))
+    if x.shape != (len(problems), d) or x.dtype.kind not in "fiu" or not np.isfinite(x).all():
+        raise ConfigError(
+            f"the start is {x.dtype} {x.shape}; expected finite numbers of shape ({d},) "
+            f"or ({len(problems)}, {d})",
+            hint="or use --start zeros or --start normal",
+        )
+    return [freeze(np.array(row, request.dtype)) for row in x]
+
+
+def load_start(path: Path) -> Array:
+    """The array in a .npy file, or under `x` (or alone) in a .safetensors file."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    try:
+        if path.suffix == ".npy":
+            return np.asarray(np.load(path, allow_pickle=False))
+        tensors = load_file(path)
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"cannot read the start {path}: {error}",
+            hint="'zeros', 'normal', or a .npy or .safetensors file of shape (d,) or (N, d)",
+        ) from None
+    except SafetensorError as error:
+        raise ConfigError(
+            f"{path} is no safetensors file: {error}", hint="save it with safetensors or np.save"
+        ) from None
+    if "x" in tensors:
+        return np.asarray(tensors["x"])
+    if len(tensors) == 1:
+        return np.asarray(next(iter(tensors.values())))
+    raise ConfigError(
+        f"{path} has no array 'x', but {', '.join(sorted(tensors))}", hint="save it under 'x'"
+    )

@@ -1,0 +1,128 @@
+"""Where runs run: `local()`, N nodes on this machine; both kinds of network look the same.
+
+    async with p2pdo.local(nodes=8, topology="ring") as net:
+        run = await net.submit("gradient-tracking", "breast-cancer", rounds=500)
+        async for metric in run.metrics(every=100):
+            print(metric.iteration, metric.gap)
+        result = await run.result()
+
+Leaving the block ends what still runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import tempfile
+import uuid
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from p2pdo.algorithms.base import Algorithm
+from p2pdo.api.jobs import Request, resolve
+from p2pdo.api.runs import Run, check_executor
+from p2pdo.protocol.tasks import workload_id_of
+from p2pdo.reporting.run_folder import RunFolder
+from p2pdo.types import Plain
+
+
+class LocalNetwork:
+    """N nodes on this machine; use as an async context manager."""
+
+    def __init__(
+        self,
+        nodes: int = 8,
+        topology: Any = "ring",
+        weights: str | None = None,
+        *,
+        on: str = "inprocess",
+    ) -> None:
+        self._nodes = nodes
+        self._topology = topology
+        self._weights = weights
+        self._executor = check_executor(on)
+        self._runs: list[Run] = []
+        self._tasks: list[asyncio.Task[None]] = []
+        self._temporary: list[Path] = []
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for run in self._runs:
+            run.folder.close()
+        for path in self._temporary:
+            shutil.rmtree(path, ignore_errors=True)
+
+    async def submit(
+        self,
+        algorithm: str | Algorithm[Any],
+        problems: str | Sequence[Any],
+        *,
+        parameters: Mapping[str, Plain] | None = None,
+        out: Path | str | None = None,
+        **settings: Any,
+    ) -> Run:
+        """Starts a run.
+
+        `problems` is a catalogue name, "file.py:object", or one problem a node. Further
+        `settings` are the fields of `api.jobs.Request`: rounds, tol, seed, observe_every, start,
+        partition, dtype. With `out` the run folder is kept there.
+
+        Raises:
+            ConfigError: something is unknown or does not fit; nothing was started.
+        """
+        job = resolve(
+            Request(
+                problem=problems,
+                algorithm=algorithm,
+                parameters=parameters or {},
+                nodes=self._nodes,
+                topology=self._topology,
+                weights=self._weights,
+                **settings,
+            )
+        )
+        request_id = uuid.uuid4().hex
+        workload_id = workload_id_of(request_id)
+        folder = self._make_folder(out, workload_id)
+        folder.write_settings({**job.settings(), "executor": self._executor})
+        run = Run(job, self._executor, workload_id, request_id, folder)
+        self._runs.append(run)
+        self._tasks.append(asyncio.create_task(run.work(), name=f"run {workload_id}"))
+        return run
+
+    def _make_folder(self, out: Path | str | None, workload_id: str) -> RunFolder:
+        if out is not None:
+            return RunFolder.create(Path(out), workload_id)
+        path = Path(tempfile.mkdtemp(prefix="p2pdo-"))
+        self._temporary.append(path)
+        return RunFolder.create(path, workload_id)
+
+
+def local(
+    nodes: int = 8,
+    topology: Any = "ring",
+    weights: str | None = None,
+    *,
+    processes: bool = False,
+    on: str | None = None,
+) -> LocalNetwork:
+    """N nodes on this machine, in one loop, or with `processes` as real daemons.
+
+    `topology` is a name, plain data as in a topology file, a networkx graph or a `Graph`. `on`
+    names any executor: dense, stacked, simulated, inprocess, processes.
+    """
+    return LocalNetwork(
+        nodes, topology, weights, on=on or ("processes" if processes else "inprocess")
+    )

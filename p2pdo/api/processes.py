@@ -1,0 +1,280 @@
+"""The `processes` executor: real daemons on this machine, one process a node, real gRPC.
+
+    launcher ──stdin: token──▶ coordinator, node-0 … node-(N−1)      (each reports its port)
+    launcher ──submit, watch──▶ coordinator ──tasks──▶ nodes ◀──values──▶ nodes
+    launcher ◀──observed states, verdicts──▶ nodes
+
+The launcher owns all the data, so it may observe states; they go to it directly. Every loopback
+connection shows the run's token, which is handed over by a pipe. The same pipe is the death watch:
+when the launcher is gone, kill -9 included, each child reads the end of its stdin and ends; the
+coordinator removes the work folder. When a child is gone, the launcher ends the run at once and
+says which node it was and how far it had come.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import secrets
+import shutil
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable, Mapping
+from pathlib import Path
+from typing import Any, Self
+
+from p2pdo.algorithms import catalogue as algorithms
+from p2pdo.api.client import Client
+from p2pdo.api.jobs import Job, parameters_of
+from p2pdo.data import encode
+from p2pdo.data.parts import part_path, write_part
+from p2pdo.errors import P2pdoError, WorkloadFailed, from_plain
+from p2pdo.protocol.judging import Judge, Judgement, Report
+from p2pdo.runtime.groups import task_group
+from p2pdo.transports import rpc
+from p2pdo.transports.observation import ObserverServer
+from p2pdo.types import Plain
+
+LOOPBACK = "127.0.0.1:0"
+_START_LIMIT = 60.0  # seconds in which a child must have started
+_END_LIMIT = 5.0  # seconds that a child may take to end
+_LAST_LINES = 5
+
+Tell = Callable[[Judgement], None]
+Happened = Callable[[str, Mapping[str, Plain]], None]
+
+
+async def run_processes(
+    job: Job, judge: Judge, tell: Tell, *, folder: Path, happened: Happened, request_id: str
+) -> list[Report]:
+    """Runs the job in processes of its own; returns each node's resulting state.
+
+    `folder` takes the processes' logs, and their work while they run. `happened(event, fields)`
+    is told of starts and ends.
+
+    Raises:
+        WorkloadFailed: a process died, or a node failed; with node and iteration.
+    """
+    work = folder / ".work"
+    write_parts(job, work)
+    token = secrets.token_hex(32)
+    observer = ObserverServer(lambda report: _receive(report, judge, tell, observer))
+    try:
+        async with (
+            _observing(observer, token) as observer_address,
+            _Children(folder / "logs", token, judge, happened) as children,
+        ):
+            coordinator = await children.start_coordinator(work)
+            await children.start_nodes(job, coordinator, work)
+            async with Client(coordinator, token) as client:
+                spec = _specification(job, work, observer_address)
+                await children.watched(_run_workload(client, spec, request_id))
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    return judge.latest
+
+
+def write_parts(job: Job, work: Path) -> None:
+    """Writes every node's problem and start, where only this user can read them."""
+    parts = work / "parts"
+    parts.mkdir(parents=True, mode=0o700)
+    for node, problem in enumerate(job.plan.problems):
+        write_part(part_path(parts, node), problem, job.plan.starts[node])
+
+
+def _receive(report: Report, judge: Judge, tell: Tell, observer: ObserverServer) -> None:
+    for judgement in judge.receive(report):
+        tell(judgement)
+        observer.tell(judgement)
+
+
+@contextlib.asynccontextmanager
+async def _observing(observer: ObserverServer, token: str) -> AsyncIterator[str]:
+    server = rpc.make_server(token)
+    observer.register(server)
+    address = rpc.bind(server, LOOPBACK)
+    await server.start()
+    try:
+        yield address
+    finally:
+        await server.stop(None)
+
+
+def _specification(job: Job, work: Path, observer: str) -> dict[str, Plain]:
+    plan = job.plan
+    cls = type(plan.algorithm)
+    name = algorithms.name_of(cls)
+    where = None if name in algorithms.ALGORITHMS else encode.locate(cls)
+    return {
+        "problem": {"name": job.problem, "parts": str((work / "parts").resolve())},
+        "algorithm": {
+            "name": name,
+            "parameters": parameters_of(plan.algorithm),
+            "where": where,
+        },
+        "nodes": [plan.name(i) for i in range(plan.nodes)],
+        "topology": _topology(job),
+        "weights": job.request.weights,
+        "rounds": plan.rounds,
+        "observe_every": plan.observe_every,
+        "seed": plan.seed,
+        "dtype": job.request.dtype,
+        "observer": observer,
+        "tol": plan.tol,
+    }
+
+
+def _topology(job: Job) -> Plain:
+    """As it was asked for; the arcs of a graph that was given as an object."""
+    asked = job.request.topology
+    if isinstance(asked, str | dict | list):
+        return asked
+    graph = job.plan.graph
+    edges: list[Plain] = [list(arc) for arc in graph.edges.tolist()]
+    return {"edges": edges, "directed": graph.directed, "nodes": graph.n}
+
+
+async def _run_workload(client: Client, spec: Mapping[str, Plain], request_id: str) -> None:
+    """Submits and waits for the end.
+
+    Raises:
+        WorkloadFailed: as the coordinator tells it.
+    """
+    workload = await client.submit(spec, request_id)
+    async for event in client.watch(workload):
+        if event.WhichOneof("event") != "status":
+            continue
+        status = event.status
+        if status.status == "failed":
+            raise from_plain(json.loads(status.error))
+        if status.status in ("done", "stopped"):
+            return
+
+
+class _Children:
+    """The processes of one run: all start here, and all have ended when the block ends."""
+
+    def __init__(self, logs: Path, token: str, judge: Judge, happened: Happened) -> None:
+        logs.mkdir(parents=True, exist_ok=True)
+        self._logs = logs
+        self._token = token
+        self._judge = judge
+        self._happened = happened
+        self._processes: dict[str, asyncio.subprocess.Process] = {}
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Asks all to end, by closing their stdin; kills who does not."""
+        for process in self._processes.values():
+            if process.stdin is not None:
+                process.stdin.close()
+        for process in self._processes.values():
+            try:
+                async with asyncio.timeout(_END_LIMIT):
+                    await process.wait()
+            except TimeoutError:
+                process.kill()
+                await process.wait()
+
+    @property
+    def alive(self) -> int:
+        return sum(process.returncode is None for process in self._processes.values())
+
+    async def start_coordinator(self, work: Path) -> str:
+        arguments = ["--listen", LOOPBACK, "--state", str(work / "coordinator"), "--insecure"]
+        return await self._start(
+            "coordinator",
+            ["-m", "p2pdo.coordinator", *arguments, "--local"],
+            {"ephemeral": str(work.resolve())},
+        )
+
+    async def start_nodes(self, job: Job, coordinator: str, work: Path) -> None:
+        async with task_group() as group:
+            for node in range(job.plan.nodes):
+                name = job.plan.name(node)
+                arguments = ["--coordinator", coordinator, "--name", name, "--insecure"]
+                state = ["--state", str(work / name)]
+                group.create_task(
+                    self._start(
+                        name,
+                        ["-m", "p2pdo.node", *arguments, *state, "--local"],
+                        {"allow_code": True},
+                    )
+                )
+
+    async def _start(self, name: str, arguments: list[str], handover: dict[str, Any]) -> str:
+        """Starts a process and hands it the token; returns the address that it listens on."""
+        with (self._logs / f"{name}.log").open("wb") as log:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                *arguments,
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=log,
+                start_new_session=True,  # a Ctrl-C at the terminal is for the launcher alone
+                env=_environment(),
+            )
+        self._processes[name] = process
+        assert process.stdin is not None, "piped"
+        assert process.stdout is not None, "piped"
+        process.stdin.write(json.dumps({"token": self._token, **handover}).encode() + b"\n")
+        try:
+            async with asyncio.timeout(_START_LIMIT):
+                line = await process.stdout.readline()
+        except TimeoutError:
+            line = b""
+        if not line:
+            raise self._death(name, process.returncode, "did not start")
+        self._happened("started", {"process": name, "pid": process.pid})
+        return str(json.loads(line)["listening"])
+
+    async def watched(self, work: Any) -> None:
+        """Does `work` while all processes live.
+
+        Raises:
+            WorkloadFailed: one of them died first.
+        """
+        async with task_group() as group:
+            watches = [
+                group.create_task(self._watch(name, process), name=f"watch {name}")
+                for name, process in self._processes.items()
+            ]
+            await work
+            for watch in watches:
+                watch.cancel()
+
+    async def _watch(self, name: str, process: asyncio.subprocess.Process) -> None:
+        code = await process.wait()
+        self._happened("died", {"process": name, "code": code})
+        raise self._death(name, code, "died")
+
+    def _death(self, name: str, code: int | None, what: str) -> P2pdoError:
+        latest = self._judge.latest
+        iteration = latest[0].iteration if latest else 0
+        how = f"killed by {signal.Signals(-code).name}" if code is not None and code < 0 else ""
+        how = how or (f"exit code {code}" if code is not None else "no answer")
+        return WorkloadFailed(
+            f"the process of {name} {what} ({how}) after iteration {iteration}"
+            f"{self._last_words(name)}",
+            hint=f"look at {self._logs / name}.log",
+            node=name,
+            iteration=iteration,
+        )
+
+    def _last_words(self, name: str) -> str:
+        log = self._logs / f"{name}.log"
+        lines = log.read_text(errors="replace").splitlines() if log.exists() else []
+        return "".join(f"\n  {name}: {line}" for line in lines[-_LAST_LINES:])
+
+
+def _environment() -> dict[str, str]:
+    """One BLAS thread a process: bits must not depend on the number of cores."""
+    single = dict.fromkeys(
+        ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"),
+        "1",
+    )
+    return {**os.environ, **single}

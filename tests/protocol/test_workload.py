@@ -1,0 +1,256 @@
+"""The life of a workload, event by event."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings, strategies as st
+
+from p2pdo.errors import LocalProtocolError
+from p2pdo.protocol.workload import (
+    CONFIG,
+    RUN,
+    TERMINAL,
+    TRANSITIONS,
+    CancelTasks,
+    CloseAsked,
+    CreateTask,
+    EndWorkload,
+    Event,
+    Move,
+    NodeGone,
+    Optimization,
+    Status,
+    StatusChanged,
+    StopAsked,
+    TaskFailed,
+    TaskQueue,
+    TaskSucceeded,
+)
+from p2pdo.types import NodeId, WorkloadId
+
+W = WorkloadId("w")
+A, B = NodeId("a"), NodeId("b")
+ENDS = [EndWorkload(A, "done"), EndWorkload(B, "done")]
+
+
+def machine(**changes: Any) -> Optimization:
+    return Optimization(W, [A, B], **{"algorithm": "gradient-tracking"} | changes)
+
+
+def configured(node: NodeId, **changes: Any) -> TaskSucceeded:
+    return TaskSucceeded(node, CONFIG, {"dimension": 3, "smoothness": 2.0} | changes)
+
+
+def running(**changes: Any) -> Optimization:
+    m = machine(**changes)
+    m.receive(configured(A))
+    m.receive(configured(B))
+    return m
+
+
+def test_it_opens_with_one_config_task_per_node() -> None:
+    assert machine().open([{"index": 0}, {"index": 1}]) == [
+        CreateTask(A, CONFIG, {"index": 0}),
+        CreateTask(B, CONFIG, {"index": 1}),
+    ]
+
+
+def test_it_runs_when_the_last_node_is_configured_with_the_largest_smoothness() -> None:
+    m = machine()
+    assert m.receive(configured(B, smoothness=8)) == []
+    changed, *tasks = m.receive(configured(A))
+    assert changed == StatusChanged(Status.RUNNING)
+    assert [(task.node, task.name) for task in tasks] == [(A, RUN), (B, RUN)]  # type: ignore[union-attr]
+    assert m.resolved["smoothness"] == 8.0
+    assert m.resolved["dimension"] == 3
+    parameters = m.resolved["parameters"]
+    assert isinstance(parameters, dict)
+    assert tasks[0].payload == {"parameters": parameters}  # type: ignore[union-attr]
+    step_size = parameters["step_size"]
+    assert isinstance(step_size, float)
+    assert 0 < step_size <= 1 / 8
+
+
+def test_a_given_step_size_needs_no_smoothness() -> None:
+    m = machine(parameters={"step_size": 0.5})
+    m.receive(configured(A, smoothness=None))
+    m.receive(configured(B))
+    assert m.status is Status.RUNNING
+    assert m.resolved["parameters"] == {"step_size": 0.5}
+
+
+def test_it_is_done_when_the_last_node_has_finished() -> None:
+    m = running()
+    assert m.receive(TaskSucceeded(B, RUN, {})) == []
+    assert m.receive(TaskSucceeded(A, RUN, {})) == [
+        CancelTasks(),
+        StatusChanged(Status.DONE),
+        *ENDS,
+    ]
+
+
+def test_different_dimensions_fail_it_and_name_the_nodes() -> None:
+    m = machine()
+    m.receive(configured(A))
+    m.receive(configured(B, dimension=4))
+    assert m.status is Status.FAILED
+    assert m.error is not None
+    assert m.error["message"] == "the nodes' problems differ in dimension: 3 at a, 4 at b"
+
+
+@pytest.mark.parametrize("smoothness", [None, 0, -1.0, float("inf"), float("nan"), "2"])
+def test_no_step_size_and_no_smoothness_fails_it_with_the_remedy(smoothness: Any) -> None:
+    m = machine()
+    m.receive(configured(A))
+    m.receive(configured(B, smoothness=smoothness))
+    assert m.error is not None
+    assert m.error["code"] == "config"
+    assert "step_size" in str(m.error["hint"])
+
+
+@pytest.mark.parametrize("result", [None, [], {}, {"dimension": "3"}, {"dimension": True}])
+def test_a_config_result_without_a_dimension_fails_it(result: Any) -> None:
+    m = machine()
+    m.receive(TaskSucceeded(B, CONFIG, result))
+    assert m.error is not None
+    assert (m.status, m.error["node"]) == (Status.FAILED, "b")
+
+
+def test_a_foreign_algorithm_gets_its_parameters_as_they_are() -> None:
+    m = running(algorithm="Mine", is_foreign=True, parameters={"beta": 1})
+    assert m.resolved["parameters"] == {"beta": 1}
+
+
+def test_a_foreign_algorithm_may_ask_for_its_step_size() -> None:
+    m = machine(algorithm="Mine", is_foreign=True)
+    m.receive(configured(A, needs_smoothness=True))
+    m.receive(configured(B, smoothness=4, needs_smoothness=True))
+    assert m.resolved["parameters"] == {"step_size": 0.25}
+    m = machine(algorithm="Mine", is_foreign=True)
+    m.receive(configured(A, needs_smoothness=True))
+    m.receive(configured(B, smoothness=None, needs_smoothness=True))
+    assert m.status is Status.FAILED
+
+
+def test_the_first_cause_is_the_one_that_is_told() -> None:
+    m = running()
+    error = {"code": "task-failed", "message": "boom", "iteration": 7, "traceback": "T"}
+    effects = m.receive(TaskFailed(B, RUN, error))
+    assert effects == [
+        CancelTasks(),
+        StatusChanged(Status.FAILED),
+        EndWorkload(A, "failed: boom"),
+        EndWorkload(B, "failed: boom"),
+    ]
+    assert m.error == error | {"node": "b", "workload": "w"}
+    for later in (
+        NodeGone(A, "node a left"),
+        TaskFailed(A, RUN, {"message": "x"}),
+        StopAsked("y"),
+        configured(A),
+        CloseAsked(),
+    ):
+        assert m.receive(later) == []
+    assert m.error["message"] == "boom"
+
+
+def test_a_lost_node_fails_it_at_the_last_iteration_that_was_heard() -> None:
+    m = running()
+    m.receive(NodeGone(B, "node b was lost: no sign of life for 10 s", 40))
+    assert m.error == {
+        "code": "workload-failed",
+        "message": "node b was lost: no sign of life for 10 s",
+        "node": "b",
+        "workload": "w",
+        "iteration": 40,
+    }
+
+
+def test_a_finished_node_is_still_needed() -> None:
+    m = running()
+    m.receive(TaskSucceeded(B, RUN, {}))
+    m.receive(NodeGone(B, "node b left"))
+    assert m.status is Status.FAILED
+
+
+def test_stopping_tells_why() -> None:
+    m = machine()
+    assert EndWorkload(A, "stopped: enough") in m.receive(StopAsked("enough"))
+    assert m.error == {"code": "workload-stopped", "message": "stopped: enough", "workload": "w"}
+    m = machine()
+    assert EndWorkload(A, "stopped") in m.receive(StopAsked(""))
+
+
+def test_it_closes_itself() -> None:
+    assert machine().receive(CloseAsked()) == []
+
+
+def test_a_restored_machine_is_where_its_results_had_brought_it() -> None:
+    m = machine()
+    m.restore([configured(A), configured(B), TaskSucceeded(A, RUN, {})])
+    assert m.status is Status.RUNNING
+    assert StatusChanged(Status.DONE) in m.receive(TaskSucceeded(B, RUN, {}))
+
+
+def test_a_queue_is_done_once_it_is_closed_and_nothing_is_open() -> None:
+    q = TaskQueue(W, [A, B])
+    q.add(2)
+    assert q.receive(TaskFailed(A, "t", {"message": "no"})) == []
+    assert q.receive(NodeGone(A, "node a left")) == []
+    assert q.receive(CloseAsked()) == []
+    with pytest.raises(LocalProtocolError):
+        q.add(1)
+    assert q.receive(TaskSucceeded(A, "t", None)) == [
+        CancelTasks(),
+        StatusChanged(Status.DONE),
+        *ENDS,
+    ]
+    assert q.receive(CloseAsked()) == []
+
+
+def test_an_empty_queue_is_done_when_it_is_closed() -> None:
+    q = TaskQueue(W, [A])
+    assert StatusChanged(Status.DONE) in q.receive(CloseAsked())
+
+
+def test_a_queue_can_be_stopped() -> None:
+    q = TaskQueue(W, [A])
+    q.add(1)
+    assert CancelTasks() in q.receive(StopAsked("x"))
+    assert q.status is Status.STOPPED
+
+
+def test_a_move_that_is_not_in_the_table_is_a_bug() -> None:
+    with pytest.raises(LocalProtocolError):
+        machine()._move(Move.FINISH)
+
+
+NODES = st.sampled_from([A, B])
+EVENTS: st.SearchStrategy[Event] = st.one_of(
+    NODES.map(configured),
+    NODES.map(lambda node: TaskSucceeded(node, RUN, {})),
+    NODES.map(lambda node: TaskFailed(node, RUN, {"message": "x"})),
+    NODES.map(lambda node: NodeGone(node, "gone")),
+    st.just(StopAsked("x")),
+    st.just(CloseAsked()),
+)
+
+
+@settings(max_examples=300)
+@given(st.lists(EVENTS, max_size=8))
+def test_whatever_happens_every_member_is_told_the_end_once(events: list[Event]) -> None:
+    m = machine()
+    told: list[NodeId] = []
+    for event in events:
+        before = m.status
+        if isinstance(event, TaskSucceeded) and event.name == RUN and before is not Status.RUNNING:
+            continue  # no such task exists yet
+        effects = m.receive(event)
+        told += [effect.node for effect in effects if isinstance(effect, EndWorkload)]
+        if m.status is not before:
+            assert m.status in TRANSITIONS[before].values()
+            assert StatusChanged(m.status) in effects
+        assert (m.error is not None) == (m.status in {Status.FAILED, Status.STOPPED})
+    assert sorted(told) == ([A, B] if m.status in TERMINAL else [])
