@@ -1,1 +1,76 @@
-"""p2pdo: peer-to-peer distributed optimization."""
+"""p2pdo: peer-to-peer distributed optimization.
+
+N nodes, each with private data, agree on the minimiser of the sum of their costs by exchanging
+values with graph neighbours only.
+
+    import p2pdo
+
+    result = p2pdo.run("breast-cancer", algorithm="gradient-tracking", nodes=8, tol=1e-8)
+    print(result.summary.gap, result.x)
+
+The tour:
+
+- `run(...)` for plain scripts; `local(...)` and `connect(...)` for asyncio: networks of nodes to
+  `submit` runs to.
+- `algorithms`: the library; an own method is a class with `init` and `step`, see `effects`.
+- `problems`: costs; anything with `dimension`, `value` and `gradient` is one.
+- `graphs`: topologies, mixing weights, spectra.
+- `errors`: everything raised on purpose is a `P2pdoError`.
+
+Everything here is imported when it is first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from p2pdo import environment as environment
+
+if TYPE_CHECKING:
+    from p2pdo import algorithms, effects, errors, graphs, problems
+    from p2pdo.api.network import LocalNetwork, local
+    from p2pdo.api.remote import RemoteNetwork, connect
+    from p2pdo.api.runs import Result, Run
+    from p2pdo.api.script import run
+    from p2pdo.errors import P2pdoError
+
+__all__ = [
+    "LocalNetwork",
+    "P2pdoError",
+    "RemoteNetwork",
+    "Result",
+    "Run",
+    "algorithms",
+    "connect",
+    "effects",
+    "errors",
+    "graphs",
+    "local",
+    "problems",
+    "run",
+]
+
+_PLACES = {
+    "LocalNetwork": "p2pdo.api.network",
+    "P2pdoError": "p2pdo.errors",
+    "RemoteNetwork": "p2pdo.api.remote",
+    "Result": "p2pdo.api.runs",
+    "Run": "p2pdo.api.runs",
+    "connect": "p2pdo.api.remote",
+    "local": "p2pdo.api.network",
+    "run": "p2pdo.api.script",
+}
+_ROOMS = frozenset({"algorithms", "effects", "errors", "graphs", "problems"})
+
+
+def __getattr__(name: str) -> Any:
+    if name in _ROOMS:
+        return importlib.import_module(f"p2pdo.{name}")
+    if name in _PLACES:
+        return getattr(importlib.import_module(_PLACES[name]), name)
+    raise AttributeError(f"module 'p2pdo' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return __all__

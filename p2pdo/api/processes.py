@@ -23,7 +23,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import IO, Any, Self
 
 from p2pdo.algorithms import catalogue as algorithms
 from p2pdo.api.client import Client
@@ -208,7 +208,7 @@ class _Children:
 
     async def _start(self, name: str, arguments: list[str], handover: dict[str, Any]) -> str:
         """Starts a process and hands it the token; returns the address that it listens on."""
-        with (self._logs / f"{name}.log").open("wb") as log:
+        with self._open_log(name) as log:
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 *arguments,
@@ -231,6 +231,9 @@ class _Children:
             raise self._death(name, process.returncode, "did not start")
         self._happened("started", {"process": name, "pid": process.pid})
         return str(json.loads(line)["listening"])
+
+    def _open_log(self, name: str) -> IO[bytes]:
+        return (self._logs / f"{name}.log").open("wb")
 
     async def watched(self, work: Any) -> None:
         """Does `work` while all processes live.

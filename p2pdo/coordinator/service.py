@@ -126,6 +126,7 @@ class Service(wire_grpc.CoordinatorServicer):
         stream = self._desk.nodes.open_stream(NodeId(first.node), first.boot_id)
         stream.node.grant(first.credit, first.default_credit)
         try:
+            await context.send_initial_metadata(())  # the stream is open, also while it is quiet
             async with task_group() as group:
                 reading = group.create_task(
                     self._take_credit(stream, request_iterator), name="credit"

@@ -264,6 +264,8 @@ class Optimization(_Machine):
         return self._take_finished(done.node)
 
     def _take_configured(self, node: NodeId, result: Plain) -> list[Effect]:
+        if node in self._configured:  # one answer counts
+            return []
         if not isinstance(result, dict) or type(result.get("dimension")) is not int:
             return self._fail(
                 WorkloadFailed(f"node {node} did not tell its problem's dimension", node=node)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import queue
+import sys
 import threading
 from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
@@ -108,7 +109,18 @@ def _settle(future: asyncio.Future[Any], result: Any, error: BaseException | Non
 
 
 def limit_blas_threads() -> None:
-    """One BLAS thread in this process: a product's bits change with the number of threads."""
-    from threadpoolctl import threadpool_limits
+    """One BLAS thread for what this thread calls: a product's bits change with their number.
 
-    threadpool_limits(limits=1)
+    OpenMP keeps its number per thread, so every thread that computes has to say it. Looking for
+    the libraries takes half a millisecond; it is done again only when modules were imported since.
+    """
+    from threadpoolctl import ThreadpoolController
+
+    global _blas  # noqa: PLW0603 - what is loaded is a fact about the process
+    imported = len(sys.modules)
+    if _blas is None or _blas[0] != imported:
+        _blas = (imported, ThreadpoolController())
+    _blas[1].limit(limits=1)
+
+
+_blas: tuple[int, Any] | None = None

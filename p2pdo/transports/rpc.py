@@ -11,22 +11,16 @@ Settings, with their reasons:
 - *Reconnect back-off* 100 ms to 1 s: the default maximum of two minutes would outlast a run.
 - *Messages up to 8 MiB*: values above 4 MiB go in chunks.
 - *`so_reuseport` off*: two servers on one port must be an error, not a lottery.
-- *EventEngine off* where the user has not chosen: half as many iterations per second again for
-  small values. An experimental switch of gRPC, so it is set here only and re-measured at each
-  release of grpcio.
+
+What gRPC reads from the environment stands in `p2pdo.environment`.
 """
 
 from __future__ import annotations
 
 import hmac
 import ipaddress
-import os
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeAlias
-
-os.environ.setdefault("GRPC_EXPERIMENTS", "-event_engine_client,-event_engine_listener")
-os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "false")  # children are started by exec only
-os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # failures are told by our errors
 
 import grpc
 import grpc.aio

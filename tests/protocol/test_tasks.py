@@ -165,7 +165,7 @@ class TaskLife(RuleBasedStateMachine):
         return multiple(*((task.node, task.task_id, task.attempt) for task in taken))
 
     @rule(report=reports, ok=st.booleans(), payload=st.sampled_from(["1", "2"]))
-    def report(self, report: tuple[NodeId, TaskId, int], ok: bool, payload: str) -> None:  # noqa: FBT001
+    def report(self, report: tuple[NodeId, TaskId, int], ok: bool, payload: str) -> None:
         node, task_id, attempt = report
         task = self.book[task_id]
         was = (task.state, task.attempt)

@@ -78,7 +78,9 @@ def test_a_given_step_size_needs_no_smoothness() -> None:
     m.receive(configured(A, smoothness=None))
     m.receive(configured(B))
     assert m.status is Status.RUNNING
-    assert m.resolved["parameters"] == {"step_size": 0.5}
+    parameters = m.resolved["parameters"]
+    assert isinstance(parameters, dict)
+    assert parameters["step_size"] == 0.5
 
 
 def test_it_is_done_when_the_last_node_has_finished() -> None:

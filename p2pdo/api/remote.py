@@ -1,0 +1,248 @@
+"""Runs on a network of daemons: `connect(address)` speaks with its coordinator.
+
+    async with p2pdo.connect("127.0.0.1:7443") as net:
+        run = await net.submit("gradient-tracking", "breast-cancer", nodes=8, rounds=500)
+        async for metric in run.metrics():
+            print(metric.iteration, metric.bytes_sent)
+        result = await run.result()
+
+Problems and algorithms are named: code never travels. Nobody sees the states, so gap and consensus
+error are None, unless the run was submitted with `return_states` and every site allows it.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from collections.abc import AsyncIterator, Mapping, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+from p2pdo.algorithms import catalogue as algorithms
+from p2pdo.algorithms.base import Algorithm
+from p2pdo.api.client import Client
+from p2pdo.api.jobs import parameters_of, split_parameters
+from p2pdo.api.runs import Result
+from p2pdo.data import catalogue as problem_catalogue
+from p2pdo.errors import ConfigError, P2pdoError, WorkloadStopped, from_plain
+from p2pdo.protocol.judging import Objective, consensus_error, mean_state
+from p2pdo.reporting.digests import combine_digests
+from p2pdo.reporting.records import Metric, Summary
+from p2pdo.types import Array, Plain
+from p2pdo.wire.v1 import coordinator_pb2 as pb
+
+NO_TOLERANCE = (
+    "a tolerance needs somebody who sees all states, and a network of daemons has nobody; "
+    "nodes cannot yet agree among themselves when to stop"
+)
+
+
+class RemoteNetwork:
+    """The nodes of one coordinator; use as an async context manager."""
+
+    def __init__(self, address: str, token: str | None = None) -> None:
+        self.client = Client(address, token)
+
+    async def __aenter__(self) -> Self:
+        await self.client.__aenter__()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.client.__aexit__(kind, error, traceback)
+
+    async def submit(
+        self,
+        algorithm: str | Algorithm[Any],
+        problem: str,
+        *,
+        nodes: int | Sequence[str] = 8,
+        parameters: Mapping[str, Plain] | None = None,
+        request_id: str | None = None,
+        **settings: Any,
+    ) -> RemoteRun:
+        """Submits a run; `settings` are the fields of `config.OptimizationSpec`.
+
+        The same `request_id` never makes a second workload.
+
+        Raises:
+            ConfigError: something is unknown or does not fit; nothing was started.
+            Unreachable: no coordinator answers.
+        """
+        spec = specification(algorithm, problem, nodes, parameters or {}, settings)
+        workload_id = await self.client.submit(spec, request_id or uuid.uuid4().hex)
+        return RemoteRun(self.client, workload_id)
+
+    async def run(self, workload_id: str) -> RemoteRun:
+        """A workload that was submitted before."""
+        await self.client.workload(workload_id)
+        return RemoteRun(self.client, workload_id)
+
+
+def connect(address: str, token: str | None = None) -> RemoteNetwork:
+    """The network of the coordinator at HOST:PORT."""
+    return RemoteNetwork(address, token)
+
+
+def specification(
+    algorithm: str | Algorithm[Any],
+    problem: str,
+    nodes: int | Sequence[str],
+    parameters: Mapping[str, Plain],
+    settings: Mapping[str, Any],
+) -> dict[str, Plain]:
+    """The specification that is sent; its mistakes are told by the coordinator.
+
+    Raises:
+        ConfigError: a tolerance was asked for, or code instead of a name.
+    """
+    if settings.get("tol") is not None:
+        raise ConfigError(NO_TOLERANCE, hint="use --rounds, or p2pdo run for a run on this machine")
+    if ":" in str(problem):
+        raise ConfigError(
+            f"{problem!r} is code, and code never travels: a site runs what it has installed",
+            hint=f"use one of {', '.join(problem_catalogue.PROBLEMS)}, or p2pdo run",
+        )
+    own, of_problem = split_parameters(parameters)
+    if isinstance(algorithm, Algorithm):
+        own = {**parameters_of(algorithm), **own}
+        algorithm = algorithms.name_of(type(algorithm))
+    return {
+        **{key: value for key, value in settings.items() if value is not None},
+        "problem": {"name": problem, "parameters": of_problem},
+        "algorithm": {"name": algorithm, "parameters": own},
+        "nodes": nodes if isinstance(nodes, int) else list(nodes),
+    }
+
+
+class RemoteRun:
+    """A workload of a coordinator."""
+
+    def __init__(self, client: Client, workload_id: str) -> None:
+        self.workload_id = workload_id
+        self.told: list[Metric] = []
+        self.alive = 0  # nodes, as of the latest metric
+        self._client = client
+        self._began = time.monotonic()
+
+    async def metrics(self, every: int = 1) -> AsyncIterator[Metric]:
+        """Each iteration that all nodes have reported; ends when the workload does.
+
+        Raises:
+            WorkloadFailed: the workload failed; says node and iteration.
+        """
+        async for event in self._client.watch(self.workload_id):
+            kind = event.WhichOneof("event")
+            if kind == "metric":
+                metric = self._metric(event.metric)
+                if metric.iteration % every == 0:
+                    yield metric
+            elif kind == "status":
+                raise_failure(event.status)
+
+    async def result(self) -> Result:
+        """Waits for the end; the states are empty unless they were returned.
+
+        Raises:
+            WorkloadFailed: the workload failed; says node and iteration.
+        """
+        async for _ in self.metrics():
+            pass
+        workload = await self._client.workload(self.workload_id)
+        raise_failure(workload)
+        states = await self._states(workload)
+        return Result(states, list(self.told), self._summary(workload, states))
+
+    async def stop(self, reason: str = "stopped by its owner") -> None:
+        await self._client.stop(self.workload_id, reason)
+
+    def _metric(self, point: pb.NetworkPoint) -> Metric:
+        metric = Metric(
+            point.iteration, point.seconds, None, None, None, point.bytes_sent, point.messages_sent
+        )
+        self.alive = point.nodes_alive
+        if not self.told or self.told[-1].iteration < metric.iteration:
+            self.told.append(metric)
+        return metric
+
+    async def _states(self, workload: pb.Workload) -> list[Array]:
+        if not json.loads(workload.spec).get("return_states"):
+            return []
+        from safetensors.numpy import load
+
+        members = sorted(workload.members, key=lambda member: member.index)
+        return [
+            load(await self._client.state(self.workload_id, member.node))["x"] for member in members
+        ]
+
+    def _summary(self, workload: pb.Workload, states: Sequence[Array]) -> Summary:
+        spec = json.loads(workload.spec)
+        members = sorted(workload.members, key=lambda member: member.index)
+        results = [json.loads(member.result) for member in members]
+        figures = _figures(spec, states)
+        topology = spec.get("topology", "ring")
+        return Summary(
+            workload_id=self.workload_id,
+            status=workload.status,
+            problem=spec["problem"]["name"],
+            algorithm=spec["algorithm"]["name"],
+            topology=topology if isinstance(topology, str) else "custom",
+            nodes=len(members),
+            executor="daemons",
+            iterations=max(result["iterations"] for result in results),
+            bytes_sent=sum(result["bytes_sent"] for result in results),
+            messages_sent=sum(result["messages_sent"] for result in results),
+            seconds=max(result["seconds"] for result in results),
+            run_dir=None,
+            state_sha256=combine_digests(bytes.fromhex(r["state_sha256"]) for r in results),
+            **figures,
+        )
+
+
+def _figures(spec: Mapping[str, Any], states: Sequence[Array]) -> dict[str, float | None]:
+    """What only those can know who see the states and have the data as well."""
+    unknown: dict[str, float | None] = dict.fromkeys(
+        ("gap", "consensus_error", "value", "optimum", "distance_to_optimum")
+    )
+    if not states:
+        return unknown
+    mean = mean_state(states)
+    try:
+        problems = problem_catalogue.build_all(
+            spec["problem"]["name"],
+            len(states),
+            spec.get("partition", "iid"),
+            spec.get("seed", 0),
+            dtype=spec.get("dtype", "float64"),
+            parameters=spec["problem"].get("parameters", {}),
+        )
+    except P2pdoError:  # the data are not here, so there is no optimum to compare with
+        return {**unknown, "consensus_error": consensus_error(states, mean)}
+    objective = Objective(problems)
+    value = objective.value(mean)
+    return {
+        "gap": objective.gap(value),
+        "consensus_error": consensus_error(states, mean),
+        "value": value,
+        "optimum": objective.optimum,
+        "distance_to_optimum": objective.distance(mean),
+    }
+
+
+def raise_failure(workload: pb.Workload) -> None:
+    """Raises what ended the workload, if it did not end well."""
+    if workload.status == "failed":
+        error = from_plain(json.loads(workload.error))
+        error.workload = error.workload or workload.workload_id
+        raise error
+    if workload.status == "stopped":
+        reason = json.loads(workload.error).get("message", "") if workload.error else ""
+        raise WorkloadStopped(
+            f"workload {workload.workload_id} was stopped: {reason or 'no reason given'}",
+            workload=workload.workload_id,
+        )
