@@ -16,7 +16,7 @@ arrival. This, and nothing else, makes the bits of a result independent of the n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeAlias, TypeVar, overload
@@ -143,37 +143,52 @@ def _scalar_sum(terms: list[tuple[float, Value]]) -> Value:
     return total  # type: ignore[no-any-return]
 
 
+DTYPES = (
+    *("float64", "float32", "float16", "complex128", "complex64", "bool"),
+    *("int64", "int32", "int16", "int8", "uint64", "uint32", "uint16", "uint8"),
+)
+"""What an array that is exchanged may hold."""
+
+
 def freeze(value: V) -> V:
-    """The value as it may be sent: every array owns its data and is read-only.
+    """The value as every receiver gets it, on every transport; arrays are read-only.
 
     A view, a non-contiguous or a byte-swapped array is copied first; others are frozen in place,
-    which is what catches an algorithm that would change what it has already sent.
+    which is what catches an algorithm that would change what it has already sent. NumPy's scalars
+    become Python's and named tuples plain ones, because that is what arrives over a wire.
+
+    Raises:
+        LocalProtocolError: the value holds something that cannot be sent.
     """
-    return map_arrays(_freeze_array, value)
+    return _freeze(value)  # type: ignore[no-any-return]
+
+
+def _freeze(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        return _freeze_array(value)
+    if isinstance(value, tuple):
+        return tuple(_freeze(item) for item in value)
+    if isinstance(value, dict) and all(isinstance(key, str) for key in value):
+        return {key: _freeze(item) for key, item in value.items()}
+    scalar = value.item() if isinstance(value, np.generic) else value
+    if isinstance(scalar, float) or (isinstance(scalar, int) and -_INT_END <= scalar < _INT_END):
+        return scalar
+    raise LocalProtocolError(
+        f"{type(value).__name__} {str(value)[:40]} cannot be exchanged",
+        hint="exchange arrays, numbers, or tuples and dicts (with names as keys) of them",
+    )
+
+
+_INT_END = 1 << 63
 
 
 def _freeze_array(a: Array) -> Array:
-    if a.dtype.hasobject:
+    if a.dtype.name not in DTYPES:
         raise LocalProtocolError(
-            "an array of Python objects cannot be exchanged",
-            hint="exchange numeric arrays, scalars, or tuples and dicts of them",
+            f"an array of dtype {a.dtype} cannot be exchanged",
+            hint=f"use one of {', '.join(DTYPES)}",
         )
     if not (a.flags.owndata and a.flags.c_contiguous and a.dtype.isnative):
         a = np.array(a, dtype=a.dtype.newbyteorder("="), order="C", copy=True)
     a.flags.writeable = False
     return a
-
-
-def map_arrays(function: Callable[[Array], Array], value: V) -> V:
-    """The same value with `function` applied to each of its arrays."""
-    match value:
-        case np.ndarray():
-            return function(value)  # type: ignore[return-value]
-        case tuple():
-            items = [map_arrays(function, item) for item in value]
-            is_named = hasattr(value, "_fields")
-            return type(value)(*items) if is_named else tuple(items)  # type: ignore[return-value]
-        case dict():
-            return {key: map_arrays(function, item) for key, item in value.items()}  # type: ignore[return-value]
-        case _:
-            return value

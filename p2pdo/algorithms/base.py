@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
@@ -47,6 +48,8 @@ class HasDecision(Protocol):
     def x(self) -> Array: ...
 
 
+SMALLEST_SHARE = 2.0**-30
+
 S = TypeVar("S", bound=HasDecision)
 
 
@@ -66,9 +69,22 @@ class Algorithm(ABC, Generic[S]):
         """One iteration."""
 
     @classmethod
-    def default_step_size(cls, smoothness: float) -> float:
-        """The step size used when none is given, from L = maxᵢ Lᵢ."""
-        return 1.0 / smoothness
+    def safe_share(cls, modes: Array) -> float:  # noqa: ARG003 - for those that need less than all
+        """The share of 1/L that is a stable step size on quadratic costs, with a margin.
+
+        The step size used when none is given is 1/L, from L = maxᵢ Lᵢ. Where all costs are
+        quadratic, the curvature L is there at every x, and a method may be unstable at 1/L; then
+        it is this share of it. `modes` are the eigenvalues of W other than 1.
+        """
+        return 1.0
+
+
+def half_of_largest_stable(radius: Callable[[float], float]) -> float:
+    """Half the largest a = 1, ½, ¼, … for which `radius(a)`, a spectral radius, is below one."""
+    a = 1.0
+    while a > SMALLEST_SHARE and not radius(a) < 1:
+        a /= 2
+    return a / 2
 
 
 def require_positive(name: str, value: float) -> None:

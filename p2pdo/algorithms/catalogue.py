@@ -46,9 +46,14 @@ def needs_smoothness(cls: type[Algorithm[Any]], parameters: Mapping[str, Plain])
 
 
 def build(
-    cls: type[Algorithm[Any]], parameters: Mapping[str, Plain], smoothness: float | None = None
+    cls: type[Algorithm[Any]],
+    parameters: Mapping[str, Plain],
+    smoothness: float | None = None,
+    share: float = 1.0,
 ) -> Algorithm[Any]:
-    """The algorithm with these parameters; a missing step size comes from L = maxᵢ Lᵢ.
+    """The algorithm with these parameters; a missing step size is `share` / L, L = maxᵢ Lᵢ.
+
+    `share` is one, or where all costs are quadratic the algorithm's `safe_share`.
 
     Raises:
         ConfigError: an unknown parameter, one of the wrong type or out of range, or no step
@@ -69,7 +74,7 @@ def build(
                 f"{name_of(cls)} needs a step size: the problem does not tell its smoothness L",
                 hint="give one: --set step_size=0.01",
             )
-        values["step_size"] = cls.default_step_size(smoothness)
+        values["step_size"] = share / smoothness
     try:
         return cls(**values)
     except TypeError as error:  # a field without a default was left out

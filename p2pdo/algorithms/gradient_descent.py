@@ -9,7 +9,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
-from p2pdo.algorithms.base import Algorithm, Requires, Stochastic, require_positive
+import numpy as np
+
+from p2pdo.algorithms.base import (
+    Algorithm,
+    Requires,
+    Stochastic,
+    half_of_largest_stable,
+    require_positive,
+)
 from p2pdo.effects import Here, Step, mix
 from p2pdo.problems.base import Gradient
 from p2pdo.types import Array
@@ -35,6 +43,11 @@ class Dgd(Algorithm[DgdState]):
 
     def __post_init__(self) -> None:
         require_positive("step_size", self.step_size)
+
+    @classmethod
+    def safe_share(cls, modes: Array) -> float:
+        """A mode λ of equal costs is multiplied by λ − αL in each iteration."""
+        return half_of_largest_stable(lambda a: np.abs(modes - a).max(initial=0.0))
 
     def init(self, x: Array, problem: Gradient, here: Here) -> DgdState:  # noqa: ARG002
         return DgdState(x)

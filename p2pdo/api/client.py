@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 from collections.abc import AsyncIterator, Awaitable, Mapping
 from types import TracebackType
@@ -9,6 +10,7 @@ from typing import Self, TypeVar
 
 import grpc.aio
 
+from p2pdo.errors import NotFound
 from p2pdo.transports import rpc
 from p2pdo.types import Plain
 from p2pdo.wire.errors import decode_error
@@ -85,6 +87,18 @@ class Client:
         return await self._answer(
             self._stub.GetWorkload(request, timeout=_DEADLINE, metadata=self._metadata)
         )
+
+    async def find(self, workload_id: str) -> pb.Workload:
+        """The same; when there is none of that id, the error knows the nearest one."""
+        try:
+            return await self.workload(workload_id)
+        except NotFound as error:
+            known = [workload.workload_id for workload in await self.workloads()]
+            if near := difflib.get_close_matches(workload_id, known, n=1, cutoff=0.5):
+                error.hint = f"did you mean '{near[0]}'? all of them: p2pdo ls"
+            else:
+                error.hint = "see which there are: p2pdo ls" if known else "there are none yet"
+            raise
 
     async def state(self, workload_id: str, node: str) -> bytes:
         """A returned state: the bytes of a safetensors file with the array x."""

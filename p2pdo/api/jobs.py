@@ -7,6 +7,7 @@ the labels under which all of it is reported.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -19,7 +20,10 @@ from p2pdo.algorithms.base import Algorithm
 from p2pdo.data import catalogue as problem_catalogue, encode
 from p2pdo.effects import freeze
 from p2pdo.errors import ConfigError
+from p2pdo.graphs import files as topology_files
 from p2pdo.graphs.graph import Graph, from_networkx
+from p2pdo.graphs.spectral import modes
+from p2pdo.graphs.topologies import TOPOLOGIES
 from p2pdo.graphs.weights import Weights, check_weights, default
 from p2pdo.protocol.assignment import resolve_graph
 from p2pdo.protocol.judging import Objective
@@ -37,7 +41,7 @@ class Request:
         problem: a catalogue name, "file.py:object", or the nodes' problems in node order.
         algorithm: a catalogue name, "file.py:Class", or an algorithm object.
         parameters: the algorithm's by name, and the problem's with the prefix "problem.".
-        topology: a name, plain data as in a topology file, a networkx graph or a `Graph`.
+        topology: a name, a JSON file or its content, a networkx graph or a `Graph`.
         weights: a name; None takes the graph's default.
         start: "zeros", "normal", an array of shape (d,) or (N, d), or a file of one.
         delay_seed: of the weather of a simulated network; the result does not depend on it.
@@ -79,6 +83,7 @@ class Job:
             "parameters": dict(parameters_of(self.plan.algorithm)),
             "nodes": self.plan.nodes,
             "topology": self.topology,
+            "graph": request.topology if isinstance(request.topology, dict | list) else None,
             "weights": request.weights or "default",
             "rounds": request.rounds,
             "tol": request.tol,
@@ -101,11 +106,13 @@ def resolve(request: Request) -> Job:
         ConfigError: something is unknown, malformed, or does not fit the rest.
     """
     _check_limits(request)
+    request = replace(request, topology=read_topology(request.topology))
     own, of_problem = split_parameters(request.parameters)
     problems, problem_label = _problems(request, of_problem)
     request = replace(request, nodes=len(problems))
-    algorithm, algorithm_label = _algorithm(request, own, problems)
-    graph, weights, topology_label = _graph(request, algorithm)
+    cls, algorithm_label = _algorithm_class(request.algorithm)
+    graph, weights, topology_label = _graph(request, cls)
+    algorithm = _algorithm(request.algorithm, cls, own, problems, weights)
     plan = Plan(
         algorithm,
         problems,
@@ -126,6 +133,14 @@ def resolve(request: Request) -> Job:
     return Job(plan, objective, request, problem_label, algorithm_label, topology_label)
 
 
+def with_tolerance(job: Job, tol: float) -> Job:
+    """The job with this tolerance, where the optimum is known; else as it is."""
+    if job.objective.optimum is None:
+        return job
+    plan, request = replace(job.plan, tol=tol), replace(job.request, tol=tol)
+    return replace(job, plan=plan, request=request)
+
+
 def split_parameters(
     parameters: Mapping[str, Plain],
 ) -> tuple[dict[str, Plain], dict[str, Plain]]:
@@ -140,6 +155,8 @@ def split_parameters(
 
 
 def _check_limits(request: Request) -> None:
+    if request.nodes < 1:
+        raise ConfigError(f"nodes must be one or more, got {request.nodes}", hint="--nodes 8")
     if request.rounds < 0:
         raise ConfigError(f"rounds must be zero or more, got {request.rounds}", hint="--rounds 100")
     if request.observe_every < 1:
@@ -231,26 +248,41 @@ def _given(problems: list[Any], request: Request, label: str) -> tuple[list[Any]
 # ---- algorithm ----
 
 
-def _algorithm(
-    request: Request, parameters: Mapping[str, Plain], problems: Sequence[Any]
-) -> tuple[Algorithm[Any], str]:
-    asked = request.algorithm
+def _algorithm_class(asked: str | Algorithm[Any]) -> tuple[type[Algorithm[Any]], str]:
     if isinstance(asked, Algorithm):
-        if parameters:
+        cls: type[Algorithm[Any]] = type(asked)
+    else:
+        cls = encode.load(asked) if ":" in asked else algorithms.find(asked)
+        if not issubclass(cls, Algorithm):
             raise ConfigError(
-                f"parameters {', '.join(parameters)} are given beside an algorithm object",
-                hint="give them to the object itself",
+                f"{asked} is no algorithm", hint="derive it from p2pdo.algorithms.Algorithm"
             )
-        return asked, algorithms.name_of(type(asked))
-    cls = encode.load(asked) if ":" in asked else algorithms.find(asked)
-    if not issubclass(cls, Algorithm):
-        raise ConfigError(
-            f"{asked} is no algorithm", hint="derive it from p2pdo.algorithms.Algorithm"
+    return cls, algorithms.name_of(cls)
+
+
+def _algorithm(
+    asked: str | Algorithm[Any],
+    cls: type[Algorithm[Any]],
+    parameters: Mapping[str, Plain],
+    problems: Sequence[Any],
+    weights: Weights,
+) -> Algorithm[Any]:
+    if not isinstance(asked, Algorithm):
+        if not algorithms.needs_smoothness(cls, parameters):
+            return algorithms.build(cls, parameters)
+        are_quadratic = all(getattr(p, "is_quadratic", False) for p in problems)
+        return algorithms.build(
+            cls,
+            parameters,
+            _smoothness(problems),
+            cls.safe_share(modes(weights)) if are_quadratic else 1.0,
         )
-    smoothness = None
-    if algorithms.needs_smoothness(cls, parameters):
-        smoothness = _smoothness(problems)
-    return algorithms.build(cls, parameters, smoothness), algorithms.name_of(cls)
+    if parameters:
+        raise ConfigError(
+            f"parameters {', '.join(parameters)} are given beside an algorithm object",
+            hint="give them to the object itself",
+        )
+    return asked
 
 
 def _smoothness(problems: Sequence[Any]) -> float | None:
@@ -263,7 +295,7 @@ def _smoothness(problems: Sequence[Any]) -> float | None:
 # ---- graph ----
 
 
-def _graph(request: Request, algorithm: Algorithm[Any]) -> tuple[Graph, Weights, str]:
+def _graph(request: Request, algorithm: type[Algorithm[Any]]) -> tuple[Graph, Weights, str]:
     topology = request.topology
     if hasattr(topology, "nodes") and hasattr(topology, "edges") and callable(topology.nodes):
         topology = from_networkx(topology)
@@ -280,6 +312,29 @@ def _graph(request: Request, algorithm: Algorithm[Any]) -> tuple[Graph, Weights,
     needs = algorithm.requires
     check_weights(weights, topology, needs.weights, symmetric=needs.symmetric)
     return topology, weights, "custom"
+
+
+def read_topology(topology: Any) -> Any:
+    """A topology file's content where `topology` is its path; anything else as it is.
+
+    Raises:
+        ConfigError: there is no such file, or it is not JSON.
+    """
+    if not isinstance(topology, str) or topology.partition(":")[0] in TOPOLOGIES:
+        return topology
+    path = Path(topology)
+    if not (topology.endswith(".json") or path.is_file()):
+        return topology
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(
+            f"cannot read the topology {path}: {error.strerror}", hint=topology_files.SHAPE
+        ) from None
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(
+            f"the topology {path} is not JSON: {error}", hint=topology_files.SHAPE
+        ) from None
 
 
 # ---- starts ----
@@ -312,7 +367,7 @@ def load_start(path: Path) -> Array:
         if path.suffix == ".npy":
             return np.asarray(np.load(path, allow_pickle=False))
         tensors = load_file(path)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, EOFError) as error:
         raise ConfigError(
             f"cannot read the start {path}: {error}",
             hint="'zeros', 'normal', or a .npy or .safetensors file of shape (d,) or (N, d)",

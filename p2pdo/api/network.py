@@ -21,7 +21,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from p2pdo.algorithms.base import Algorithm
-from p2pdo.api.jobs import Request, resolve
+from p2pdo.api.jobs import Job, Request, resolve
 from p2pdo.api.runs import Run, check_executor
 from p2pdo.protocol.tasks import workload_id_of
 from p2pdo.reporting.run_folder import RunFolder
@@ -73,7 +73,7 @@ class LocalNetwork:
         out: Path | str | None = None,
         **settings: Any,
     ) -> Run:
-        """Starts a run.
+        """Resolves and starts a run.
 
         `problems` is a catalogue name, "file.py:object", or one problem a node. Further
         `settings` are the fields of `api.jobs.Request`: rounds, tol, seed, observe_every, start,
@@ -93,18 +93,29 @@ class LocalNetwork:
                 **settings,
             )
         )
+        return self.start(job, out=out)
+
+    def start(self, job: Job, *, out: Path | str | None = None, keep: bool = False) -> Run:
+        """Starts what `api.jobs.resolve` made.
+
+        The run folder stays at `out`, or with `keep` at runs/ID.
+
+        Raises:
+            Conflict: there are files in the folder already.
+        """
         request_id = uuid.uuid4().hex
         workload_id = workload_id_of(request_id)
-        folder = self._make_folder(out, workload_id)
+        folder = self._make_folder(out, workload_id, keep=keep)
         folder.write_settings({**job.settings(), "executor": self._executor})
         run = Run(job, self._executor, workload_id, request_id, folder)
+        run.is_temporary = out is None and not keep
         self._runs.append(run)
         self._tasks.append(asyncio.create_task(run.work(), name=f"run {workload_id}"))
         return run
 
-    def _make_folder(self, out: Path | str | None, workload_id: str) -> RunFolder:
-        if out is not None:
-            return RunFolder.create(Path(out), workload_id)
+    def _make_folder(self, out: Path | str | None, workload_id: str, *, keep: bool) -> RunFolder:
+        if out is not None or keep:
+            return RunFolder.create(None if out is None else Path(out), workload_id)
         path = Path(tempfile.mkdtemp(prefix="p2pdo-"))
         self._temporary.append(path)
         return RunFolder.create(path, workload_id)

@@ -33,6 +33,7 @@ from p2pdo.data.parts import part_path, write_part
 from p2pdo.errors import P2pdoError, WorkloadFailed, from_plain
 from p2pdo.protocol.judging import Judge, Judgement, Report
 from p2pdo.runtime.groups import task_group
+from p2pdo.runtime.local_child import END
 from p2pdo.transports import rpc
 from p2pdo.transports.observation import ObserverServer
 from p2pdo.types import Plain
@@ -47,24 +48,33 @@ Happened = Callable[[str, Mapping[str, Plain]], None]
 
 
 async def run_processes(
-    job: Job, judge: Judge, tell: Tell, *, folder: Path, happened: Happened, request_id: str
+    job: Job,
+    judge: Judge,
+    tell: Tell,
+    *,
+    folder: Path,
+    is_temporary: bool,
+    happened: Happened,
+    request_id: str,
 ) -> list[Report]:
     """Runs the job in processes of its own; returns each node's resulting state.
 
-    `folder` takes the processes' logs, and their work while they run. `happened(event, fields)`
+    `folder` takes the processes' logs, and their work while they run; the children remove that,
+    or all of a temporary folder, if the launcher dies. `happened(event, fields)`
     is told of starts and ends.
 
     Raises:
         WorkloadFailed: a process died, or a node failed; with node and iteration.
     """
-    work = folder / ".work"
-    write_parts(job, work)
+    work = make_work_folder(job, folder)
     token = secrets.token_hex(32)
+    left_behind = work.parent if is_temporary else work
+    handover: dict[str, Plain] = {"token": token, "ephemeral": str(left_behind), "allow_code": True}
     observer = ObserverServer(lambda report: _receive(report, judge, tell, observer))
     try:
         async with (
             _observing(observer, token) as observer_address,
-            _Children(folder / "logs", token, judge, happened) as children,
+            _Children(folder / "logs", handover, judge, happened) as children,
         ):
             coordinator = await children.start_coordinator(work)
             await children.start_nodes(job, coordinator, work)
@@ -76,12 +86,14 @@ async def run_processes(
     return judge.latest
 
 
-def write_parts(job: Job, work: Path) -> None:
+def make_work_folder(job: Job, folder: Path) -> Path:
     """Writes every node's problem and start, where only this user can read them."""
+    work = folder.resolve() / ".work"
     parts = work / "parts"
     parts.mkdir(parents=True, mode=0o700)
     for node, problem in enumerate(job.plan.problems):
         write_part(part_path(parts, node), problem, job.plan.starts[node])
+    return work
 
 
 def _receive(report: Report, judge: Judge, tell: Tell, observer: ObserverServer) -> None:
@@ -108,7 +120,7 @@ def _specification(job: Job, work: Path, observer: str) -> dict[str, Plain]:
     name = algorithms.name_of(cls)
     where = None if name in algorithms.ALGORITHMS else encode.locate(cls)
     return {
-        "problem": {"name": job.problem, "parts": str((work / "parts").resolve())},
+        "problem": {"name": job.problem, "parts": str(work / "parts")},
         "algorithm": {
             "name": name,
             "parameters": parameters_of(plan.algorithm),
@@ -156,10 +168,12 @@ async def _run_workload(client: Client, spec: Mapping[str, Plain], request_id: s
 class _Children:
     """The processes of one run: all start here, and all have ended when the block ends."""
 
-    def __init__(self, logs: Path, token: str, judge: Judge, happened: Happened) -> None:
+    def __init__(
+        self, logs: Path, handover: Mapping[str, Plain], judge: Judge, happened: Happened
+    ) -> None:
         logs.mkdir(parents=True, exist_ok=True)
         self._logs = logs
-        self._token = token
+        self._handover = json.dumps(handover).encode() + b"\n"
         self._judge = judge
         self._happened = happened
         self._processes: dict[str, asyncio.subprocess.Process] = {}
@@ -171,7 +185,9 @@ class _Children:
         """Asks all to end, by closing their stdin; kills who does not."""
         for process in self._processes.values():
             if process.stdin is not None:
-                process.stdin.close()
+                with contextlib.suppress(OSError, RuntimeError):  # it is dead already
+                    process.stdin.write(END)
+                    process.stdin.close()
         for process in self._processes.values():
             try:
                 async with asyncio.timeout(_END_LIMIT):
@@ -189,7 +205,6 @@ class _Children:
         return await self._start(
             "coordinator",
             ["-m", "p2pdo.coordinator", *arguments, "--local"],
-            {"ephemeral": str(work.resolve())},
         )
 
     async def start_nodes(self, job: Job, coordinator: str, work: Path) -> None:
@@ -202,11 +217,10 @@ class _Children:
                     self._start(
                         name,
                         ["-m", "p2pdo.node", *arguments, *state, "--local"],
-                        {"allow_code": True},
                     )
                 )
 
-    async def _start(self, name: str, arguments: list[str], handover: dict[str, Any]) -> str:
+    async def _start(self, name: str, arguments: list[str]) -> str:
         """Starts a process and hands it the token; returns the address that it listens on."""
         with self._open_log(name) as log:
             process = await asyncio.create_subprocess_exec(
@@ -221,7 +235,7 @@ class _Children:
         self._processes[name] = process
         assert process.stdin is not None, "piped"
         assert process.stdout is not None, "piped"
-        process.stdin.write(json.dumps({"token": self._token, **handover}).encode() + b"\n")
+        process.stdin.write(self._handover)
         try:
             async with asyncio.timeout(_START_LIMIT):
                 line = await process.stdout.readline()

@@ -12,8 +12,8 @@ error are None, unless the run was submitted with `return_states` and every site
 
 from __future__ import annotations
 
+import contextlib
 import json
-import time
 import uuid
 from collections.abc import AsyncIterator, Mapping, Sequence
 from types import TracebackType
@@ -24,14 +24,17 @@ from p2pdo.algorithms.base import Algorithm
 from p2pdo.api.client import Client
 from p2pdo.api.jobs import parameters_of, split_parameters
 from p2pdo.api.runs import Result
+from p2pdo.config import OptimizationSpec
 from p2pdo.data import catalogue as problem_catalogue
-from p2pdo.errors import ConfigError, P2pdoError, WorkloadStopped, from_plain
+from p2pdo.errors import ConfigError, Conflict, P2pdoError, WorkloadStopped, from_plain
 from p2pdo.protocol.judging import Objective, consensus_error, mean_state
 from p2pdo.reporting.digests import combine_digests
 from p2pdo.reporting.records import Metric, Summary
+from p2pdo.reporting.run_folder import RunFolder
 from p2pdo.types import Array, Plain
 from p2pdo.wire.v1 import coordinator_pb2 as pb
 
+EXECUTOR = "daemons"
 NO_TOLERANCE = (
     "a tolerance needs somebody who sees all states, and a network of daemons has nobody; "
     "nodes cannot yet agree among themselves when to stop"
@@ -79,8 +82,19 @@ class RemoteNetwork:
         return RemoteRun(self.client, workload_id)
 
     async def run(self, workload_id: str) -> RemoteRun:
-        """A workload that was submitted before."""
-        await self.client.workload(workload_id)
+        """A run that was submitted before.
+
+        Raises:
+            NotFound: there is no such workload; says which id is near.
+            ConfigError: it is no run but a workload of tasks.
+        """
+        workload = await self.client.find(workload_id)
+        if json.loads(workload.spec).get("kind", "optimization") != "optimization":
+            raise ConfigError(
+                f"{workload_id} is a workload of tasks, which has no figures",
+                hint=f"p2pdo show {workload_id}",
+                workload=workload_id,
+            )
         return RemoteRun(self.client, workload_id)
 
 
@@ -128,7 +142,7 @@ class RemoteRun:
         self.told: list[Metric] = []
         self.alive = 0  # nodes, as of the latest metric
         self._client = client
-        self._began = time.monotonic()
+        self._folder: RunFolder | None = None
 
     async def metrics(self, every: int = 1) -> AsyncIterator[Metric]:
         """Each iteration that all nodes have reported; ends when the workload does.
@@ -156,10 +170,65 @@ class RemoteRun:
         workload = await self._client.workload(self.workload_id)
         raise_failure(workload)
         states = await self._states(workload)
-        return Result(states, list(self.told), self._summary(workload, states))
+        summary = self._summary(workload, states)
+        self._put_last(summary)
+        result = Result(states, list(self.told), summary)
+        if self._folder is not None:
+            _write_result(self._folder, workload, result)
+        return result
 
-    async def stop(self, reason: str = "stopped by its owner") -> None:
-        await self._client.stop(self.workload_id, reason)
+    async def settings(self) -> dict[str, Any]:
+        """As they go into a run folder."""
+        return settings_of(await self._client.workload(self.workload_id))
+
+    async def require_end(self) -> None:
+        """Refuses a run that still goes on.
+
+        Raises:
+            Conflict: it does.
+        """
+        status = (await self._client.workload(self.workload_id)).status
+        if status in ("configuring", "running"):
+            raise Conflict(
+                f"workload {self.workload_id} has not ended: it is {status}",
+                hint=f"p2pdo watch {self.workload_id}",
+                workload=self.workload_id,
+            )
+
+    @contextlib.asynccontextmanager
+    async def kept_in(self, folder: RunFolder) -> AsyncIterator[None]:
+        """What the block learns of the run is in the folder when it ends; a failure is, too."""
+        folder.write_settings(await self.settings())
+        self._folder = folder
+        try:
+            yield
+        except P2pdoError as error:
+            seconds = self.told[-1].seconds if self.told else 0.0
+            folder.append_event("failed", seconds=seconds, **error.to_plain())
+            raise
+        finally:
+            for metric in self.told:
+                folder.append_metric(metric)
+            folder.close()
+
+    def _put_last(self, summary: Summary) -> None:
+        """The figures that only the result has, in the place of the last metric."""
+        last = Metric(
+            summary.iterations,
+            summary.seconds,
+            summary.gap,
+            summary.consensus_error,
+            summary.value,
+            summary.bytes_sent,
+            summary.messages_sent,
+        )
+        if self.told and self.told[-1].iteration >= last.iteration:
+            self.told.pop()
+        self.told.append(last)
+
+    async def stop(self, reason: str = "stopped by its owner") -> str:
+        """Stops it, unless it has ended; returns its status then."""
+        return await self._client.stop(self.workload_id, reason)
 
     def _metric(self, point: pb.NetworkPoint) -> Metric:
         metric = Metric(
@@ -193,15 +262,47 @@ class RemoteRun:
             algorithm=spec["algorithm"]["name"],
             topology=topology if isinstance(topology, str) else "custom",
             nodes=len(members),
-            executor="daemons",
+            executor=EXECUTOR,
             iterations=max(result["iterations"] for result in results),
             bytes_sent=sum(result["bytes_sent"] for result in results),
             messages_sent=sum(result["messages_sent"] for result in results),
             seconds=max(result["seconds"] for result in results),
-            run_dir=None,
+            run_dir=None if self._folder is None else str(self._folder.path),
             state_sha256=combine_digests(bytes.fromhex(r["state_sha256"]) for r in results),
             **figures,
         )
+
+
+def settings_of(workload: pb.Workload) -> dict[str, Any]:
+    """A run's settings for its folder, as a local run would write them."""
+    spec, resolved = json.loads(workload.spec), json.loads(workload.resolved or "{}")
+    topology = spec.get("topology", "ring")
+    members = sorted(workload.members, key=lambda member: member.index)
+    defaults = OptimizationSpec.model_validate(spec).model_dump(mode="json")
+    return {
+        "problem": spec["problem"]["name"],
+        "problem_parameters": spec["problem"].get("parameters", {}),
+        "algorithm": spec["algorithm"]["name"],
+        "parameters": resolved.get("parameters", spec["algorithm"].get("parameters", {})),
+        "nodes": len(members),
+        "names": [member.node for member in members],
+        "topology": topology if isinstance(topology, str) else "custom",
+        "graph": None if isinstance(topology, str) else topology,
+        **{
+            key: defaults[key]
+            for key in ("weights", "rounds", "observe_every", "start", "seed", "partition", "dtype")
+        },
+        "executor": EXECUTOR,
+        "digest": resolved.get("digest"),
+    }
+
+
+def _write_result(folder: RunFolder, workload: pb.Workload, result: Result) -> None:
+    folder.write_settings(settings_of(workload))  # the parameters are resolved by now
+    members = sorted(workload.members, key=lambda member: member.index)
+    for member, x in zip(members, result.states, strict=False):  # no states, or all
+        folder.write_state(member.node, x)
+    folder.write_summary(result.summary)
 
 
 def _figures(spec: Mapping[str, Any], states: Sequence[Array]) -> dict[str, float | None]:

@@ -83,6 +83,7 @@ class Run:
         self.executor = executor
         self.workload_id = workload_id
         self.folder = folder
+        self.is_temporary = False  # whether nobody wants the folder when the network is closed
         self.told: list[Metric] = []  # every metric so far
         self.on_metric: Callable[[Metric], None] = lambda _metric: None
         self._request_id = request_id
@@ -90,6 +91,7 @@ class Run:
         self._began = time.monotonic()
         self._changed = asyncio.Event()  # set and replaced at every change
         self._stop_reason: str | None = None
+        self._dead = 0
         self._work: asyncio.Task[None] | None = None
         self._outcome: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
 
@@ -124,6 +126,11 @@ class Run:
             self._work.cancel()
             await asyncio.wait([self._outcome])
 
+    @property
+    def alive(self) -> int:
+        """Nodes that have not died."""
+        return self.job.plan.nodes - self._dead
+
     # ---- for its network ----
 
     async def work(self) -> None:
@@ -147,6 +154,9 @@ class Run:
     def _settle(self, error: BaseException) -> None:
         if isinstance(error, P2pdoError):
             error.workload = error.workload or self.workload_id
+            self.happened(
+                "stopped" if isinstance(error, WorkloadStopped) else "failed", error.to_plain()
+            )
         if not self._outcome.done():
             self._outcome.set_exception(error)
             self._outcome.exception()  # asked for or not, it is no "never retrieved"
@@ -171,6 +181,7 @@ class Run:
                     self._judge,
                     self._tell,
                     folder=self.folder.path,
+                    is_temporary=self.is_temporary,
                     happened=self.happened,
                     request_id=self._request_id,
                 )
@@ -215,6 +226,7 @@ class Run:
 
     def happened(self, event: str, about: Mapping[str, Plain]) -> None:
         """Keeps an event in the run folder."""
+        self._dead += event == "died" and about.get("process") != "coordinator"
         self.folder.append_event(event, seconds=time.monotonic() - self._began, **about)
 
     def _make_result(self, reports: list[Report]) -> Result:

@@ -100,6 +100,7 @@ async def _run_local(listen: str, state: Path) -> None:
     token, ephemeral = handover.get("token"), handover.get("ephemeral")
     if not isinstance(token, str) or not token:
         raise ConfigError("the launcher handed no token over", hint="use p2pdo run")
+    is_orphan = False
     try:
         with _stop_signals() as stop:
             async with (
@@ -109,18 +110,21 @@ async def _run_local(listen: str, state: Path) -> None:
                 watching = group.create_task(_stop_with_launcher(stop), name="launcher")
                 click.echo(json.dumps({"listening": address}))
                 await stop.wait()
+                is_orphan = watching.done() and watching.result()
                 watching.cancel()
     finally:
-        if ephemeral:
+        if is_orphan and ephemeral:
             await asyncio.to_thread(shutil.rmtree, ephemeral, ignore_errors=True)
 
 
-async def _stop_with_launcher(stop: asyncio.Event) -> None:
+async def _stop_with_launcher(stop: asyncio.Event) -> bool:
+    """Stops when the launcher is gone; whether it died."""
     from p2pdo.runtime.local_child import parent_gone
 
-    await parent_gone()
+    is_orphan = await parent_gone()
     asyncio.get_running_loop().call_later(_ORPHAN_SECONDS, os._exit, 1)
-    stop.set()
+    asyncio.get_running_loop().call_soon(stop.set)  # once this task is done
+    return is_orphan
 
 
 @contextlib.contextmanager

@@ -18,6 +18,7 @@ from p2pdo.algorithms.base import Requires
 from p2pdo.config import OptimizationSpec, TasksSpec, parse_spec
 from p2pdo.coordinator.settings import Settings
 from p2pdo.errors import ConfigError
+from p2pdo.graphs.spectral import modes
 from p2pdo.protocol.assignment import Member, config_payloads, resolve_graph, topology_digest
 from p2pdo.protocol.workload import EXECUTOR, Machine, Optimization, TaskQueue
 from p2pdo.types import Plain, WorkloadId
@@ -80,7 +81,11 @@ def make_plan(spec: Spec, text: str, members: Sequence[Member]) -> Plan:
     )
     payloads = config_payloads(members, graph, weights, spec.model_dump(mode="json"))
     digest = topology_digest(weights, [member.name for member in members])
-    return Plan(spec, text, members, payloads, {"topology": label, "digest": digest})
+    share = 1.0
+    if spec.algorithm.where is None:
+        share = catalogue.find(spec.algorithm.name).safe_share(modes(weights))
+    resolved: dict[str, Plain] = {"topology": label, "digest": digest, "safe_share": share}
+    return Plan(spec, text, members, payloads, resolved)
 
 
 def make_machine(

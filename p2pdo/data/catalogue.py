@@ -37,7 +37,7 @@ DEFAULTS: Mapping[str, Mapping[str, Plain]] = {
     name: _defaults(factory) for name, factory in PROBLEMS.items()
 }
 
-_DESCRIPTIONS: Mapping[str, str] = {
+DESCRIPTIONS: Mapping[str, str] = {
     "breast-cancer": "logistic regression on 569 real samples, 31 features; needs scikit-learn",
     "quadratic": "random strongly convex quadratics, eigenvalues in [1, 10]",
     "least-squares": "noisy linear measurements of one planted x",
@@ -48,7 +48,7 @@ def describe(name: str) -> str:
     """One line for help: what it is, then its parameters with their defaults."""
     find(name)
     parameters = ", ".join(f"{key}={value}" for key, value in DEFAULTS[name].items())
-    return f"{_DESCRIPTIONS[name]} ({parameters})"
+    return f"{DESCRIPTIONS[name]} ({parameters})"
 
 
 def find(name: str) -> Factory:

@@ -11,7 +11,7 @@ from p2pdo.graphs.graph import (
     from_matrix as graph_from_matrix,
     from_networkx,
 )
-from p2pdo.graphs.spectral import Spectrum, spectrum
+from p2pdo.graphs.spectral import Spectrum, modes, spectrum
 from p2pdo.graphs.topologies import (
     TOPOLOGIES,
     by_name as graph_by_name,
@@ -63,6 +63,7 @@ __all__ = [
     "is_symmetric",
     "k_regular",
     "metropolis",
+    "modes",
     "parse_graph",
     "path",
     "ring",

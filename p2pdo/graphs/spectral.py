@@ -59,6 +59,17 @@ def spectrum(weights: Weights) -> Spectrum:
     return Spectrum(slem, 1.0 - slem, _iterations(slem))
 
 
+def modes(weights: Weights) -> Array:
+    """The eigenvalues of W beside one eigenvalue 1, or, above `DENSE` nodes, a bound of them.
+
+    The bound is Gershgorin's 2 minᵢ wᵢᵢ − 1, below which no real part lies.
+    """
+    if weights.n > DENSE:
+        return np.array([2 * weights.data[weights.rows == weights.indices].min() - 1])
+    dense = weights.to_dense()
+    return _others(np.linalg.eigvalsh(dense) if is_symmetric(weights) else np.linalg.eigvals(dense))
+
+
 def _iterations(slem: float) -> int | None:
     if slem >= 1 - ROUNDING:
         return None
@@ -77,8 +88,12 @@ def _slem(weights: Weights) -> float:
 
 def _second(eigenvalues: Array) -> float:
     """The largest modulus beside one eigenvalue 1."""
-    agreement = np.abs(eigenvalues - 1).argmin()
-    return float(np.abs(np.delete(eigenvalues, agreement)).max())
+    return float(np.abs(_others(eigenvalues)).max())
+
+
+def _others(eigenvalues: Array) -> Array:
+    """All but the eigenvalue of agreement, 1."""
+    return np.delete(eigenvalues, np.abs(eigenvalues - 1).argmin())
 
 
 def _sparse(weights: Weights, symmetric: bool) -> float:

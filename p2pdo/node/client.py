@@ -12,8 +12,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from p2pdo.node.executors import Executor, ExecutorFactory, WorkloadContext, perform
-from p2pdo.protocol.routing import ClientTook, Finished, Task
+from p2pdo.node.executors import Executor, ExecutorFactory, Performer, WorkloadContext
+from p2pdo.protocol.routing import Result, Task
 from p2pdo.runtime.actor import Actor
 from p2pdo.runtime.compute import ThreadCompute
 from p2pdo.types import WorkloadId
@@ -22,14 +22,15 @@ log = logging.getLogger(__name__)
 
 
 class ClientActor(Actor[Task]):
-    """Tells `tell_lead` when it takes a task and when it has the result."""
+    """Calls `took` when it takes a task and `finished` with its result."""
 
     def __init__(
         self,
         node: str,
         workload: WorkloadId,
         make_executor: ExecutorFactory,
-        tell_lead: Callable[[ClientTook | Finished], None],
+        took: Callable[[WorkloadId], None],
+        finished: Callable[[Result], None],
         *,
         inbox: int,
         idle: float = 30.0,
@@ -38,9 +39,11 @@ class ClientActor(Actor[Task]):
         self._node = node
         self._workload = workload
         self._make_executor = make_executor
-        self._tell_lead = tell_lead
+        self._took = took
+        self._finished = finished
         self._compute = ThreadCompute(f"workload {workload}", idle=idle)
         self._executor: Executor | None = None
+        self._performer: Performer | None = None
 
     @property
     def needed_until_end(self) -> bool:
@@ -52,14 +55,16 @@ class ClientActor(Actor[Task]):
         self._executor = self._make_executor(
             WorkloadContext(self._node, self._workload, self._compute, adapter)
         )
+        self._performer = Performer(self._executor, self._compute, self._node)
 
     async def receive(self, message: Task) -> None:
-        assert self._executor is not None
-        self._tell_lead(ClientTook(self._workload))
-        result = await perform(self._executor, message, self._compute, self._node)
-        self._tell_lead(Finished(result))
+        assert self._performer is not None
+        self._took(self._workload)
+        self._finished(await self._performer.perform(message))
 
     async def on_stop(self) -> None:
-        self._compute.close()
-        if self._executor is not None:
-            await self._executor.close()
+        try:
+            if self._executor is not None:
+                await self._executor.close()
+        finally:
+            self._compute.close()

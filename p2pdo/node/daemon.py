@@ -85,6 +85,7 @@ def main(
     import uvloop
 
     import p2pdo.transports.rpc  # noqa: F401 - it sets what gRPC reads when it is imported
+
     # isort: split
     from p2pdo.errors import P2pdoError, render
     from p2pdo.node.control import Pull
@@ -157,6 +158,7 @@ async def _run_local(settings: NodeSettings) -> int:
     from p2pdo.runtime.local_child import parent_gone, read_handover
 
     handover = await read_handover()
+    is_orphan = False
     settings = replace(
         settings,
         token=handover.get("token"),
@@ -165,14 +167,15 @@ async def _run_local(settings: NodeSettings) -> int:
     try:
         async with task_group() as group:
             node = group.create_task(_run(settings, _say_json), name="node")
-            orphaned = group.create_task(parent_gone(), name="parent")
-            await asyncio.wait({node, orphaned}, return_when=asyncio.FIRST_COMPLETED)
-            if orphaned.done():
+            gone = group.create_task(parent_gone(), name="parent")
+            await asyncio.wait({node, gone}, return_when=asyncio.FIRST_COMPLETED)
+            if gone.done():
+                is_orphan = gone.result()
                 asyncio.get_running_loop().call_later(_LAST_NET, os._exit, 1)
-            orphaned.cancel()
+            gone.cancel()
             node.cancel()
     finally:
-        if folder := handover.get("ephemeral"):
+        if is_orphan and (folder := handover.get("ephemeral")):
             shutil.rmtree(folder, ignore_errors=True)
     return 1 if node.cancelled() else node.result()
 

@@ -37,14 +37,16 @@ __all__ = [
     "Executor",
     "ExecutorFactory",
     "Handler",
+    "Performer",
     "Result",
     "Task",
     "WorkloadContext",
     "failure",
-    "perform",
 ]
 
 RESULT_LIMIT = 4 * 1024 * 1024  # bytes of JSON; what is larger is data and stays at its site
+
+_encode = json.JSONEncoder(allow_nan=False).encode
 
 Handler: TypeAlias = Callable[[Task], object]
 
@@ -77,7 +79,7 @@ class Executor(ABC):
     @property
     @abstractmethod
     def handlers(self) -> Mapping[str, Handler]:
-        """By the task's name; plain functions or coroutine functions."""
+        """By the task's name; plain functions or coroutine functions. Asked for once."""
 
     async def close(self) -> None:  # noqa: B027 - an optional hook
         """Runs once, when the workload has ended; a plain handler may still be running."""
@@ -86,28 +88,34 @@ class Executor(ABC):
 ExecutorFactory: TypeAlias = Callable[[WorkloadContext], Executor]
 
 
-async def perform(executor: Executor, task: Task, compute: Compute, node: str) -> Result:
-    """The task's result; its failure is one too."""
-    try:
-        handler = _handler_of(executor, task)
-        if inspect.iscoroutinefunction(handler):
-            payload = _to_json(await handler(task))
-        else:
-            payload = await compute.run(_call, handler, task)
-    except Exception as error:  # noqa: BLE001 - a handler may raise anything; it is told whole
-        payload = json.dumps(failure(error, node=node, workload=task.workload_id))
-        return Result(task.task_id, task.workload_id, task.attempt, ok=False, payload=payload)
-    return Result(task.task_id, task.workload_id, task.attempt, ok=True, payload=payload)
+class Performer:
+    """Performs tasks with an executor; a task's failure is its result."""
 
+    def __init__(self, executor: Executor, compute: Compute, node: str) -> None:
+        self._compute = compute
+        self._node = node
+        self._handlers = {
+            name: (handler, inspect.iscoroutinefunction(handler))
+            for name, handler in executor.handlers.items()
+        }
 
-def _handler_of(executor: Executor, task: Task) -> Handler:
-    handler = executor.handlers.get(task.name)
-    if handler is None:
+    async def perform(self, task: Task) -> Result:
+        try:
+            handler, is_async = self._handlers.get(task.name) or self._refuse(task)
+            if is_async:
+                payload = _to_json(await handler(task))  # type: ignore[misc]
+            else:
+                payload = await self._compute.run(_call, handler, task)
+        except Exception as error:  # noqa: BLE001 - a handler may raise anything; it is told whole
+            payload = json.dumps(failure(error, node=self._node, workload=task.workload_id))
+            return Result(task.task_id, task.workload_id, task.attempt, ok=False, payload=payload)
+        return Result(task.task_id, task.workload_id, task.attempt, ok=True, payload=payload)
+
+    def _refuse(self, task: Task) -> tuple[Handler, bool]:
         raise UnknownTask(
             f"executor '{task.executor}' has no task '{task.name}'",
-            hint=did_you_mean(task.name, sorted(executor.handlers)),
+            hint=did_you_mean(task.name, sorted(self._handlers)),
         )
-    return handler
 
 
 def failure(error: Exception, *, node: str, workload: str) -> dict[str, Plain]:
@@ -130,7 +138,7 @@ def _call(handler: Handler, task: Task) -> str:
 
 def _to_json(value: Any) -> str:
     try:
-        text = json.dumps(value, allow_nan=False)
+        text = _encode(value)
     except (TypeError, ValueError) as error:
         raise TaskFailed(
             f"what the handler returned cannot travel as JSON: {error}",

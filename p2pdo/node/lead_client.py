@@ -17,6 +17,7 @@ import contextlib
 import logging
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from typing import assert_never
 
 from p2pdo.errors import P2pdoError, WorkloadStopped
 from p2pdo.node.backoff import Backoff
@@ -30,6 +31,7 @@ from p2pdo.protocol.routing import (
     CreateClient,
     Deliver,
     DrainAsked,
+    Effect,
     EndArrived,
     Event,
     GrantCredit,
@@ -41,7 +43,8 @@ from p2pdo.protocol.routing import (
     Task,
     TasksArrived,
 )
-from p2pdo.runtime.actor import ActorDead, ActorRef
+from p2pdo.runtime.actor import ActorRef
+from p2pdo.runtime.compute import limit_blas_threads
 from p2pdo.runtime.groups import task_group
 from p2pdo.runtime.supervisor import Supervisor
 from p2pdo.types import WorkloadId
@@ -94,6 +97,7 @@ class LeadClient:
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[LeadClient]:
         """Clients and the outbox live inside this block."""
+        await asyncio.to_thread(limit_blas_threads)  # its imports, before the first task waits
         async with task_group() as group:
             sending = group.create_task(self._outbox.run(), name="outbox")
             try:
@@ -138,25 +142,37 @@ class LeadClient:
         )
 
     def _receive(self, event: Event) -> None:
-        for effect in self._routing.receive(event):
+        self._perform(self._routing.receive(event))
+        self._settled.set()
+
+    def _took(self, workload: WorkloadId) -> None:
+        self._perform(self._routing.take(workload))
+
+    def _finished(self, result: Result) -> None:
+        self._perform(self._routing.finish(result))
+
+    def _perform(self, effects: Sequence[Effect]) -> None:
+        for effect in effects:
             match effect:
-                case Deliver(workload, task):
-                    with contextlib.suppress(ActorDead):  # its supervisor is about to say so
-                        self._clients[workload].try_tell(task)
                 case Report(result):
                     self._outbox.put(result)
+                case Deliver(workload, task):
+                    client = self._clients[workload]
+                    if client.is_alive:  # else its supervisor is about to have it sent again
+                        client.try_tell(task)
                 case GrantCredit(credits):
                     self._grant(credits)
                 case CreateClient(workload, executor):
                     self._create(workload, self._executors[executor])
                 case CloseClient(workload):
                     self._close(workload)
-        self._settled.set()
+                case _:
+                    assert_never(effect)
 
     def _create(self, workload: WorkloadId, make_executor: ExecutorFactory) -> None:
         def make_client() -> ClientActor:
             actor = self._actors[workload] = ClientActor(
-                self._node, workload, make_executor, self._receive, inbox=self._inbox
+                self._node, workload, make_executor, self._took, self._finished, inbox=self._inbox
             )
             return actor
 

@@ -125,12 +125,12 @@ async def _started(
     server: grpc.aio.Server,
     provider: contextlib.AbstractAsyncContextManager[Mapping[str, ExecutorFactory]],
 ) -> AsyncIterator[Mapping[str, ExecutorFactory]]:
-    async with provider as executors:
-        await server.start()
-        try:
+    try:
+        async with provider as executors:  # peers' streams end with it, before the server does
+            await server.start()
             yield executors
-        finally:
-            await server.stop(None)
+    finally:
+        await server.stop(None)
 
 
 def _make_folder(path: Path) -> None:

@@ -45,6 +45,11 @@ class Smooth(Gradient, Protocol):
         """μ (0 where the cost is only convex)."""
         ...
 
+    @property
+    def is_quadratic(self) -> bool:
+        """Whether the Hessian is the same everywhere, so that L is there at every x."""
+        ...
+
 
 @runtime_checkable
 class Stackable(Gradient, Protocol):

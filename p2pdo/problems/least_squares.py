@@ -41,6 +41,10 @@ class LeastSquares:
         object.__setattr__(self, "b", b)
 
     @property
+    def is_quadratic(self) -> bool:
+        return True
+
+    @property
     def dimension(self) -> int:
         return int(self.A.shape[1])
 

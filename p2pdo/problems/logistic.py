@@ -60,6 +60,10 @@ class Logistic:
         object.__setattr__(self, "l2", nonnegative("l2", self.l2))
 
     @property
+    def is_quadratic(self) -> bool:
+        return False
+
+    @property
     def dimension(self) -> int:
         return int(self.A.shape[1])
 

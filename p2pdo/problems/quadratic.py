@@ -38,6 +38,10 @@ class Quadratic:
         object.__setattr__(self, "c", c)
 
     @property
+    def is_quadratic(self) -> bool:
+        return True
+
+    @property
     def dimension(self) -> int:
         return len(self.c)
 

@@ -25,7 +25,7 @@ from p2pdo.graphs.graph import Graph
 from p2pdo.graphs.weights import Weights
 from p2pdo.types import NodeId, Plain
 
-GRAPH_STREAM = 2  # (seed, 0) and (seed, 1) are the generators of a step
+GRAPH_STREAM = 6  # no other generator is made from (seed, 6)
 
 SETTINGS = (
     "problem",
@@ -63,13 +63,8 @@ def resolve_graph(
         ConfigError: no such graph or weights, not (strongly) connected, or not what the
             algorithm requires.
     """
-    if isinstance(topology, str):
-        label = topology
-        graph = topologies.by_name(topology, n, np.random.default_rng([seed, GRAPH_STREAM]))
-        given = None
-    else:
-        label = "custom"
-        graph, given = files.parse(topology, n)
+    graph, given = make_graph(topology, n, seed)
+    label = topology if isinstance(topology, str) else "custom"
     if given is not None and weights is not None:
         raise ConfigError(
             f"weights are given twice: by the topology's matrix and as '{weights}'",
@@ -82,6 +77,14 @@ def resolve_graph(
         given, graph, mixing.Stochastic(int(needs.weights)), symmetric=needs.symmetric
     )
     return graph, given, label
+
+
+def make_graph(topology: Plain, n: int, seed: int) -> tuple[Graph, Weights | None]:
+    """The graph of that name or data over n nodes, and the weights if the data have any."""
+    if isinstance(topology, str):
+        rng = np.random.default_rng([seed, GRAPH_STREAM])
+        return topologies.by_name(topology, n, rng), None
+    return files.parse(topology, n)
 
 
 def topology_digest(weights: Weights, names: Sequence[str]) -> str:
@@ -124,12 +127,15 @@ def config_payloads(
 
 
 def resolved_parameters(
-    algorithm: type[Algorithm[Any]], parameters: Mapping[str, Plain], smoothness: float | None
+    algorithm: type[Algorithm[Any]],
+    parameters: Mapping[str, Plain],
+    smoothness: float | None,
+    share: float = 1.0,
 ) -> dict[str, Plain]:
     """Every parameter of the algorithm with its value, the defaults and the step size included.
 
     Raises:
         ConfigError: a parameter is unknown or out of range, or there is no step size and no L.
     """
-    built = catalogue.build(algorithm, parameters, smoothness)
+    built = catalogue.build(algorithm, parameters, smoothness, share)
     return {f.name: getattr(built, f.name) for f in fields(algorithm) if f.init}  # type: ignore[arg-type]

@@ -1,7 +1,8 @@
 """The judge sees every node's observed states and says how good they are, and when to stop.
 
-Only somebody who owns all the data can judge: the launcher of a local run. States come in any
-order; iterations are judged in order, each once all nodes have reported it. With a tolerance the
+Only somebody who owns all the data can judge: the launcher of a local run. One node's states come
+in order, different nodes' in any; iterations are judged in order, each once all nodes have
+reported it. With a tolerance the
 result is the state at the *first* observed iteration at which max(gap, consensus error) ≤ tol, so
 the iteration and the bits of the result do not depend on how far anybody ran ahead meanwhile.
 
@@ -17,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from p2pdo.errors import RemoteProtocolError
 from p2pdo.types import Array
 
 
@@ -71,7 +73,8 @@ class Objective:
         if not all(hasattr(p, "value") for p in self.problems):
             return None
         x64 = x.astype(np.float64)
-        return float(sum(float(p.value(x64)) for p in self.problems))
+        with np.errstate(over="ignore", invalid="ignore"):  # a diverged run is told as such
+            return float(sum(float(p.value(x64)) for p in self.problems))
 
     def gap(self, value: float | None) -> float | None:
         return None if value is None or self.optimum is None else value - self.optimum
@@ -90,7 +93,8 @@ def mean_state(states: Sequence[Array]) -> Array:
 
 
 def consensus_error(states: Sequence[Array], mean: Array) -> float:
-    return float(max(np.linalg.norm(x - mean) for x in states))
+    with np.errstate(over="ignore", invalid="ignore"):
+        return float(max(np.linalg.norm(x - mean) for x in states))
 
 
 class Judge:
@@ -108,10 +112,16 @@ class Judge:
         """Takes in a report; returns the judgements that it completes, in order.
 
         A report of the same node and iteration again, and any after the stop, changes nothing.
+
+        Raises:
+            RemoteProtocolError: there is no such node.
         """
-        if self.stopped_at is not None:
+        if not 0 <= report.node < self._nodes:
+            raise RemoteProtocolError(f"a state came from node {report.node} of {self._nodes}")
+        is_judged = bool(self.latest) and report.iteration <= self.latest[0].iteration
+        if self.stopped_at is not None or is_judged:
             return []
-        self._pending.setdefault(report.iteration, {})[report.node] = report
+        self._pending.setdefault(report.iteration, {}).setdefault(report.node, report)
         judgements: list[Judgement] = []
         for iteration in sorted(self._pending):
             reports = self._pending[iteration]

@@ -10,10 +10,11 @@ actor, clock or wire.
 
 - *Order*: a workload's tasks are delivered in the order of their arrival, which is that of their
   numbers; another workload never delays them.
-- *Credit* is absolute: the coordinator may send a workload's task number n while n < credit =
+- *Credit* is absolute: the coordinator may send a workload's task number n while n < credit ≤
   first number + tasks taken + inbox capacity. So whatever was sent finds a free slot, and
-  `Deliver` needs no waiting. Tasks beyond it (a coordinator that broke the rule, or a client that
-  was restarted) wait in `waiting`.
+  `Deliver` needs no waiting. It is raised when half an inbox has become free, not for each task.
+  Tasks beyond it (a coordinator that broke the rule, or a client that was restarted) wait in
+  `waiting`.
 - *At least once in, once through*: a task that is known is not delivered again. If it is answered
   already, its result is reported again, under the newest attempt that was offered.
 - *Bounded memory*: a workload's unacknowledged results stop its credit at `UNREPORTED`; an
@@ -195,6 +196,7 @@ class Routing:
         self._node = node
         self._executors = executors
         self._capacity = capacity
+        self._step = max(1, capacity // 2)  # the least by which credit is raised
         self._workloads: dict[WorkloadId, _Workload] = {}
         self._ended: dict[WorkloadId, None] = {}  # in the order in which they ended
         self._is_draining = False
@@ -221,9 +223,9 @@ class Routing:
     def receive(self, event: Event) -> list[Effect]:  # noqa: C901, PLR0911 - an arm per event
         match event:
             case ClientTook(workload):
-                return self._take(workload)
+                return self.take(workload)
             case Finished(result):
-                return self._finish(result)
+                return self.finish(result)
             case TasksArrived(tasks):
                 return self._arrive(tasks)
             case Acknowledged(results):
@@ -247,20 +249,19 @@ class Routing:
     def _arrive(self, tasks: Sequence[Task]) -> list[Effect]:
         effects: list[Effect] = []
         for task in tasks:
-            workload = task.workload_id
-            if workload in self._ended:
-                continue
-            state = self._workloads.get(workload)
+            state = self._workloads.get(task.workload_id)
             if state is None:
+                if task.workload_id in self._ended:
+                    continue
                 state = self._begin(task)
                 if state.executor is not None:
-                    effects.append(CreateClient(workload, state.executor))
+                    effects.append(CreateClient(task.workload_id, state.executor))
             if task.task_id in state.open:
                 state.open[task.task_id] = _newer(state.open[task.task_id], task)
             elif task.task_id in state.answered:
                 effects.append(Report(state.offer_again(task)))
             elif task.number not in state.acknowledged:
-                effects += self._accept(state, task)
+                self._accept(state, task, effects)
         return effects
 
     def _begin(self, task: Task) -> _Workload:
@@ -269,14 +270,19 @@ class Routing:
         self._workloads[task.workload_id] = state
         return state
 
-    def _accept(self, state: _Workload, task: Task) -> list[Effect]:
+    def _accept(self, state: _Workload, task: Task, effects: list[Effect]) -> None:
         if state.failed is not None or task.executor != state.executor:
             error = state.failed or self._unknown_executor(task, state.executor)
             state.taken += 1
-            return [_answer(state, task, error), *self._grant(task.workload_id, state)]
+            effects.append(_answer(state, task, error))
+            effects += self._grant(task.workload_id, state)
+            return
         state.open[task.task_id] = task
-        state.waiting.append(task)
-        return self._deliver(task.workload_id, state)
+        if state.waiting or state.in_inbox >= self._capacity:
+            state.waiting.append(task)
+            return
+        state.in_inbox += 1
+        effects.append(Deliver(task.workload_id, task))
 
     def _deliver(self, workload: WorkloadId, state: _Workload) -> list[Effect]:
         effects: list[Effect] = []
@@ -285,7 +291,8 @@ class Routing:
             effects.append(Deliver(workload, state.waiting.popleft()))
         return effects
 
-    def _take(self, workload: WorkloadId) -> list[Effect]:
+    def take(self, workload: WorkloadId) -> list[Effect]:
+        """What `ClientTook` means: once per task, so it may be called without an event."""
         state = self._workloads.get(workload)
         if state is None or state.in_inbox == 0:  # the last words of a client that was closed
             return []
@@ -294,19 +301,22 @@ class Routing:
             state.taken_before_restart -= 1
         else:
             state.taken += 1
-        delivered = self._deliver(workload, state) if state.waiting else []
-        return [*delivered, *self._grant(workload, state)]
+        granted = self._grant(workload, state)
+        return self._deliver(workload, state) + granted if state.waiting else granted
 
     def _grant(self, workload: WorkloadId, state: _Workload) -> list[Effect]:
         """Raises the credit as far as what was taken, and not reported yet, allows."""
-        settled = min(state.taken, state.acknowledged.count + UNREPORTED)
-        credit = state.base + settled + self._capacity
-        if self._is_draining or credit <= state.credit:
+        credit = state.base + self._capacity + state.taken
+        if credit - state.credit < self._step or self._is_draining:
+            return []
+        credit = min(credit, state.base + self._capacity + state.acknowledged.count + UNREPORTED)
+        if credit - state.credit < self._step:
             return []
         state.credit = credit
         return [GrantCredit({workload: credit})]
 
-    def _finish(self, result: Result) -> list[Effect]:
+    def finish(self, result: Result) -> list[Effect]:
+        """What `Finished` means; the other one that is called once per task."""
         state = self._workloads.get(result.workload_id)
         task = state.open.pop(result.task_id, None) if state else None
         if state is None or task is None:
@@ -317,7 +327,7 @@ class Routing:
         return [Report(result)]
 
     def _acknowledge(self, results: Sequence[Result]) -> list[Effect]:
-        effects: list[Effect] = []
+        touched: dict[WorkloadId, _Workload] = {}
         for result in results:
             state = self._workloads.get(result.workload_id)
             known = state.answered.get(result.task_id) if state else None
@@ -325,8 +335,8 @@ class Routing:
                 continue  # it was offered again meanwhile: the newer report is under way
             del state.answered[result.task_id]
             state.acknowledged.add(known[1])
-            effects += self._grant(result.workload_id, state)
-        return effects
+            touched[result.workload_id] = state
+        return [e for workload, state in touched.items() for e in self._grant(workload, state)]
 
     def _restart(self, workload: WorkloadId) -> list[Effect]:
         """Delivers again, in order, whatever the old client had not finished."""
@@ -385,10 +395,13 @@ class Runs:
 
     def __init__(self) -> None:
         self.count = 0
+        self._top = 0  # one after the greatest
         self._end_of: dict[int, int] = {}  # a run's first number → the one after its last
         self._start_of: dict[int, int] = {}  # the same, the other way round
 
     def __contains__(self, number: int) -> bool:
+        if number >= self._top:
+            return False
         return any(start <= number < end for start, end in self._end_of.items())
 
     def __len__(self) -> int:
@@ -401,6 +414,7 @@ class Runs:
         end = self._end_of.pop(number + 1, number + 1)
         self._end_of[start] = end
         self._start_of[end] = start
+        self._top = max(self._top, end)
         self.count += 1
 
 

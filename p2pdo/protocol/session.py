@@ -35,11 +35,17 @@ class SessionState(Enum):
 class OutEdge:
     """What was sent to one out-neighbour and may have to be sent again."""
 
-    def __init__(self) -> None:
+    def __init__(self, window: int = WINDOW) -> None:
         self.next = 0  # the sequence number of the next value given to us
         self.credit_to = 0  # Invariant: nothing at or above it is on the link.
         self._sent = 0  # the next one to put on the link; acknowledged <= _sent <= next
         self._log: deque[Data] = deque()  # from the first unacknowledged value to `next`
+        self._window = window
+
+    @property
+    def acknowledged(self) -> int:
+        """Sequence numbers below this one have arrived, and are kept no more."""
+        return self.next - len(self._log)
 
     @property
     def kept(self) -> int:
@@ -48,8 +54,11 @@ class OutEdge:
 
     @property
     def has_room(self) -> bool:
-        """Whether the peer granted credit for another value."""
-        return self.next < self.credit_to
+        """Whether another value may be given to us: there is credit, and a place in the log.
+
+        A peer that grants credit and never acknowledges does not make the log grow.
+        """
+        return self.next < self.credit_to and len(self._log) < self._window
 
     def push(self, tag: Tag, value: Value) -> None:
         self._log.append(Data(self.next, tag, value))
@@ -58,7 +67,7 @@ class OutEdge:
     def ready(self) -> list[Frame]:
         """What may go on the link now."""
         until = min(self.next, self.credit_to)
-        start = self.next - len(self._log)
+        start = self.acknowledged
         frames: list[Frame] = [self._log[seq - start] for seq in range(self._sent, until)]
         self._sent = max(self._sent, until)
         return frames
@@ -71,7 +80,7 @@ class OutEdge:
 
     def rewind(self, receive_next: int) -> None:
         """A new link: whatever had not arrived is sent again."""
-        self._sent = max(receive_next, self.next - len(self._log))
+        self._sent = receive_next
 
 
 class PeerSession:
@@ -95,6 +104,8 @@ class PeerSession:
         self._acked = 0  # the credit that the peer has heard of last
 
     def link_up(self) -> list[Frame]:
+        if self.state is SessionState.ENDED:
+            return []
         self.state = SessionState.GREETED
         return [self._hello(answer=False)]
 
@@ -127,6 +138,8 @@ class PeerSession:
         match frame:
             case Hello():
                 return self._receive_hello(frame)
+            case Data() | Ack() if self.state is not SessionState.OPEN:
+                return []  # before its Hello we believe nothing; the Hello makes up for it
             case Data(seq, tag, value):
                 if self.incoming is None:
                     raise RemoteProtocolError(
@@ -151,8 +164,14 @@ class PeerSession:
                 hint="submit the workload again: its nodes hold different assignments",
                 node=self.peer,
             )
-        if self.state is SessionState.CLOSED:  # its frames overtook the news of the link
-            return []
+        if self.state in (SessionState.CLOSED, SessionState.ENDED):
+            return []  # its frames overtook the news of the link; or it has left
+        if self.outgoing is not None and hello.receive_next < self.outgoing.acknowledged:
+            raise RemoteProtocolError(
+                f"{self.peer} asks again for value {hello.receive_next}, which it acknowledged",
+                hint=f"was {self.peer} restarted? What it had computed is lost: submit again",
+                node=self.peer,
+            )
         is_opening = self.state is not SessionState.OPEN or not hello.answer
         self.state = SessionState.OPEN
         self._acknowledge(hello.receive_next, hello.credit_to)

@@ -78,6 +78,9 @@ class Stepper(Generic[S]):
         self._check_problem(self._x_like)
         try:
             self.state: S = algorithm.init(self._x_like, problem, self._here())
+        except P2pdoError as error:
+            self._locate(error)
+            raise
         except Exception as error:
             raise self._failure(error) from error
         self._check_decision()
@@ -109,13 +112,14 @@ class Stepper(Generic[S]):
                 self._phase = 0
                 reply = None
             try:
-                effect = self._step.send(reply)
+                return self._outgoing(self._step.send(reply))
             except StopIteration as stop:
                 self._complete(stop.value)
-                continue
+            except P2pdoError as error:
+                self._locate(error)
+                raise
             except Exception as error:
                 raise self._failure(error) from error
-            return self._outgoing(effect)
 
     def _complete(self, state: S) -> None:
         self.state = state
@@ -145,8 +149,6 @@ class Stepper(Generic[S]):
                 raise LocalProtocolError(
                     f"the step yielded {effect!r}, which is no effect",
                     hint="use 'yield from mix(…)', exchange(…) or exchange_each(…)",
-                    node=self.place.name,
-                    iteration=self.iteration,
                 )
         for sent_value in [value] if each is None else each.values():
             self._check_finite(sent_value)
@@ -163,8 +165,6 @@ class Stepper(Generic[S]):
                 f"exchange_each names {sorted(values)}, "
                 f"the out-neighbours are {list(self.place.out_neighbors)}",
                 hint="send exactly one value to each of here.out_neighbors",
-                node=self.place.name,
-                iteration=self.iteration,
             )
         return {j: freeze(values[j]) for j in self.place.out_neighbors}
 
@@ -211,6 +211,9 @@ class Stepper(Generic[S]):
             return
         try:
             g = gradient(x)
+        except P2pdoError as error:
+            self._locate(error)
+            raise
         except Exception as error:
             raise self._failure(error) from error
         if not (isinstance(g, np.ndarray) and g.shape == x.shape):
@@ -234,18 +237,18 @@ class Stepper(Generic[S]):
                 iteration=self.iteration,
             )
 
-    def _failure(self, error: Exception) -> P2pdoError:
-        """The error with node and iteration, whatever it was."""
-        if isinstance(error, P2pdoError):
-            error.node = error.node or self.place.name
-            error.iteration = self.iteration if error.iteration is None else error.iteration
-            return error
+    def _failure(self, error: Exception) -> WorkloadFailed:
+        """An exception of the author's code, with node and iteration."""
         return WorkloadFailed(
             f"{type(error).__name__}: {error}",
             hint=f"the exception came from the algorithm or problem of {self.place.name}",
             node=self.place.name,
             iteration=self.iteration,
         )
+
+    def _locate(self, error: P2pdoError) -> None:
+        error.node = error.node or self.place.name
+        error.iteration = self.iteration if error.iteration is None else error.iteration
 
 
 def size_of(value: Value) -> int:

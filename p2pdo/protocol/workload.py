@@ -211,8 +211,7 @@ class Optimization(_Machine):
         algorithm: its catalogue name.
         parameters: as submitted.
         is_foreign: it was named by `where`. This process does not import it, so its parameters
-            pass as they are; a node whose `config` result says "needs_smoothness" asks for
-            step_size = 1/L.
+            pass as they are: its launcher has resolved them.
     """
 
     algorithm: str = ""
@@ -288,17 +287,9 @@ class Optimization(_Machine):
         smoothness = self._smoothness()
         if not self.is_foreign:
             cls = catalogue.find(self.algorithm)
-            parameters = resolved_parameters(cls, self.parameters, smoothness)
+            parameters = resolved_parameters(cls, self.parameters, smoothness, self._share())
         else:
             parameters = dict(self.parameters)
-            if any(result.get("needs_smoothness") for result in self._configured.values()):
-                if smoothness is None:
-                    raise ConfigError(
-                        f"{self.algorithm} needs a step size: the problem does not tell its "
-                        "smoothness L",
-                        hint="give one: --set step_size=0.01",
-                    )
-                parameters["step_size"] = 1.0 / smoothness
         return {"dimension": dimension, "smoothness": smoothness, "parameters": parameters}
 
     def _common_dimension(self) -> int:
@@ -319,6 +310,12 @@ class Optimization(_Machine):
         (dimension,) = witness
         assert isinstance(dimension, int)
         return dimension
+
+    def _share(self) -> float:
+        """What a method takes of 1/L: all, or where every cost is quadratic its safe share."""
+        are_quadratic = all(result.get("is_quadratic") for result in self._configured.values())
+        share = self.resolved.get("safe_share", 1.0) if are_quadratic else 1.0
+        return float(share) if isinstance(share, int | float) else 1.0
 
     def _smoothness(self) -> float | None:
         """L = maxᵢ Lᵢ; None where a node does not tell a usable one."""

@@ -60,3 +60,13 @@ def rate(per_second: float) -> str:
 def printable(text: str) -> str:
     """The text with control characters spelled out: a name must not steer a terminal."""
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
+def plural(n: int, noun: str) -> str:
+    """1 node, 1,000 nodes."""
+    return f"{count(n)} {noun}" if n == 1 else f"{count(n)} {noun}s"
+
+
+def run_in_words(algorithm: str, problem: str, nodes: int, topology: str, executor: str) -> str:
+    """What runs where, in one line."""
+    return printable(f"{algorithm} on {problem}, {plural(nodes, 'node')}, {topology}, {executor}")

@@ -9,6 +9,7 @@ an argument, so a test needs none.
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self
@@ -81,6 +82,23 @@ class Progress:
         """Leave the last line on the terminal; safe to call twice."""
         self._view.end(self._pending)
         self._pending, self._closed = None, True
+
+
+class Pace:
+    """Iterations a second, over the latest metrics: a run's pace is what it is now."""
+
+    def __init__(self, span: float = 2.0) -> None:
+        self._span = span
+        self._latest: deque[Metric] = deque()
+
+    def rate(self, metric: Metric) -> float | None:
+        """The pace with this metric; None before there are two."""
+        latest = self._latest
+        latest.append(metric)
+        while len(latest) > 2 and metric.seconds - latest[1].seconds >= self._span:  # noqa: PLR2004
+            latest.popleft()
+        seconds = metric.seconds - latest[0].seconds
+        return (metric.iteration - latest[0].iteration) / seconds if seconds > 0 else None
 
 
 class _View(Protocol):
@@ -164,12 +182,14 @@ def _line(
 ) -> Text:
     from rich.text import Text
 
+    """What is not known is left out."""
+    error = metric.consensus_error
     of = "" if rounds is None else f"/{formats.count(rounds)}"
     figures = [
         ("iteration", f"{formats.count(metric.iteration)}{of}", "bold"),
-        ("", formats.rate(rate or 0.0), ""),
-        ("gap", formats.small(metric.gap), "bold"),
-        ("consensus", formats.small(metric.consensus_error), "bold"),
+        ("", None if rate is None else formats.rate(rate), ""),
+        ("gap", None if metric.gap is None else formats.small(metric.gap), "bold"),
+        ("consensus", None if error is None else formats.small(error), "bold"),
         ("sent", formats.size(metric.bytes_sent), ""),
         ("nodes", f"{alive}/{nodes}", "" if alive == nodes else "bold red"),
         ("", formats.duration(elapsed), ""),
@@ -177,6 +197,7 @@ def _line(
     words = [
         Text.assemble((f"{label} " if label else "", "dim"), (figure, style))
         for label, figure, style in figures
+        if figure is not None
     ]
     line = Text("  ").join(words)
     line.no_wrap, line.overflow = True, "ellipsis"

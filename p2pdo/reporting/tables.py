@@ -35,27 +35,43 @@ def table(console: Console, columns: Sequence[str], rows: Iterable[Sequence[Cell
         _print_plain(console, [list(columns), *lines], right)
 
 
-def summary_table(console: Console, summary: Summary) -> None:
-    """Print how a run ended, where its folder is and what to do next."""
+def headline(console: Console, status: str, name: str, what: str) -> None:
+    """Print what this is about, in one line."""
     from rich.text import Text
 
-    status = Text(formats.printable(summary.status), _STYLES.get(summary.status, "bold red"))
-    name = Text(f"  {formats.printable(summary.workload_id)}", "bold")
-    console.print(Text.assemble(status, name, f"  {_what(summary)}"), soft_wrap=True)
-    figures = _figures(summary)
-    width = max(len(label) for label, _ in figures)
-    for label, figure in figures:
-        line = Text.assemble(_GAP, (label.ljust(width), "dim"), _GAP, formats.printable(figure))
-        console.print(line, soft_wrap=True)
-    if summary.run_dir is not None:
-        command = f"p2pdo plot {shlex.quote(summary.run_dir)}"
-        console.print(Text.assemble(("next: ", "dim"), formats.printable(command)), soft_wrap=True)
+    coloured = Text(formats.printable(status), _STYLES.get(status, "bold red"))
+    bold = Text(f"  {formats.printable(name)}", "bold")
+    console.print(Text.assemble(coloured, bold, f"  {formats.printable(what)}"), soft_wrap=True)
 
 
-def _what(summary: Summary) -> str:
-    nodes = "1 node" if summary.nodes == 1 else f"{formats.count(summary.nodes)} nodes"
-    what = f"{summary.algorithm} on {summary.problem}, {nodes}, {summary.topology}"
-    return formats.printable(f"{what}, {summary.executor}")
+def figures(console: Console, lines: Sequence[tuple[str, str]]) -> None:
+    """Print a label and its figure a line, indented and aligned."""
+    from rich.text import Text
+
+    width = max(len(label) for label, _ in lines)
+    for label, figure in lines:
+        words = (_GAP, (label.ljust(width), "dim"), _GAP, formats.printable(figure))
+        console.print(Text.assemble(*words), soft_wrap=True)
+
+
+def next_step(console: Console, command: str) -> None:
+    """Print what to do now."""
+    from rich.text import Text
+
+    console.print(Text.assemble(("next: ", "dim"), formats.printable(command)), soft_wrap=True)
+
+
+def summary_table(console: Console, summary: Summary, pictures: Sequence[str] = ()) -> None:
+    """Print how a run ended, where its folder and its pictures are, or what to do next."""
+    headline(console, summary.status, summary.workload_id, _what(summary))
+    drawn = [("pictures", ", ".join(pictures))] if pictures else []
+    figures(console, [*_figures(summary), *drawn])
+    if summary.run_dir is not None and not pictures:
+        next_step(console, f"p2pdo plot {shlex.quote(summary.run_dir)}")
+
+
+def _what(s: Summary) -> str:
+    return formats.run_in_words(s.algorithm, s.problem, s.nodes, s.topology, s.executor)
 
 
 def _figures(s: Summary) -> list[tuple[str, str]]:
@@ -70,16 +86,12 @@ def _figures(s: Summary) -> list[tuple[str, str]]:
             "distance to optimum",
             None if s.distance_to_optimum is None else formats.small(s.distance_to_optimum),
         ),
-        ("sent", f"{formats.size(s.bytes_sent)} in {_messages(s.messages_sent)}"),
+        ("sent", f"{formats.size(s.bytes_sent)} in {formats.plural(s.messages_sent, 'message')}"),
         ("time", _time(s)),
         ("state sha256", s.state_sha256),
         ("run folder", s.run_dir),
     ]
     return [(label, figure) for label, figure in lines if figure is not None]
-
-
-def _messages(n: int) -> str:
-    return "1 message" if n == 1 else f"{formats.count(n)} messages"
 
 
 def _time(s: Summary) -> str:

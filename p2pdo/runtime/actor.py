@@ -100,9 +100,22 @@ class Actor(ABC, Generic[M]):
         except BaseException as error:
             self.close(error)
             raise
+        inbox = self._inbox
         try:
             while True:
-                await self._handle(await self._inbox.get())
+                message, reply = inbox.take() or await inbox.get()
+                if reply is None:
+                    await self.receive(message)
+                else:
+                    await self._answer(message, reply)
+        except asyncio.CancelledError as error:
+            self.close(error)
+            if not _is_being_cancelled():
+                raise LocalProtocolError(
+                    f"{self.name}: something that it waited for was cancelled",
+                    hint="catch CancelledError where a future of your own is awaited",
+                ) from None
+            raise
         except BaseException as error:
             self.close(error)
             raise
@@ -113,26 +126,18 @@ class Actor(ABC, Generic[M]):
         """Answers what is left in the inbox, and whoever sends later, with `ActorDead`."""
         self._inbox.close(reason)
 
-    async def _handle(self, envelope: tuple[M, _Reply]) -> None:
-        message, reply = envelope
+    async def _answer(self, message: M, reply: asyncio.Future[Any]) -> None:
         try:
             answer = await self.receive(message)
-        except asyncio.CancelledError:
-            if reply is not None and not reply.done():
-                reply.set_exception(self._inbox.dead())
-            if not _is_being_cancelled():
-                raise LocalProtocolError(
-                    f"{self.name}: something that it waited for was cancelled",
-                    hint="catch CancelledError where a future of your own is awaited",
-                ) from None
-            raise
-        except Exception as error:
-            if reply is None:
-                raise
+        except Exception as error:  # noqa: BLE001 - it is the asker's
             if not reply.done():
                 reply.set_exception(error)
+        except BaseException:
+            if not reply.done():
+                reply.set_exception(self._inbox.dead())
+            raise
         else:
-            if reply is not None and not reply.done():
+            if not reply.done():
                 reply.set_result(answer)
 
 
@@ -217,16 +222,22 @@ class _Inbox(Generic[M]):
                 raise
         self.put_nowait(envelope)
 
+    def take(self) -> tuple[M, _Reply] | None:
+        """The next message if there is one."""
+        if not self._envelopes:
+            return None
+        envelope = self._envelopes.popleft()
+        if self._writers:
+            self._wake_a_writer()
+        return envelope
+
     async def get(self) -> tuple[M, _Reply]:
-        while not self._envelopes:
+        while (envelope := self.take()) is None:
             self._reader = asyncio.get_running_loop().create_future()
             try:
                 await self._reader
             finally:
                 self._reader = None
-        envelope = self._envelopes.popleft()
-        if self._writers:
-            self._wake_a_writer()
         return envelope
 
     def close(self, reason: BaseException | None) -> None:

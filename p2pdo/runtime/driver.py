@@ -104,6 +104,8 @@ class Driver:
 
     async def _finish(self) -> Report:
         """At the limit: the last observed states may still be judged good enough."""
+        self._exchanger.finish()
+        self._exchanger.check()
         if self._unjudged:
             await self._exchanger.until(lambda: not self._unjudged)
         return self._report()

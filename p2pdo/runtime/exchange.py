@@ -41,7 +41,7 @@ class Exchanger:
         self._names = dict(names)
         senders = [(j, names[j]) for j in place.in_neighbors]
         self._rounds = Rounds(senders, WINDOW)
-        self._out = {j: OutEdge() for j in place.out_neighbors}
+        self._out = {j: OutEdge(WINDOW) for j in place.out_neighbors}
         self._sessions = {
             j: PeerSession(names[j], digest, self._rounds.edges.get(j), self._out.get(j), WINDOW)
             for j in sorted({*place.in_neighbors, *place.out_neighbors})
@@ -49,6 +49,7 @@ class Exchanger:
         self._wire: Wire | None = None
         self._failure: BaseException | None = None
         self._waiter: asyncio.Future[None] | None = None
+        self._is_finished = False  # Invariant then: no exchange will be taken here any more.
         self._iteration = 0
 
     @property
@@ -101,6 +102,7 @@ class Exchanger:
                 )
             )
             return
+        self._check_finished()
         self.wake()
 
     # ---- called by the driver ----
@@ -124,6 +126,11 @@ class Exchanger:
         for session in self._sessions.values():
             self._send(session, session.taken())
         return inbox
+
+    def finish(self) -> None:
+        """No exchange follows here. A neighbour that still makes one disagrees, and is told."""
+        self._is_finished = True
+        self._check_finished()
 
     def check(self) -> None:
         """Raises what ended the exchange, if anything did."""
@@ -172,6 +179,24 @@ class Exchanger:
                 self._waiter = None
 
     # ---- inside ----
+
+    def _check_finished(self) -> None:
+        """After the last exchange nothing may be here: its sender would wait for ever for us."""
+        if not self._is_finished:
+            return
+        for j, edge in self._rounds.edges.items():
+            more = edge.peek()
+            if more is None:
+                continue
+            error = RemoteProtocolError(
+                f"nodes disagree on the exchanges of iteration {more.iteration}: "
+                f"{self._place.name} has finished, {edge.sender} is at {more}",
+                hint="how often a step exchanges must not depend on local data",
+                node=edge.sender,
+                iteration=more.iteration,
+            )
+            self._send(self._sessions[j], [Bye(error.message)])
+            self.fail(error)
 
     def _session_of(self, peer: NodeId) -> PeerSession:
         index = self._index.get(peer)

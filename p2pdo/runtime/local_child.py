@@ -1,9 +1,10 @@
 """What a process does that a local run's launcher started: it takes a handover and dies with it.
 
 The launcher keeps the writing end of the child's stdin. It writes one line of JSON, the handover,
-and then nothing: when the launcher is gone, kill -9 included, the system closes the pipe and the
-child reads the end of the file. No polling, no thread, no process id that another process could
-have been given since.
+and at the run's end the line "end"; then it closes the pipe. When the launcher is gone, kill -9
+included, the system closes the pipe, and the child reads the end of the file without that line: it
+is an orphan, and removes what the launcher can no longer remove. No polling, no thread, no process
+id that another process could have been given since.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from p2pdo.errors import ConfigError
 
 _HINT = "--local is for processes that p2pdo's own launcher starts"
 _LIMIT = 1024 * 1024
+END = b"end\n"  # the launcher's last line where all went as it should
 
 
 async def read_handover(fd: int = 0) -> dict[str, Any]:
@@ -39,14 +41,16 @@ async def read_handover(fd: int = 0) -> dict[str, Any]:
     return handover
 
 
-async def parent_gone(fd: int = 0) -> None:
-    """Returns when the launcher is gone: at the end of stdin."""
+async def parent_gone(fd: int = 0) -> bool:
+    """Returns at the end of stdin: whether the launcher died, rather than said that this is it."""
     reader, transport = await _open(fd)
+    said = b""
     try:
-        while await reader.read(4096):
-            pass
+        while data := await reader.read(4096):
+            said = (said + data)[-_LIMIT:]
     finally:
         transport.close()
+    return not said.endswith(END)
 
 
 async def _open(fd: int) -> tuple[asyncio.StreamReader, asyncio.ReadTransport]:

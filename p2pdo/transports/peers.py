@@ -8,9 +8,14 @@ Whichever end can dial, dials. To save the race the node with the smaller name d
 other only after `DIAL_DELAY` without a link; if both did all the same, the smaller name's stream
 is kept. A broken stream is dialled again for as long as a workload needs the peer; the sessions
 above see to it that nothing is lost or repeated. A peer without a link for `grace` seconds is
-given up, and its workloads are told.
+given up, and so is one that broke the rules `BREACHES` times; its workloads are told.
 
-The first frame of each direction says who speaks. Nothing else is read before it.
+The first frame of each direction says who speaks. Nothing else is read before it, and whoever does
+not say it within `GREETING` seconds is cut off.
+
+A stream ends from its own end, never by cancelling the call under it: who dialled half-closes and
+who was dialled returns, after what was still to be said. So the links have to be left before
+their server is stopped.
 """
 
 from __future__ import annotations
@@ -19,6 +24,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping
+from types import TracebackType
 from typing import Any, Protocol, Self
 
 import grpc
@@ -26,6 +32,7 @@ import grpc.aio
 
 from p2pdo.errors import RemoteProtocolError
 from p2pdo.protocol.frames import Frame
+from p2pdo.runtime.groups import task_group
 from p2pdo.transports import rpc
 from p2pdo.types import NodeId, WorkloadId
 from p2pdo.wire.codec import Decoder, Link, Message_, encode, pack_frames
@@ -34,6 +41,13 @@ METHOD = "/p2pdo.v1.Peer/Link"
 DIAL_DELAY = 1.0
 REDIAL_PAUSE = 0.2
 GRACE = 8.0
+GREETING = 5.0
+CLOSING = 1.0
+"""Seconds for the other end to end a stream that this end has closed."""
+BREACHES = 3
+
+_BROKEN = (grpc.RpcError, grpc.aio.InternalError, grpc.aio.UsageError, asyncio.InvalidStateError)
+"""What reading or writing a broken stream raises."""
 
 _log = logging.getLogger(__name__)
 
@@ -58,17 +72,31 @@ class PeerLinks:
         self.token = token
         self.grace = grace
         self._peers: dict[NodeId, _Peer] = {}
+        self._block = contextlib.AsyncExitStack()
         self._group: asyncio.TaskGroup | None = None
+        self._accepted: dict[_Stream, asyncio.Event] = {}  # with the event of its end
+        self._is_closed = False
 
     async def __aenter__(self) -> Self:
-        self._group = await asyncio.TaskGroup().__aenter__()
+        self._group = await self._block.enter_async_context(task_group())
         return self
 
-    async def __aexit__(self, *_: object) -> None:
-        assert self._group is not None, "entered"
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._is_closed = True
         for peer in self._peers.values():
             peer.end()
-        await self._group.__aexit__(None, None, None)
+        for stream in self._accepted:
+            stream.close()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CLOSING):
+                for ended in list(self._accepted.values()):
+                    await ended.wait()
+        await self._block.__aexit__(kind, error, traceback)
 
     def register(self, server: grpc.aio.Server) -> None:
         """Lets peers dial us by this server."""
@@ -90,15 +118,17 @@ class PeerLinks:
 
     def close(self, workload: WorkloadId) -> None:
         """Leaves a workload; a stream that no workload needs is closed."""
-        for name, peer in list(self._peers.items()):
+        for peer in list(self._peers.values()):
             peer.remove(workload)
-            if not peer.ports and peer.stream is None:
-                del self._peers[name]
 
     def send(self, workload: WorkloadId, peer: NodeId, frame: Frame) -> None:
-        link = self._peers[peer]
-        if link.stream is not None:
+        link = self._peers.get(peer)
+        if link is not None and link.stream is not None:
             link.stream.send((workload, frame))
+
+    def forget(self, name: NodeId) -> None:
+        """Keeps nothing about a peer that no workload needs and no stream leads to."""
+        self._peers.pop(name, None)
 
     def _peer(self, name: NodeId) -> _Peer:
         if name not in self._peers:
@@ -115,13 +145,21 @@ class PeerLinks:
         context: grpc.aio.ServicerContext[bytes, bytes],
     ) -> None:
         """Serves a peer that dialled us."""
-        stream = _Stream(requests, context.write, dialled_by_us=False)
+        if self._is_closed:
+            return
+        stream = _Stream(requests, context.write)
         stream.send(self.hello)
+        ended = self._accepted[stream] = asyncio.Event()
         try:
             await self.serve(stream, None)
         except RemoteProtocolError as error:
             _log.warning("a link was refused: %s", error.message)
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, error.message)
+        except _BROKEN as error:
+            _log.debug("a link broke: %r", error)
+        finally:
+            del self._accepted[stream]
+            ended.set()
 
     async def serve(self, stream: _Stream, expected: NodeId | None) -> None:
         """Runs a stream to its end.
@@ -157,17 +195,19 @@ class _Stream:
         self,
         reads: AsyncIterable[bytes],
         write: Callable[[bytes], Awaitable[Any]],
-        *,
-        dialled_by_us: bool,
+        half_close: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
-        self.dialled_by_us = dialled_by_us
+        """Who dialled gives `half_close`; who was dialled closes by returning."""
+        self.dialled_by_us = half_close is not None
         self._reads = aiter(reads)
         self._write = write
+        self._half_close = half_close
         self._decoder = Decoder()
         self._outbox: list[Message_] = []
         self._pending: asyncio.Event = asyncio.Event()
         self._early: list[Message_] = []  # came in one write with the greeting
-        self._closed = False
+        self._greeting: asyncio.Timeout | None = None  # while it is waited for
+        self._is_closed = False
 
     def send(self, message: Message_) -> None:
         self._outbox.append(message)
@@ -175,35 +215,37 @@ class _Stream:
 
     def close(self) -> None:
         """Ends the stream after what is in the outbox."""
-        self._closed = True
+        self._is_closed = True
         self._pending.set()
+        if self._greeting is not None:
+            self._greeting.reschedule(asyncio.get_running_loop().time())
 
     async def greeting(self) -> Link:
         """Who is at the other end. Our own greeting is on its way meanwhile."""
-        await self._flush()
-        async for data in self._reads:
-            messages = list(self._decoder.feed(data))
-            if not messages or not isinstance(messages[0], Link):
-                break
-            self._early = messages[1:]
-            return messages[0]
+        try:
+            async with asyncio.timeout(GREETING) as self._greeting:
+                await self._flush()
+                async for data in self._reads:
+                    messages = list(self._decoder.feed(data))
+                    if not messages or not isinstance(messages[0], Link):
+                        break
+                    self._early = messages[1:]
+                    return messages[0]
+        except TimeoutError:
+            pass
+        finally:
+            self._greeting = None
         raise RemoteProtocolError("the other end did not say who it is")
 
     async def run(self, receive: Callable[[Message_], None]) -> None:
         """Carries frames both ways until either end closes or breaks."""
         for message in self._early:
             receive(message)
-        writer = asyncio.create_task(self._write_all())
-        reader = asyncio.create_task(self._read_all(receive))
-        try:
-            await asyncio.wait((writer, reader), return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            writer.cancel()
-            reader.cancel()
-            results = await asyncio.gather(writer, reader, return_exceptions=True)
-        for result in results:
-            if isinstance(result, Exception) and not isinstance(result, grpc.aio.AioRpcError):
-                raise result
+        async with task_group() as group:
+            reader = group.create_task(self._read_all(receive), name="reader")
+            writer = group.create_task(self._write_all(), name="writer")
+            reader.add_done_callback(lambda _: writer.cancel())
+            writer.add_done_callback(lambda _: reader.cancel())
 
     async def _read_all(self, receive: Callable[[Message_], None]) -> None:
         async for data in self._reads:
@@ -211,10 +253,13 @@ class _Stream:
                 receive(message)
 
     async def _write_all(self) -> None:
-        while not (self._closed and not self._outbox):
+        while self._outbox or not self._is_closed:
             await self._pending.wait()
             self._pending.clear()
             await self._flush()
+        if self._half_close is not None:
+            await self._half_close()
+            await asyncio.sleep(CLOSING)  # by then the other end has ended it, and so the reader
 
     async def _flush(self) -> None:
         messages, self._outbox = self._outbox, []
@@ -229,11 +274,14 @@ class _Peer:
         self.name = name
         self.ports: dict[WorkloadId, Port] = {}
         self.stream: _Stream | None = None
+        self._since = _now()  # when the stream came, or, where there is none, went
+        self._reason = "it never answered"  # why there is no stream
+        self._breaches = 0
         self._links = links
         self._address = ""
         self._changed = asyncio.Event()  # set at each change of stream or ports
         self._dialler: asyncio.Task[None] | None = None
-        self._ended = False
+        self._has_ended = False
 
     # ---- workloads ----
 
@@ -243,6 +291,7 @@ class _Peer:
         if self.stream is not None:
             asyncio.get_running_loop().call_soon(self._greet, workload)
         if self._dialler is None or self._dialler.done():
+            self._since = _now()
             self._dialler = self._links.spawn(self._keep_link, f"link to {self.name}")
 
     def _greet(self, workload: WorkloadId) -> None:
@@ -257,77 +306,104 @@ class _Peer:
         self._changed.set()
 
     def end(self) -> None:
-        self._ended = True
+        self._has_ended = True
+        self._changed.set()
         if self.stream is not None:
             self.stream.close()
-        if self._dialler is not None:
+        elif self._dialler is not None:
             self._dialler.cancel()
+
+    def _forget(self) -> None:
+        """Leaves no trace where nobody needs one."""
+        is_dialling = self._dialler is not None and not self._dialler.done()
+        if not (self.ports or self.stream or is_dialling):
+            self._links.forget(self.name)
 
     # ---- the stream ----
 
     async def run(self, stream: _Stream) -> None:
-        """Makes `stream` the link, unless there is a better one, and runs it to its end."""
+        """Makes `stream` the link, unless there is a better one, and runs it to its end.
+
+        Raises:
+            RemoteProtocolError: the peer broke a rule.
+        """
         if not self._is_better(stream):
             return
         if self.stream is not None:
             self.stream.close()
             self._drop(self.stream)
         self.stream = stream
+        self._since = _now()
         self._changed.set()
         for workload in list(self.ports):
             self._greet(workload)
         try:
-            await stream.run(self._receive)
+            await stream.run(lambda message: self._receive(stream, message))
+        except RemoteProtocolError as error:
+            self._breaches += 1
+            if self._breaches >= BREACHES:
+                self._give_up(f"it broke the rules {self._breaches} times: {error.message}")
+            raise
         finally:
             self._drop(stream)
+            self._forget()
 
     def _is_better(self, stream: _Stream) -> bool:
-        """Of two streams the one dialled by the smaller name is kept; a later one replaces."""
-        if self._ended:
+        """Of two streams dialled at once the smaller name's is kept; otherwise the later one.
+
+        Who dials has no link: a link that is not new, and that the peer dials in spite of, is one
+        that only this end still believes in.
+        """
+        if self._has_ended:
             return False
         if self.stream is None or self.stream.dialled_by_us == stream.dialled_by_us:
             return True
-        ours_is_first = self._links.node < self.name
-        return stream.dialled_by_us == ours_is_first
+        if self.stream.dialled_by_us and _now() - self._since > 2 * DIAL_DELAY:
+            return True
+        return stream.dialled_by_us == (self._links.node < self.name)
 
     def _drop(self, stream: _Stream) -> None:
         if self.stream is not stream:
             return
         self.stream = None
+        self._since = _now()
+        self._reason = "the link broke and it does not answer"
         self._changed.set()
         for port in list(self.ports.values()):
             port.link_down(self.name)
 
-    def _receive(self, message: Message_) -> None:
+    def _receive(self, stream: _Stream, message: Message_) -> None:
         if not isinstance(message, tuple):
             raise RemoteProtocolError(f"{self.name} sent {type(message).__name__} on a peer link")
         workload, frame = message
         port = self.ports.get(workload)
-        if port is not None:  # else it is not configured here yet, or over: sessions know
-            port.receive(self.name, frame)
+        if port is None or self.stream is not stream:
+            return  # not configured here yet, or over, or said on an earlier link: sessions know
+        port.receive(self.name, frame)
+
+    def _give_up(self, reason: str) -> None:
+        for port in list(self.ports.values()):
+            port.lost(self.name, reason)
 
     # ---- dialling ----
 
     async def _keep_link(self) -> None:
         """Keeps a link up while a workload needs the peer; tells them when it is given up."""
-        loop = asyncio.get_running_loop()
-        down_since = loop.time()
-        reason = "it never answered"
-        while self.ports and not self._ended:
+        while self.ports and not self._has_ended:
+            down_for = _now() - self._since
             if self.stream is not None:
                 await self._change(None)
-                down_since = loop.time()
-                reason = "the link broke and the peer does not answer"
-                continue
-            if loop.time() - down_since > self._links.grace:
-                for port in list(self.ports.values()):
-                    port.lost(self.name, f"{reason} at {self._address}")
+            elif down_for > self._links.grace:
+                self._give_up(f"{self._reason} at {self._address}")
                 return
-            if self._links.node > self.name and loop.time() - down_since < DIAL_DELAY:
-                await self._change(DIAL_DELAY)
-                continue
-            await self._dial()
-            await self._change(REDIAL_PAUSE)
+            elif self._links.node > self.name and down_for < DIAL_DELAY:
+                await self._change(DIAL_DELAY - down_for)
+            else:
+                await self._dial()
+                if not self._has_ended:
+                    await self._change(REDIAL_PAUSE)
+        self._dialler = None
+        self._forget()
 
     async def _change(self, at_most: float | None) -> None:
         """Waits for a change of stream or ports, or so many seconds."""
@@ -342,15 +418,20 @@ class _Peer:
             call: grpc.aio.StreamStreamCall[bytes, bytes] = channel.stream_stream(METHOD)(
                 metadata=rpc.metadata(self._links.token)
             )
-            stream = _Stream(call, call.write, dialled_by_us=True)
+            stream = _Stream(call, call.write, call.done_writing)
             stream.send(self._links.hello)
             try:
-                async with asyncio.timeout(self._links.grace):
+                async with asyncio.timeout_at(self._since + self._links.grace):
                     await call.wait_for_connection()
                 await self._links.serve(stream, self.name)
-            except (grpc.aio.AioRpcError, TimeoutError, asyncio.InvalidStateError) as error:
+            except (*_BROKEN, TimeoutError) as error:
                 _log.debug("no link to %s at %s: %r", self.name, self._address, error)
             except RemoteProtocolError as error:
+                self._reason = error.message
                 _log.warning("link to %s at %s: %s", self.name, self._address, error.message)
             finally:
                 call.cancel()
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

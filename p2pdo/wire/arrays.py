@@ -18,26 +18,25 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice
 from typing import Any, TypeAlias
 
 import numpy as np
 from google.protobuf.message import DecodeError
 
+from p2pdo.effects import DTYPES
 from p2pdo.errors import LocalProtocolError, RemoteProtocolError
 from p2pdo.types import Array, Value
 from p2pdo.wire.v1 import peer_pb2 as pb
 
-DTYPES = {
-    name: np.dtype(name)
-    for name in (
-        *("float64", "float32", "float16", "complex128", "complex64", "bool"),
-        *("int64", "int32", "int16", "int8", "uint64", "uint32", "uint16", "uint8"),
-    )
-}
-MAX_LEAVES = 4096
+MAX_PARTS = 4096
 MAX_AXES = 32
 MAX_DEPTH = 16
-MAX_LAYOUT_BYTES = 1 << 20
+MAX_LAYOUT_BYTES = 1 << 19
+MAX_VOLUME = 1 << 48
+"""What the axes that are not empty may multiply to: an empty array can have large ones too."""
+
+_DTYPES = {name: np.dtype(name) for name in DTYPES}
 
 _SCALARS: dict[int, struct.Struct] = {
     pb.SCALAR_FLOAT: struct.Struct("<d"),
@@ -140,7 +139,7 @@ class Reader:
         return value
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=64)
 def reader(layout: bytes) -> Reader:
     """The reader of a layout.
 
@@ -153,7 +152,9 @@ def reader(layout: bytes) -> Reader:
         message = pb.Layout.FromString(layout)
     except DecodeError:
         raise RemoteProtocolError("the layout of a value cannot be parsed") from None
-    sizes = list(_leaf_sizes(message, 0))
+    sizes = list(islice(_sizes(message, 0), MAX_PARTS + 1))
+    if len(sizes) > MAX_PARTS:
+        raise RemoteProtocolError(f"a value has more than {MAX_PARTS} parts")
     return Reader(sum(sizes), message)
 
 
@@ -166,7 +167,8 @@ def unpack(layout: bytes, payload: bytes | memoryview) -> Value:
     return reader(layout).read(payload)
 
 
-def _leaf_sizes(message: pb.Layout, depth: int) -> Iterator[int]:
+def _sizes(message: pb.Layout, depth: int) -> Iterator[int]:
+    """The payload bytes of each part; a tuple or dict is a part of none besides its own parts."""
     if depth > MAX_DEPTH:
         raise RemoteProtocolError(f"a value is nested deeper than {MAX_DEPTH}")
     kind = message.WhichOneof("node")
@@ -176,21 +178,21 @@ def _leaf_sizes(message: pb.Layout, depth: int) -> Iterator[int]:
         yield _SCALARS[message.scalar].size
     elif kind in ("tuple", "dict"):
         items = message.tuple.items if kind == "tuple" else message.dict.values
-        if kind == "dict" and len(set(message.dict.keys)) != len(items):
+        keys = message.dict.keys
+        if kind == "dict" and not len(keys) == len(set(keys)) == len(items):
             raise RemoteProtocolError("a layout's keys do not match its values")
-        if len(items) > MAX_LEAVES:
-            raise RemoteProtocolError(f"a value has more than {MAX_LEAVES} parts")
+        yield 0
         for item in items:
-            yield from _leaf_sizes(item, depth + 1)
+            yield from _sizes(item, depth + 1)
     else:
         raise RemoteProtocolError("a layout names no known kind of value")
 
 
 def _array_size(tensor: pb.Tensor) -> int:
-    dtype = DTYPES.get(tensor.dtype)
-    if dtype is None or len(tensor.shape) > MAX_AXES:
+    dtype, axes = _DTYPES.get(tensor.dtype), len(tensor.shape)
+    if dtype is None or axes > MAX_AXES or math.prod(n or 1 for n in tensor.shape) > MAX_VOLUME:
         raise RemoteProtocolError(
-            f"an array of dtype '{tensor.dtype[:32]}' with {len(tensor.shape)} axes is refused"
+            f"an array of dtype '{tensor.dtype[:32]}' with {axes} axes is refused"
         )
     return math.prod(tensor.shape) * dtype.itemsize
 
@@ -213,10 +215,12 @@ def _read(message: pb.Layout, payload: bytes | memoryview, offset: int) -> tuple
 
 
 def _read_array(tensor: pb.Tensor, payload: bytes | memoryview, offset: int) -> tuple[Array, int]:
-    dtype = DTYPES[tensor.dtype].newbyteorder("<")
+    dtype = _DTYPES[tensor.dtype].newbyteorder("<")
     count = math.prod(tensor.shape)
     a = np.frombuffer(payload, dtype, count, offset).reshape(tuple(tensor.shape))
     if sys.byteorder == "big" or not a.flags.aligned:
         a = a.astype(a.dtype.newbyteorder("="))
+    if dtype.kind == "b" and (a.view(np.uint8) > 1).any():
+        raise RemoteProtocolError("an array of truth values holds a byte that is none")
     a.flags.writeable = False
     return a, offset + count * dtype.itemsize

@@ -37,7 +37,7 @@ _CODES: Mapping[type[P2pdoError], grpc.StatusCode] = {
     WorkloadFailed: grpc.StatusCode.ABORTED,
     RemoteProtocolError: grpc.StatusCode.FAILED_PRECONDITION,
 }
-_TEXT_LIMIT = 1000  # characters: details travel in a header of 8 KiB
+_DETAILS_LIMIT = 4000  # bytes: details travel in a header, and all headers have 8 KiB
 
 
 def encode_error(error: P2pdoError) -> tuple[grpc.StatusCode, str]:
@@ -45,11 +45,15 @@ def encode_error(error: P2pdoError) -> tuple[grpc.StatusCode, str]:
     code = next(
         (code for cls, code in _CODES.items() if isinstance(error, cls)), grpc.StatusCode.INTERNAL
     )
-    plain = {
-        key: value[:_TEXT_LIMIT] if isinstance(value, str) else value
-        for key, value in error.to_plain().items()
-    }
-    return code, json.dumps(plain)
+    return code, _to_details(error.to_plain(), longest=1000)
+
+
+def _to_details(plain: Mapping[str, Plain], longest: int) -> str:
+    """The error as ASCII that fits, its texts cut to `longest` characters or fewer."""
+    short = {k: v[:longest] if isinstance(v, str) else v for k, v in plain.items()}
+    details = json.dumps(short)
+    fits = len(details) <= _DETAILS_LIMIT or longest == 0
+    return details if fits else _to_details(plain, longest // 2)
 
 
 def decode_error(error: grpc.aio.AioRpcError, address: str = "") -> P2pdoError:

@@ -626,6 +626,38 @@ async def test_a_closed_queue_is_done_when_its_last_task_is(tmp_path: Path) -> N
         ]
 
 
+@pytest.mark.asyncio
+async def test_what_is_no_task_is_refused(tmp_path: Path) -> None:
+    async with coordinator(tmp_path) as client:
+        await up(client, "a")
+        workload = await client.submit(tasks_spec("a"))
+        for payload, words in (("{", "not JSON"), ('"' + "x" * 5_000_000 + '"', "characters")):
+            tasks = [wire.NewTask(node="a", name="echo", payload=payload)]
+            request = wire.SendTasksRequest(workload_id=workload, request_id="s", tasks=tasks)
+            with pytest.raises(ConfigError, match=words):
+                await client.call("SendTasks", request)
+        run = await client.submit(optimization(nodes=1), "r2")
+        with pytest.raises(ConfigError, match="ends by itself"):
+            await client.call("CloseWorkload", wire.CloseWorkloadRequest(workload_id=run))
+        for request_id in ("", "x" * 257):
+            with pytest.raises(ConfigError, match="a request id has"):
+                await client.submit(tasks_spec("a"), request_id)
+        with pytest.raises(ConfigError, match="not JSON"):
+            await client.call("Submit", wire.SubmitRequest(request_id="r3", spec="{"))
+
+
+@pytest.mark.asyncio
+async def test_an_answer_that_is_no_json_fails_an_optimization(tmp_path: Path) -> None:
+    async with coordinator(tmp_path) as client:
+        (node,) = await up(client, "a")
+        workload = await client.submit(optimization(nodes=1))
+        (task,) = await node.tasks()
+        result = wire.TaskResult(task_id=task.task_id, attempt=1, ok=True, payload="{")
+        await client.call("Report", wire.ReportRequest(node="a", boot_id="b1", results=[result]))
+        final = await client.finished(workload)
+        assert json.loads(final.error)["message"] == "node a answered config with no JSON"
+
+
 # ---- watching ----
 
 
@@ -730,6 +762,8 @@ async def test_a_restarted_coordinator_goes_on_where_it_was(tmp_path: Path) -> N
         for node in nodes:
             (task,) = await node.tasks()
             assert task.name == "run_algorithm"
+            if node.name == "a":
+                await node.metrics(run, (20, 0.1, 5, 1))
             await node.report(task, result={"at": node.name})
         assert (await client.finished(run)).status == "done"
     async with coordinator(tmp_path) as client:
@@ -737,6 +771,7 @@ async def test_a_restarted_coordinator_goes_on_where_it_was(tmp_path: Path) -> N
         assert kept.status == "done"
         assert [json.loads(member.result) for member in kept.members] == [{"at": "a"}, {"at": "b"}]
         assert (await client.get(queue)).status == "running"
+        assert [member.iteration for member in kept.members] == [20, 0]
         (node,) = await up(client, "a")
         assert (await node.orders()).ends[0].workload_id == run  # it may have missed it
         with pytest.raises(P2pdoError):

@@ -145,9 +145,7 @@ class FakeCoordinator(pb_grpc.CoordinatorServicer):
         finally:
             listening.cancel()
 
-    def _next(
-        self, credit: dict[str, int], default: int, *, peek: bool = False
-    ) -> list[pb.Task]:
+    def _next(self, credit: dict[str, int], default: int, *, peek: bool = False) -> list[pb.Task]:
         ready = [t for t in self.tasks if t.number < credit.get(t.workload_id, default)]
         if not peek:
             for task in ready:

@@ -275,7 +275,9 @@ async def expect_conflict(node: Node) -> None:
 
 async def test_no_coordinator_is_told_after_the_connect_timeout(tmp_path: Path) -> None:
     began = time.monotonic()
-    with pytest.raises(Unreachable, match=r"no coordinator answers at 127.0.0.1:1 \(tried for 0.3 s\)"):
+    with pytest.raises(
+        Unreachable, match=r"no coordinator answers at 127.0.0.1:1 \(tried for 0.3 s\)"
+    ):
         await Node("127.0.0.1:1", tmp_path, connect_timeout=0.3).run()
     assert time.monotonic() - began < 2
 
@@ -295,7 +297,7 @@ async def test_plaintext_beyond_loopback_is_refused_before_anything_starts(
     with pytest.raises(ConfigError, match="refusing to speak plaintext"):
         await Node("example.org:7000", tmp_path).run()
     with pytest.raises(ConfigError, match="refusing to speak plaintext"):
-        await Node("127.0.0.1:1", tmp_path, listen="0.0.0.0:0").run()  # noqa: S104
+        await Node("127.0.0.1:1", tmp_path, listen="0.0.0.0:0").run()
 
 
 async def test_draining_finishes_what_is_here_and_says_goodbye(

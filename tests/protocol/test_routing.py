@@ -218,6 +218,26 @@ def test_unacknowledged_results_stop_the_credit() -> None:
     assert machine.credits[A] == UNREPORTED + 7
 
 
+def test_news_of_a_client_whose_workload_has_ended_means_nothing() -> None:
+    machine = routing()
+    play(machine, TasksArrived([task(A, 0)]), EndArrived(A, "done"))
+    assert play(machine, ClientRestarted(A), ClientFailed(A, {"message": "boom"})) == []
+
+
+def test_a_stop_has_no_client_to_close_where_the_executor_is_unknown() -> None:
+    machine = routing()
+    play(machine, TasksArrived([task(A, 0, executor="?")]))
+    assert play(machine, StopAsked({"message": "told to stop"})) == []
+
+
+def test_of_workloads_that_ended_long_ago_not_even_the_id_is_kept() -> None:
+    machine = routing()
+    for n in range(10_000):
+        play(machine, EndArrived(WorkloadId(f"w{n}"), "done"))
+    assert len(machine._ended) < 5_000
+    assert play(machine, TasksArrived([task(WorkloadId("w9999"), 0)])) == []
+
+
 def test_answered_tasks_leave_one_entry_however_many_they_were() -> None:
     machine = routing(capacity=2)
     for number in range(5000):

@@ -125,15 +125,14 @@ def test_a_foreign_algorithm_gets_its_parameters_as_they_are() -> None:
     assert m.resolved["parameters"] == {"beta": 1}
 
 
-def test_a_foreign_algorithm_may_ask_for_its_step_size() -> None:
-    m = machine(algorithm="Mine", is_foreign=True)
-    m.receive(configured(A, needs_smoothness=True))
-    m.receive(configured(B, smoothness=4, needs_smoothness=True))
-    assert m.resolved["parameters"] == {"step_size": 0.25}
-    m = machine(algorithm="Mine", is_foreign=True)
-    m.receive(configured(A, needs_smoothness=True))
-    m.receive(configured(B, smoothness=None, needs_smoothness=True))
-    assert m.status is Status.FAILED
+def test_quadratic_costs_everywhere_take_the_safe_share_of_the_step_size() -> None:
+    for is_quadratic, step_size in ((True, 0.0625), (False, 0.25)):
+        m = machine(resolved={"safe_share": 0.25})
+        m.receive(configured(A, smoothness=4, is_quadratic=True))
+        m.receive(configured(B, smoothness=4, is_quadratic=is_quadratic))
+        parameters = m.resolved["parameters"]
+        assert isinstance(parameters, dict)
+        assert parameters["step_size"] == step_size
 
 
 def test_the_first_cause_is_the_one_that_is_told() -> None:

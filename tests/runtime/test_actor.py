@@ -95,14 +95,12 @@ def test_an_error_in_tell_ends_the_owners_block() -> None:
     async def main() -> None:
         actor = Performer()
         with pytest.raises(ValueError, match="boom"):
-            async with actor.running() as ref:
-                await ref.tell(fail)
-                await asyncio.sleep(60)
+            await tell_and_wait(actor, fail)
         assert asyncio.get_running_loop().time() == 0
         assert actor.events == ["start", "stop"]
-        assert not ref.is_alive
+        assert not actor.ref.is_alive
         with pytest.raises(ActorDead, match="boom"):
-            await ref.tell(fail)
+            await actor.ref.tell(fail)
 
     clock.run(main())
 
@@ -126,14 +124,13 @@ def test_messages_left_in_the_inbox_are_answered_with_an_error() -> None:
 def test_who_waits_for_room_learns_that_the_actor_has_ended() -> None:
     async def main() -> None:
         actor = Performer(inbox=1)
-        async with asyncio.TaskGroup() as group:
-            async with actor.running() as ref:
-                await ref.tell(for_ever)
-                await asyncio.sleep(1)
-                await ref.tell(for_ever)
-                for _ in range(3):
-                    group.create_task(expect_dead(ref.tell(for_ever)))
-                await asyncio.sleep(1)
+        async with asyncio.TaskGroup() as group, actor.running() as ref:
+            await ref.tell(for_ever)
+            await asyncio.sleep(1)
+            await ref.tell(for_ever)
+            for _ in range(3):
+                group.create_task(expect_dead(ref.tell(for_ever)))
+            await asyncio.sleep(1)
 
     clock.run(main())
 
@@ -189,9 +186,7 @@ def test_a_cancellation_that_nobody_asked_for_is_a_failure() -> None:
 
     async def main() -> None:
         with pytest.raises(LocalProtocolError, match="was cancelled"):
-            async with Performer().running() as ref:
-                await ref.tell(cancelled)
-                await asyncio.sleep(1)
+            await tell_and_wait(Performer(), cancelled)
 
     clock.run(main())
 
@@ -216,6 +211,12 @@ def test_an_error_of_the_block_is_raised_as_it_is() -> None:
                 raise KeyError("mine")
 
     clock.run(main())
+
+
+async def tell_and_wait(actor: Performer, act: Act) -> None:
+    async with actor.running() as ref:
+        await ref.tell(act)
+        await asyncio.sleep(60)
 
 
 async def expect_dead(call: Awaitable[object]) -> None:

@@ -1,0 +1,140 @@
+"""Options that several verbs have, and how text from a shell becomes a value."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
+
+import click
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def _parse_settings(
+    ctx: click.Context, parameter: click.Parameter, values: tuple[str, ...]
+) -> dict[str, Any]:
+    """KEY=VALUE …; a value is a JSON scalar, or else text."""
+    settings: dict[str, Any] = {}
+    for value in values:
+        key, equals, text = value.partition("=")
+        if not (equals and key):
+            raise click.BadParameter(f"'{value}' is not of the form KEY=VALUE", ctx, parameter)
+        settings[key] = _scalar(text)
+    return settings
+
+
+def _scalar(text: str) -> Any:
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return text
+    return text if isinstance(value, list | dict) else value
+
+
+def _options(options: Iterable[Callable[[F], F]]) -> Callable[[F], F]:
+    listed = list(options)
+
+    def add(function: F) -> F:
+        for option in reversed(listed):
+            function = option(function)
+        return function
+
+    return add
+
+
+what_runs = _options(
+    [
+        click.option(
+            "-a",
+            "--algorithm",
+            default="gradient-tracking",
+            show_default=True,
+            metavar="A",
+            help="A name (see p2pdo algorithms).",
+        ),
+        click.option(
+            "-n", "--nodes", type=int, default=8, show_default=True, metavar="N", help="How many."
+        ),
+        click.option(
+            "-t",
+            "--topology",
+            default="ring",
+            show_default=True,
+            metavar="T",
+            help="ring, path, star, complete, grid, torus, hypercube, exponential, directed-ring, "
+            "erdos-renyi[:P], k-regular[:K], or a JSON file of edges or weights.",
+        ),
+        click.option(
+            "--weights",
+            metavar="W",
+            help="metropolis or uniform; the default is the topology's own.",
+        ),
+        click.option(
+            "-s",
+            "--set",
+            "parameters",
+            metavar="KEY=VALUE",
+            multiple=True,
+            callback=_parse_settings,
+            help="A parameter of the algorithm, or of the problem as problem.KEY=VALUE; repeat it.",
+        ),
+    ]
+)
+
+how_it_runs = _options(
+    [
+        click.option(
+            "--observe-every",
+            type=int,
+            default=50,
+            show_default=True,
+            metavar="M",
+            help="Iterations between two observations.",
+        ),
+        click.option(
+            "--seed",
+            type=int,
+            default=0,
+            show_default=True,
+            metavar="S",
+            help="Of data, start, random graphs and steps.",
+        ),
+        click.option(
+            "--partition",
+            default="iid",
+            show_default=True,
+            metavar="P",
+            help="How data are shared out: iid or label-skew.",
+        ),
+        click.option(
+            "--dtype",
+            default="float64",
+            show_default=True,
+            metavar="D",
+            help="float64 or float32.",
+        ),
+    ]
+)
+
+quiet = click.option("-q", "--quiet", is_flag=True, help="No progress; print the id alone.")
+
+
+def coordinator_option(function: F) -> F:
+    return click.option(
+        "--coordinator",
+        envvar="P2PDO_COORDINATOR",
+        metavar="HOST:PORT",
+        callback=_require_coordinator,
+        help="The coordinator to speak with; or the environment's P2PDO_COORDINATOR.",
+    )(function)
+
+
+def _require_coordinator(
+    ctx: click.Context, _parameter: click.Parameter, value: str | None
+) -> str | None:
+    if not value and not ctx.resilient_parsing:
+        raise click.UsageError(
+            "which coordinator? Name it with --coordinator HOST:PORT or P2PDO_COORDINATOR", ctx
+        )
+    return value

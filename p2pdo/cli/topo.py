@@ -1,0 +1,43 @@
+"""`p2pdo topo`: what a topology and its weights are worth, before anything runs on them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from p2pdo.cli.program import Reply, Verb
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+@click.command(cls=Verb)
+@click.argument("topology", metavar="T")
+@click.option("-n", "--nodes", type=int, default=8, show_default=True, metavar="N")
+@click.option("--weights", metavar="W", help="metropolis or uniform; default the topology's own.")
+@click.option("--seed", type=int, default=0, show_default=True, metavar="S", help="Of its edges.")
+@click.option(
+    "--plot", type=click.Path(path_type=Path), metavar="FILE", help="Draw it: .png, .svg or .pdf."
+)
+def topo(*, topology: str, nodes: int, weights: str | None, seed: int, plot: Path | None) -> Reply:
+    """Tell how well topology T mixes: a name, or a JSON file of edges or weights.
+
+    A graph that is not connected, and weights that sum to one in neither rows nor columns, are
+    errors: no algorithm converges on them.
+    """
+    from p2pdo.api.topologies import inspect
+
+    report = inspect(topology, nodes, weights, seed)
+    if plot is not None:
+        report.draw(plot)
+    data = {**report.to_plain(), "plot": None if plot is None else str(plot)}
+
+    def show(console: Console) -> None:
+        from p2pdo.reporting.tables import figures
+
+        console.print(f"{report.label} of {report.nodes}", markup=False, style="bold")
+        figures(console, report.lines())
+
+    return Reply(data, show)

@@ -1,0 +1,339 @@
+"""The workloads of a coordinator: submit, ls, show, watch, stop, results."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from p2pdo.cli import options, signals
+from p2pdo.cli.following import follow
+from p2pdo.cli.program import Reply, Verb
+from p2pdo.cli.summaries import finished
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from p2pdo.api.remote import RemoteNetwork, RemoteRun
+    from p2pdo.api.runs import Result
+    from p2pdo.wire.v1 import coordinator_pb2 as pb
+
+ROUNDS = 1000
+
+_out = click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Run folder.  [default: runs/ID]",
+)
+
+
+@click.command(cls=Verb)
+@click.argument("problem")
+@options.coordinator_option
+@options.what_runs
+@click.option(
+    "--node",
+    "names",
+    multiple=True,
+    metavar="NAME",
+    help="A node to take part, by name; repeat it, in the order of the topology's numbers.",
+)
+@click.option(
+    "--rounds", type=int, default=ROUNDS, show_default=True, metavar="K", help="Iterations."
+)
+@click.option("--tol", type=float, metavar="EPS", help="Refused; its error says why.")
+@options.how_it_runs
+@click.option(
+    "--start", type=click.Choice(["zeros", "normal"]), help="Of x; default the algorithm's own."
+)
+@click.option(
+    "--return-states", is_flag=True, help="Have the final states sent, where each site allows it."
+)
+@click.option("--request-id", metavar="ID", help="The same ID never makes a second workload.")
+@click.option("--wait", is_flag=True, help="Follow it to its end.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), metavar="DIR", help="With --wait: its run folder."
+)
+@options.quiet
+@click.pass_context
+def submit(
+    ctx: click.Context,
+    /,
+    *,
+    coordinator: str,
+    problem: str,
+    algorithm: str,
+    nodes: int,
+    names: tuple[str, ...],
+    parameters: dict[str, Any],
+    topology: str,
+    wait: bool,
+    out: Path | None,
+    quiet: bool,
+    **asked: Any,
+) -> Reply:
+    """Send a run on PROBLEM to the nodes of a coordinator.
+
+    Problem and algorithm are named, and each site runs what it has installed: code never travels.
+    """
+    if out is not None and not wait:
+        raise click.UsageError("--out needs --wait; or write it later with p2pdo results", ctx)
+    given = ctx.get_parameter_source("nodes") is click.core.ParameterSource.COMMANDLINE
+    if names and given and nodes != len(names):
+        raise click.UsageError(f"--nodes {nodes} and {len(names)} times --node", ctx)
+    from p2pdo.api.jobs import read_topology
+
+    async def work() -> str | Result:
+        folder = _folder(out, "") if out is not None else None
+        async with _network(coordinator) as net:
+            run = await net.submit(
+                algorithm,
+                problem,
+                nodes=list(names) or nodes,
+                parameters=parameters,
+                topology=read_topology(topology),
+                **asked,
+            )
+            if not wait:
+                return run.workload_id
+            async with run.kept_in(folder) if folder else contextlib.nullcontext():
+                return await _to_the_end(run, quiet=quiet)
+
+    ended = signals.run(work())
+    if isinstance(ended, str):
+        return _submitted(ended, quiet=quiet)
+    return finished(ended, quiet=quiet)
+
+
+@click.command(cls=Verb)
+@options.coordinator_option
+@click.option("-q", "--quiet", is_flag=True, help="Print the ids alone.")
+def ls(*, coordinator: str, quiet: bool) -> Reply:
+    """List a coordinator's workloads, the latest last."""
+
+    async def work() -> list[dict[str, Any]]:
+        async with _network(coordinator) as net:
+            found = await net.client.workloads()
+        return [_row(workload) for workload in sorted(found, key=lambda w: -w.age_seconds)]
+
+    rows = signals.run(work())
+
+    def show(console: Console) -> None:
+        from p2pdo.reporting.formats import duration
+        from p2pdo.reporting.tables import table
+
+        if quiet:
+            for row in rows:
+                console.print(row["workload_id"])
+        elif not rows:
+            console.print("no workloads yet; submit one: p2pdo submit quadratic", soft_wrap=True)
+        else:
+            table(
+                console,
+                ["ID", "STATUS", "ALGORITHM", "PROBLEM", "NODES", "ITERATION", "AGE"],
+                [
+                    [
+                        row["workload_id"],
+                        row["status"],
+                        row["algorithm"],
+                        row["problem"],
+                        row["nodes"],
+                        row["iteration"],
+                        f"{duration(row['age_seconds'])}",
+                    ]
+                    for row in rows
+                ],
+            )
+
+    return Reply(rows, show)
+
+
+@click.command(cls=Verb)
+@click.argument("workload_id", metavar="ID")
+@options.coordinator_option
+def show(*, workload_id: str, coordinator: str) -> Reply:
+    """Show workload ID: what it is, and how far each node is."""
+
+    async def work() -> dict[str, Any]:
+        async with _network(coordinator) as net:
+            return _details(await net.client.find(workload_id))
+
+    data = signals.run(work())
+    return Reply(data, lambda console: _show_details(console, data))
+
+
+@click.command(cls=Verb)
+@click.argument("workload_id", metavar="ID")
+@options.coordinator_option
+@options.quiet
+def watch(*, workload_id: str, coordinator: str, quiet: bool) -> Reply:
+    """Follow workload ID to its end; Ctrl-C ends the watching alone."""
+
+    async def work() -> Result:
+        async with _network(coordinator) as net:
+            return await _to_the_end(await net.run(workload_id), quiet=quiet)
+
+    return finished(signals.run(work()), quiet=quiet)
+
+
+@click.command(cls=Verb)
+@click.argument("workload_id", metavar="ID")
+@options.coordinator_option
+@click.option("--reason", default="stopped by its owner", show_default=True, metavar="TEXT")
+def stop(*, workload_id: str, coordinator: str, reason: str) -> Reply:
+    """Stop workload ID on all its nodes."""
+
+    async def work() -> str:
+        async with _network(coordinator) as net:
+            await net.client.find(workload_id)
+            return await net.client.stop(workload_id, reason)
+
+    status = signals.run(work())
+    told = "is stopped" if status == "stopped" else f"had ended before: {status}"
+    return Reply(
+        {"workload_id": workload_id, "status": status},
+        lambda console: console.print(f"workload {workload_id} {told}", soft_wrap=True),
+    )
+
+
+@click.command(cls=Verb)
+@click.argument("workload_id", metavar="ID")
+@options.coordinator_option
+@_out
+@options.quiet
+def results(*, workload_id: str, coordinator: str, out: Path | None, quiet: bool) -> Reply:
+    """Write the run folder of workload ID, once it has ended."""
+
+    async def work() -> Result:
+        async with _network(coordinator) as net:
+            run = await net.run(workload_id)
+            await run.require_end()
+            async with run.kept_in(_folder(out, workload_id)):
+                return await run.result()
+
+    return finished(signals.run(work()), quiet=quiet)
+
+
+# ---- what they share ----
+
+
+def _network(coordinator: str) -> RemoteNetwork:
+    from p2pdo.api.remote import connect
+
+    return connect(coordinator)
+
+
+def _folder(out: Path | None, workload_id: str) -> Any:
+    from p2pdo.reporting.run_folder import RunFolder
+
+    return RunFolder.create(out, workload_id)
+
+
+async def _to_the_end(run: RemoteRun, *, quiet: bool) -> Result:
+    from p2pdo.errors import WorkloadStopped
+
+    settings = await run.settings()
+    try:
+        await follow(
+            run,
+            _in_words(settings),
+            rounds=settings["rounds"],
+            nodes=settings["nodes"],
+            quiet=quiet,
+        )
+        return await run.result()
+    except asyncio.CancelledError:
+        raise WorkloadStopped(
+            "no longer watched",
+            workload=run.workload_id,
+            hint=f"it goes on; p2pdo watch {run.workload_id}, or p2pdo stop {run.workload_id}",
+        ) from None
+
+
+def _in_words(settings: dict[str, Any]) -> str:
+    from p2pdo.reporting.formats import run_in_words
+
+    keys = ("algorithm", "problem", "nodes", "topology", "executor")
+    return run_in_words(*(settings[key] for key in keys))
+
+
+def _submitted(workload_id: str, *, quiet: bool) -> Reply:
+    def show(console: Console) -> None:
+        from p2pdo.reporting.tables import next_step
+
+        console.print(workload_id if quiet else f"submitted {workload_id}")
+        if not quiet:
+            next_step(console, f"p2pdo watch {workload_id}")
+
+    return Reply({"workload_id": workload_id}, show)
+
+
+def _row(workload: pb.Workload) -> dict[str, Any]:
+    spec = json.loads(workload.spec)
+    return {
+        "workload_id": workload.workload_id,
+        "status": workload.status,
+        "algorithm": spec.get("algorithm", {}).get("name"),
+        "problem": spec.get("problem", {}).get("name"),
+        "nodes": len(workload.members),
+        "iteration": min((member.iteration for member in workload.members), default=0),
+        "age_seconds": workload.age_seconds,
+    }
+
+
+def _details(workload: pb.Workload) -> dict[str, Any]:
+    members = [
+        {
+            "index": member.index,
+            "node": member.node,
+            "task": member.task,
+            "state": member.state,
+            "iteration": member.iteration,
+            "bytes_sent": member.bytes_sent,
+            "messages_sent": member.messages_sent,
+            "result": json.loads(member.result) if member.result else None,
+        }
+        for member in sorted(workload.members, key=lambda member: member.index)
+    ]
+    return {
+        **_row(workload),
+        "spec": json.loads(workload.spec),
+        "resolved": json.loads(workload.resolved) if workload.resolved else {},
+        "error": json.loads(workload.error) if workload.error else None,
+        "members": members,
+    }
+
+
+def _show_details(console: Console, data: dict[str, Any]) -> None:
+    from p2pdo.errors import from_plain, render
+    from p2pdo.reporting.formats import duration, size
+    from p2pdo.reporting.tables import figures, headline, table
+
+    spec, resolved = data["spec"], data["resolved"]
+    what = f"{data['algorithm']} on {data['problem']}" if data["algorithm"] else "tasks"
+    headline(console, data["status"], data["workload_id"], what)
+    parameters = resolved.get("parameters", {})
+    lines = [
+        ("topology", resolved.get("topology")),
+        ("rounds", spec.get("rounds")),
+        ("parameters", ", ".join(f"{key}={value}" for key, value in parameters.items())),
+        ("final states", "returned" if spec.get("return_states") else "stay with the nodes"),
+        ("submitted", f"{duration(data['age_seconds'])} ago"),
+    ]
+    figures(console, [(label, str(value)) for label, value in lines if value not in (None, "")])
+    console.print()
+    table(
+        console,
+        ["NODE", "TASK", "STATE", "ITERATION", "SENT"],
+        [
+            [m["node"], m["task"], m["state"], m["iteration"], size(m["bytes_sent"])]
+            for m in data["members"]
+        ],
+    )
+    if data["error"]:
+        console.print(render(from_plain(data["error"])), markup=False, soft_wrap=True)

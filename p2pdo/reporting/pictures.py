@@ -1,0 +1,76 @@
+"""Pictures of a run folder: convergence.png, and topology.png where the settings tell the graph.
+
+They are drawn from what the folder holds, so they can be drawn again at any time, by another
+program, also while the run still goes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from p2pdo.errors import NotFound, P2pdoError
+from p2pdo.graphs.graph import Graph
+from p2pdo.protocol.assignment import make_graph
+from p2pdo.reporting import formats
+from p2pdo.reporting.plots import plot_convergence, plot_topology
+from p2pdo.reporting.records import Metric
+from p2pdo.reporting.run_folder import RunFolder
+
+MOST_NODES = 500  # beyond, a picture of a graph is a blot
+CONVERGENCE, TOPOLOGY = "convergence.png", "topology.png"
+
+
+def draw(folder: RunFolder, out: Path | None = None) -> list[Path]:
+    """Draws what can be drawn; `out` takes the convergence elsewhere. Returns the files.
+
+    Raises:
+        NotFound: there is no such folder, or nobody has observed anything to draw.
+        MissingExtra: matplotlib is not installed.
+        ConfigError: a file cannot be read or written.
+    """
+    settings = folder.read_settings()
+    drawn = []
+    graph = _graph(settings)
+    if graph is not None and graph.n <= MOST_NODES:
+        drawn.append(folder.path / TOPOLOGY)
+        arcs = [(int(i), int(j)) for i, j in graph.edges]
+        title = str(settings["topology"])
+        plot_topology(graph.n, arcs, directed=graph.directed, path=drawn[-1], title=title)
+    drawn.append(out or folder.path / CONVERGENCE)
+    metrics = _observed(folder)
+    plot_convergence(metrics, drawn[-1], str(settings.get("problem", "")), _in_words(settings))
+    return drawn
+
+
+def _observed(folder: RunFolder) -> list[Metric]:
+    metrics = folder.read_metrics()
+    if not metrics:
+        raise NotFound(
+            f"{folder.path} has no metrics to draw yet", hint="wait for the first observation"
+        )
+    if all(m.consensus_error is None and m.value is None for m in metrics):
+        raise NotFound(
+            "there is no convergence to draw: nobody saw the states",
+            hint="submit with --return-states for the figures at the end",
+        )
+    return metrics
+
+
+def _in_words(settings: Mapping[str, Any]) -> str:
+    parts = [settings.get("algorithm"), _place(settings), settings.get("executor")]
+    return " · ".join(str(part) for part in parts if part)
+
+
+def _place(settings: Mapping[str, Any]) -> str:
+    return f"{settings.get('topology', '?')} of {formats.count(int(settings.get('nodes', 0)))}"
+
+
+def _graph(settings: Mapping[str, Any]) -> Graph | None:
+    """The graph that the settings spell; None where they do not."""
+    try:
+        topology = settings.get("graph", settings["topology"])
+        return make_graph(topology, int(settings["nodes"]), int(settings["seed"]))[0]
+    except (KeyError, TypeError, ValueError, P2pdoError):
+        return None

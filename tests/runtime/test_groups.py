@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from p2pdo.runtime.groups import task_group
+from p2pdo.testing import clock
+
+
+async def fail(error: Exception) -> None:
+    raise error
+
+
+def test_a_single_failure_is_raised_as_it_is_however_deep() -> None:
+    async def main() -> None:
+        async with task_group() as outer:
+            async with asyncio.TaskGroup() as inner:
+                inner.create_task(fail(ValueError("deep")))
+            outer.create_task(asyncio.sleep(1))
+
+    with pytest.raises(ValueError, match="deep"):
+        clock.run(main())
+
+
+def test_several_failures_stay_a_group() -> None:
+    async def main() -> None:
+        async with task_group() as group:
+            group.create_task(fail(ValueError("one")))
+            group.create_task(fail(KeyError("two")))
+
+    with pytest.raises(ExceptionGroup) as failures:
+        clock.run(main())
+    assert len(failures.value.exceptions) == 2
+
+
+def test_without_a_failure_it_is_a_task_group() -> None:
+    async def main() -> int:
+        async with task_group() as group:
+            task = group.create_task(asyncio.sleep(1, result=7))
+        return task.result()
+
+    assert clock.run(main()) == 7
