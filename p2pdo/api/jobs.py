@@ -177,6 +177,11 @@ def _problems(request: Request, parameters: Mapping[str, Plain]) -> tuple[list[A
     problem = request.problem
     if not isinstance(problem, str):
         return _given(list(problem), request, "given problems")
+    if problem.endswith(".py"):
+        raise ConfigError(
+            f"{problem} names a file, not what in it is the problem",
+            hint=f"{problem}:NAME, a list of problems or a factory of them",
+        )
     if problem in problem_catalogue.PROBLEMS or ":" not in problem:
         built = problem_catalogue.build_all(
             problem,

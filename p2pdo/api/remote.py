@@ -342,8 +342,5 @@ def raise_failure(workload: pb.Workload) -> None:
         error.workload = error.workload or workload.workload_id
         raise error
     if workload.status == "stopped":
-        reason = json.loads(workload.error).get("message", "") if workload.error else ""
-        raise WorkloadStopped(
-            f"workload {workload.workload_id} was stopped: {reason or 'no reason given'}",
-            workload=workload.workload_id,
-        )
+        told = json.loads(workload.error).get("message") if workload.error else None
+        raise WorkloadStopped(told or "stopped", workload=workload.workload_id)

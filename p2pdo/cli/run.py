@@ -97,10 +97,12 @@ async def _run(job: Job, executor: Executor, out: Path | None, *, quiet: bool) -
         except asyncio.CancelledError:
             await run.stop("interrupted")
             raise WorkloadStopped(
-                "interrupted", workload=run.workload_id, hint=_kept(run.folder.path)
+                "interrupted",
+                workload=run.workload_id,
+                hint=f"{_plot_command(run.folder.path)}: what was observed is kept there",
             ) from None
         except P2pdoError:
-            remark(_kept(run.folder.path), quiet=quiet)
+            remark(f"what was observed is kept in {run.folder.path}", quiet=quiet)
             raise
         except Exception as bug:
             raise bug_error(bug, run.folder.path) from bug
@@ -113,5 +115,5 @@ def _in_words(run: Run) -> str:
     return run_in_words(job.algorithm, job.problem, job.plan.nodes, job.topology, run.executor)
 
 
-def _kept(folder: Path) -> str:
-    return f"what was observed is kept in {folder}; p2pdo plot {shlex.quote(str(folder))}"
+def _plot_command(folder: Path) -> str:
+    return f"p2pdo plot {shlex.quote(str(folder))}"

@@ -184,7 +184,7 @@ def watch(*, workload_id: str, coordinator: str, quiet: bool) -> Reply:
 @click.command(cls=Verb)
 @click.argument("workload_id", metavar="ID")
 @options.coordinator_option
-@click.option("--reason", default="stopped by its owner", show_default=True, metavar="TEXT")
+@click.option("--reason", default="by p2pdo stop", show_default=True, metavar="TEXT")
 def stop(*, workload_id: str, coordinator: str, reason: str) -> Reply:
     """Stop workload ID on all its nodes."""
 
@@ -251,7 +251,7 @@ async def _to_the_end(run: RemoteRun, *, quiet: bool) -> Result:
         raise WorkloadStopped(
             "no longer watched",
             workload=run.workload_id,
-            hint=f"it goes on; p2pdo watch {run.workload_id}, or p2pdo stop {run.workload_id}",
+            hint=f"p2pdo watch {run.workload_id}, or p2pdo stop {run.workload_id}: it goes on",
         ) from None
 
 

@@ -125,12 +125,13 @@ class Rounds:
             if theirs is None:
                 whole = False
             elif theirs != tag:
+                iteration = min(tag.iteration, theirs.iteration)  # the other has gone on to the next
                 raise RemoteProtocolError(
-                    f"nodes disagree on the exchanges of iteration {tag.iteration}: "
+                    f"nodes disagree on the exchanges of iteration {iteration}: "
                     f"here it is {tag}, at {edge.sender} {theirs}",
                     hint="how often a step exchanges must not depend on local data",
                     node=edge.sender,
-                    iteration=tag.iteration,
+                    iteration=iteration,
                 )
         if not whole:
             return None

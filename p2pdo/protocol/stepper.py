@@ -15,7 +15,7 @@ and dtype, and whatever goes wrong is told with node and iteration.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -105,13 +105,11 @@ class Stepper(Generic[S]):
     def _advance(self, inbox: Mapping[int, Value] | None, pause_at: int) -> Outgoing | None:
         reply = None if inbox is None else self._reply(inbox)
         while True:
-            if self._step is None:
-                if self.iteration >= pause_at:
-                    return None
-                self._step = self._algorithm.step(self.state, self._problem, self._here())
-                self._phase = 0
-                reply = None
             try:
+                if self._step is None:
+                    if self.iteration >= pause_at:
+                        return None
+                    self._step, self._phase, reply = self._begin(), 0, None
                 return self._outgoing(self._step.send(reply))
             except StopIteration as stop:
                 self._complete(stop.value)
@@ -120,6 +118,15 @@ class Stepper(Generic[S]):
                 raise
             except Exception as error:
                 raise self._failure(error) from error
+
+    def _begin(self) -> Step[S]:
+        step = self._algorithm.step(self.state, self._problem, self._here())
+        if not isinstance(step, Generator):
+            raise LocalProtocolError(
+                f"step() of {type(self._algorithm).__name__} returned {describe(step)}",
+                hint="it must be a generator: ask for exchanges with 'yield from mix(…)'",
+            )
+        return step
 
     def _complete(self, state: S) -> None:
         self.state = state

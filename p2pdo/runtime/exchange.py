@@ -46,6 +46,7 @@ class Exchanger:
             j: PeerSession(names[j], digest, self._rounds.edges.get(j), self._out.get(j), WINDOW)
             for j in sorted({*place.in_neighbors, *place.out_neighbors})
         }
+        self._hears_only = sorted({*place.in_neighbors} - {*place.out_neighbors})
         self._wire: Wire | None = None
         self._failure: BaseException | None = None
         self._waiter: asyncio.Future[None] | None = None
@@ -119,12 +120,13 @@ class Exchanger:
         self.check()
         for j in self._place.out_neighbors:
             session = self._sessions[j]
-            self._send(session, session.send(outgoing.tag, outgoing.to(j)))
+            # What the last exchange acknowledges travels with this one's value: half the writes.
+            self._send(session, [*session.taken(), *session.send(outgoing.tag, outgoing.to(j))])
         inbox = self._rounds.take(outgoing.tag)
         if inbox is None:
             inbox = await self.until(lambda: self._rounds.take(outgoing.tag))
-        for session in self._sessions.values():
-            self._send(session, session.taken())
+        for j in self._hears_only:
+            self._send(self._sessions[j], self._sessions[j].taken())
         return inbox
 
     def finish(self) -> None:

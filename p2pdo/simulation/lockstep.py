@@ -59,13 +59,12 @@ def _whole(outgoing: Sequence[Outgoing | None]) -> list[Outgoing] | None:
         ours = first.tag if first else None
         theirs = other.tag if other else None
         if ours != theirs:
-            tag = ours or theirs
-            assert tag is not None, "they differ"
+            iteration = min(tag.iteration for tag in (ours, theirs) if tag is not None)
             raise RemoteProtocolError(
-                f"nodes disagree on the exchanges of iteration {tag.iteration}: "
+                f"nodes disagree on the exchanges of iteration {iteration}: "
                 f"at node 0 it is {ours}, at node {node} {theirs}",
                 hint="how often a step exchanges must not depend on local data",
-                iteration=tag.iteration,
+                iteration=iteration,
             )
     return None if first is None else [other for other in outgoing if other is not None]
 

@@ -15,11 +15,10 @@ from __future__ import annotations
 import math
 import struct
 import sys
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import islice
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 from google.protobuf.message import DecodeError
@@ -36,7 +35,11 @@ MAX_LAYOUT_BYTES = 1 << 19
 MAX_VOLUME = 1 << 48
 """What the axes that are not empty may multiply to: an empty array can have large ones too."""
 
-_DTYPES = {name: np.dtype(name) for name in DTYPES}
+SMALL = 1 << 14
+"""Bytes up to which copying an array costs less than a view of it."""
+
+_DTYPES = {name: np.dtype(name).newbyteorder("<") for name in DTYPES}
+_NAMES = {dtype: name for name, dtype in _DTYPES.items()}
 
 _SCALARS: dict[int, struct.Struct] = {
     pb.SCALAR_FLOAT: struct.Struct("<d"),
@@ -73,15 +76,20 @@ def _flatten(value: Any, parts: list[Part]) -> Key:
 
 
 def _flatten_array(a: Array, parts: list[Part]) -> Key:
-    if a.dtype.name not in DTYPES:
-        raise LocalProtocolError(
-            f"an array of dtype {a.dtype} cannot be sent",
-            hint=f"use one of {', '.join(DTYPES)}",
-        )
-    a = np.ascontiguousarray(a, a.dtype.newbyteorder("<"))
-    if a.size:
-        parts.append(a.reshape(-1).view(np.uint8).data)
-    return ("array", a.dtype.name, *a.shape)
+    name = _NAMES.get(a.dtype)
+    if name is None:
+        name = a.dtype.name
+        if name not in _DTYPES:
+            raise LocalProtocolError(
+                f"an array of dtype {a.dtype} cannot be sent",
+                hint=f"use one of {', '.join(DTYPES)}",
+            )
+        a = a.astype(_DTYPES[name])
+    if a.nbytes <= SMALL:
+        parts.append(a.tobytes())
+    else:
+        parts.append(np.ascontiguousarray(a).reshape(-1).view(np.uint8).data)
+    return ("array", name, *a.shape)
 
 
 def _flatten_scalar(value: Any, parts: list[Part]) -> Key:
@@ -124,10 +132,10 @@ def _message(key: Key) -> pb.Layout:
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """How to read a payload: its length and the value's parsed layout."""
+    """How to read a payload: its length, and the layout as a tree of readers."""
 
     size: int
-    layout: pb.Layout
+    root: _Node
 
     def read(self, payload: bytes | memoryview) -> Value:
         """The value; its arrays are read-only and own no bytes that others could change."""
@@ -135,7 +143,7 @@ class Reader:
             raise RemoteProtocolError(
                 f"a payload of {len(payload)} bytes came for a layout of {self.size}"
             )
-        value, _ = _read(self.layout, payload, 0)
+        value, _ = self.root.read(payload, 0)
         return value
 
 
@@ -152,10 +160,8 @@ def reader(layout: bytes) -> Reader:
         message = pb.Layout.FromString(layout)
     except DecodeError:
         raise RemoteProtocolError("the layout of a value cannot be parsed") from None
-    sizes = list(islice(_sizes(message, 0), MAX_PARTS + 1))
-    if len(sizes) > MAX_PARTS:
-        raise RemoteProtocolError(f"a value has more than {MAX_PARTS} parts")
-    return Reader(sum(sizes), message)
+    root = _Parser().node(message, 0)
+    return Reader(root.size, root)
 
 
 def unpack(layout: bytes, payload: bytes | memoryview) -> Value:
@@ -167,60 +173,106 @@ def unpack(layout: bytes, payload: bytes | memoryview) -> Value:
     return reader(layout).read(payload)
 
 
-def _sizes(message: pb.Layout, depth: int) -> Iterator[int]:
-    """The payload bytes of each part; a tuple or dict is a part of none besides its own parts."""
-    if depth > MAX_DEPTH:
-        raise RemoteProtocolError(f"a value is nested deeper than {MAX_DEPTH}")
-    kind = message.WhichOneof("node")
-    if kind == "array":
-        yield _array_size(message.array)
-    elif kind == "scalar" and message.scalar in _SCALARS:
-        yield _SCALARS[message.scalar].size
-    elif kind in ("tuple", "dict"):
-        items = message.tuple.items if kind == "tuple" else message.dict.values
-        keys = message.dict.keys
-        if kind == "dict" and not len(keys) == len(set(keys)) == len(items):
-            raise RemoteProtocolError("a layout's keys do not match its values")
-        yield 0
-        for item in items:
-            yield from _sizes(item, depth + 1)
-    else:
+class _Node(Protocol):
+    """Reads one part of a value at an offset; returns it with the offset after it."""
+
+    @property
+    def size(self) -> int: ...
+    def read(self, payload: bytes | memoryview, offset: int) -> tuple[Value, int]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _ArrayNode:
+    dtype: np.dtype[Any]  # little-endian
+    shape: tuple[int, ...]
+    count: int
+    size: int
+
+    def read(self, payload: bytes | memoryview, offset: int) -> tuple[Array, int]:
+        a = np.frombuffer(payload, self.dtype, self.count, offset)
+        if sys.byteorder == "big" or not a.flags.aligned:
+            a = a.astype(self.dtype.newbyteorder("="))
+        a = a.reshape(self.shape)
+        a.flags.writeable = False
+        return a, offset + self.size
+
+
+@dataclass(frozen=True, slots=True)
+class _ScalarNode:
+    packed: struct.Struct
+
+    @property
+    def size(self) -> int:
+        return self.packed.size
+
+    def read(self, payload: bytes | memoryview, offset: int) -> tuple[Value, int]:
+        value: Value = self.packed.unpack_from(payload, offset)[0]
+        return value, offset + self.packed.size
+
+
+@dataclass(frozen=True, slots=True)
+class _TupleNode:
+    items: tuple[_Node, ...]
+    size: int
+
+    def read(self, payload: bytes | memoryview, offset: int) -> tuple[tuple[Value, ...], int]:
+        values: list[Value] = []
+        for item in self.items:
+            value, offset = item.read(payload, offset)
+            values.append(value)
+        return tuple(values), offset
+
+
+@dataclass(frozen=True, slots=True)
+class _DictNode:
+    keys: tuple[str, ...]
+    values: _TupleNode
+
+    @property
+    def size(self) -> int:
+        return self.values.size
+
+    def read(self, payload: bytes | memoryview, offset: int) -> tuple[dict[str, Value], int]:
+        values, offset = self.values.read(payload, offset)
+        return dict(zip(self.keys, values, strict=True)), offset
+
+
+class _Parser:
+    """Makes the readers of one layout, and refuses what is beyond the bounds."""
+
+    def __init__(self) -> None:
+        self._parts = 0
+
+    def node(self, message: pb.Layout, depth: int) -> _Node:
+        self._parts += 1
+        if self._parts > MAX_PARTS:
+            raise RemoteProtocolError(f"a value has more than {MAX_PARTS} parts")
+        if depth > MAX_DEPTH:
+            raise RemoteProtocolError(f"a value is nested deeper than {MAX_DEPTH}")
+        kind = message.WhichOneof("node")
+        if kind == "array":
+            return _array_node(message.array)
+        if kind == "scalar" and message.scalar in _SCALARS:
+            return _ScalarNode(_SCALARS[message.scalar])
+        if kind == "tuple":
+            return self._items(message.tuple.items, depth)
+        if kind == "dict":
+            keys, values = tuple(message.dict.keys), message.dict.values
+            if not len(keys) == len(set(keys)) == len(values):
+                raise RemoteProtocolError("a layout's keys do not match its values")
+            return _DictNode(keys, self._items(values, depth))
         raise RemoteProtocolError("a layout names no known kind of value")
 
+    def _items(self, items: Sequence[pb.Layout], depth: int) -> _TupleNode:
+        nodes = tuple(self.node(item, depth + 1) for item in items)
+        return _TupleNode(nodes, sum(node.size for node in nodes))
 
-def _array_size(tensor: pb.Tensor) -> int:
+
+def _array_node(tensor: pb.Tensor) -> _ArrayNode:
     dtype, axes = _DTYPES.get(tensor.dtype), len(tensor.shape)
     if dtype is None or axes > MAX_AXES or math.prod(n or 1 for n in tensor.shape) > MAX_VOLUME:
         raise RemoteProtocolError(
             f"an array of dtype '{tensor.dtype[:32]}' with {axes} axes is refused"
         )
-    return math.prod(tensor.shape) * dtype.itemsize
-
-
-def _read(message: pb.Layout, payload: bytes | memoryview, offset: int) -> tuple[Value, int]:
-    kind = message.WhichOneof("node")
-    if kind == "array":
-        return _read_array(message.array, payload, offset)
-    if kind == "scalar":
-        packed = _SCALARS[message.scalar]
-        return packed.unpack_from(payload, offset)[0], offset + packed.size
-    items = message.tuple.items if kind == "tuple" else message.dict.values
-    values: list[Value] = []
-    for item in items:
-        value, offset = _read(item, payload, offset)
-        values.append(value)
-    if kind == "tuple":
-        return tuple(values), offset
-    return dict(zip(message.dict.keys, values, strict=True)), offset
-
-
-def _read_array(tensor: pb.Tensor, payload: bytes | memoryview, offset: int) -> tuple[Array, int]:
-    dtype = _DTYPES[tensor.dtype].newbyteorder("<")
     count = math.prod(tensor.shape)
-    a = np.frombuffer(payload, dtype, count, offset).reshape(tuple(tensor.shape))
-    if sys.byteorder == "big" or not a.flags.aligned:
-        a = a.astype(a.dtype.newbyteorder("="))
-    if dtype.kind == "b" and (a.view(np.uint8) > 1).any():
-        raise RemoteProtocolError("an array of truth values holds a byte that is none")
-    a.flags.writeable = False
-    return a, offset + count * dtype.itemsize
+    return _ArrayNode(dtype, tuple(tensor.shape), count, count * dtype.itemsize)

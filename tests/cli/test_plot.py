@@ -1,0 +1,72 @@
+"""`p2pdo plot`, the listings, and what a folder needs to be drawn."""
+
+from pathlib import Path
+
+from p2pdo.reporting.records import Metric
+from p2pdo.reporting.run_folder import RunFolder
+
+SETTINGS = {"problem": "quadratic", "algorithm": "dgd", "nodes": 4, "seed": 0, "executor": "dense"}
+
+
+def folder(topology: str = "ring", gap: float | None = 1.0) -> RunFolder:
+    made = RunFolder.create(Path("here"), "w")
+    made.write_settings({**SETTINGS, "topology": topology})
+    for k in range(3):
+        made.append_metric(Metric(50 * k, 0.1 * k, gap, gap, gap, 100 * k, k))
+    made.close()
+    return made
+
+
+def test_a_run_that_still_goes_on_is_drawn(call) -> None:
+    folder()
+    data = call("plot", "here", "--json").data
+    assert data["files"] == ["here/topology.png", "here/convergence.png"]
+    assert all(Path(file).stat().st_size > 0 for file in data["files"])
+
+
+def test_the_convergence_goes_where_one_asks(call) -> None:
+    folder()
+    assert call("plot", "here", "--out", "paper.pdf").stdout.splitlines()[-1] == "paper.pdf"
+    assert Path("paper.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_a_graph_that_the_settings_do_not_spell_is_left_out(call) -> None:
+    folder(topology="custom")
+    assert call("plot", "here", "--json").data["files"] == ["here/convergence.png"]
+
+
+def test_where_nobody_saw_the_states_there_is_nothing_to_draw(call) -> None:
+    folder(gap=None)
+    answer = call("plot", "here", "--json")
+    assert answer.code == 4
+    assert "--return-states" in answer.error["hint"]
+
+
+def test_before_the_first_observation_one_waits(call) -> None:
+    RunFolder.create(Path("here"), "w").write_settings({**SETTINGS, "topology": "ring"})
+    assert "first observation" in call("plot", "here", "--json").error["hint"]
+
+
+def test_an_unknown_picture_format_is_told(call) -> None:
+    folder()
+    answer = call("plot", "here", "--out", "paper.doc", "--json")
+    assert answer.code == 3
+    assert ".png" in answer.error["hint"]
+
+
+def test_algorithms_are_listed_with_paper_parameters_and_needs(call) -> None:
+    entries = {entry["name"]: entry for entry in call("algorithms", "--json").data}
+    tracking = entries["gradient-tracking"]
+    assert tracking["about"].startswith("Gradient tracking (Qu & Li 2018")
+    assert tracking["parameters"] == {"step_size": None, "tracker_start": "gradient"}
+    assert tracking["requires"] == "doubly stochastic weights and a problem with a gradient"
+    assert "--set step_size, tracker_start=gradient" in call("algorithms").stdout
+
+
+def test_problems_are_listed_with_their_parameters(call) -> None:
+    assert [entry["name"] for entry in call("problems", "--json").data] == [
+        "breast-cancer",
+        "quadratic",
+        "least-squares",
+    ]
+    assert "--set problem.l2=0.01" in call("problems").stdout

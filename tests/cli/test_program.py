@@ -1,0 +1,142 @@
+"""What holds for every verb: help, envelopes, exit codes, bugs, signals."""
+
+import json
+import os
+import signal
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from p2pdo.cli import main, signals
+from p2pdo.cli.program import Program, Verb
+
+
+def test_help_lists_every_verb(call) -> None:
+    answer = call("--help")
+    assert answer.code == 0
+    for verb in main.list_commands(None):
+        assert f"\n  {verb} " in answer.stdout
+
+
+def test_no_arguments_are_a_request_for_help(call) -> None:
+    assert call().stdout == call("--help").stdout
+
+
+@pytest.mark.parametrize("verb", main.list_commands(None))
+def test_every_verb_has_help_and_speaks_json(call, verb) -> None:
+    answer = call(verb, "--help")
+    assert answer.code == 0
+    assert "--json" in answer.stdout
+    assert isinstance(main.get_command(None, verb), Verb)
+
+
+def test_the_version_is_told(call) -> None:
+    assert call("--version").stdout.startswith("p2pdo ")
+
+
+def test_an_unknown_verb_is_answered_with_the_nearest(call) -> None:
+    answer = call("rum")
+    assert answer.code == 2
+    assert answer.stderr.startswith(
+        "error[usage]: there is no verb 'rum'\n  try: did you mean 'run'"
+    )
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--json"], ["rum", "--json"], ["run", "--json"], ["topo", "ring", "--x", "--json"]],
+)
+def test_a_usage_error_is_an_envelope_too(call, arguments) -> None:
+    answer = call(*arguments)
+    assert answer.code == 2
+    assert answer.error["code"] == "usage"
+    assert answer.error["hint"]
+
+
+def test_a_bug_is_one_line_and_its_traceback_is_in_a_file(call, monkeypatch) -> None:
+    def broken(*_arguments):
+        raise ZeroDivisionError("nobody\nforesaw this")
+
+    monkeypatch.setattr("p2pdo.api.topologies.inspect", broken)
+    error = call("topo", "ring", "--json").error
+    assert error["code"] == "bug"
+    assert error["message"].endswith("ZeroDivisionError: nobody foresaw this")
+    kept = Path(error["hint"].rpartition(" ")[2])
+    assert "ZeroDivisionError" in kept.read_text()
+    kept.unlink()
+    answer = call("topo", "ring")
+    assert answer.code == 1
+    assert len(answer.stderr.splitlines()) == 2
+    Path(answer.stderr.split()[-1]).unlink()
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "word"),
+    [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")],
+)
+def test_a_signal_outside_a_loop_ends_with_its_code(call, monkeypatch, number, code, word) -> None:
+    monkeypatch.setattr("p2pdo.api.topologies.inspect", lambda *_: os.kill(os.getpid(), number))
+    before = signal.getsignal(number)
+    answer = call("topo", "ring", "--json")
+    assert answer.code == code
+    assert answer.error["code"] == word
+    assert signal.getsignal(number) is before
+
+
+def test_a_signal_in_a_loop_lets_the_verb_clean_up() -> None:
+    cleaned = []
+
+    async def work() -> None:
+        loop_closed = signals.asyncio.Event()
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            await loop_closed.wait()
+        finally:
+            cleaned.append("yes")
+
+    with pytest.raises(signals.Interruption) as caught:
+        signals.run(work())
+    assert caught.value.number == signal.SIGTERM
+    assert cleaned == ["yes"]
+
+
+def test_a_second_signal_waits_for_nobody() -> None:
+    async def work() -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            os.kill(os.getpid(), number)
+
+    with pytest.raises(signals.Interruption) as caught:
+        signals.run(work())
+    assert caught.value.number in (signal.SIGINT, signal.SIGTERM)
+
+
+def test_what_user_code_prints_does_not_spoil_the_envelope(call, tmp_path) -> None:
+    (tmp_path / "chatty.py").write_text("print('hello')\nxs = 3\n")
+    answer = call("run", "chatty.py:xs", "--on", "dense", "--json")
+    assert answer.error["code"] == "config"
+    assert "hello" in answer.stderr
+
+
+def test_a_reader_who_leaves_early_sees_no_traceback(monkeypatch) -> None:
+    def closed(*_arguments, **_options):
+        raise BrokenPipeError
+
+    monkeypatch.setattr("p2pdo.cli.program._console", closed)
+    monkeypatch.setattr("sys.stdout", None)
+    result = CliRunner().invoke(main, ["topo", "ring"])
+    assert result.exit_code == 1
+    assert "Traceback" not in result.stderr
+
+
+def test_completion_is_clicks_own(monkeypatch) -> None:
+    monkeypatch.setenv("_P2PDO_COMPLETE", "bash_complete")
+    monkeypatch.setenv("COMP_WORDS", "p2pdo top")
+    monkeypatch.setenv("COMP_CWORD", "1")
+    result = CliRunner().invoke(main, [])
+    assert "topo" in result.stdout
+
+
+def test_a_program_knows_only_its_verbs() -> None:
+    assert Program("empty", {}).get_command(None, "run") is None
+    assert json.dumps(main.list_commands(None)).startswith('["run"')

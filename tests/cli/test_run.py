@@ -1,0 +1,197 @@
+"""`p2pdo run` on the executors that need no processes."""
+
+import json
+import sys
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from p2pdo.api.runs import EXECUTORS
+from p2pdo.cli import main
+
+DATA = [
+    "workload_id",
+    "status",
+    "problem",
+    "algorithm",
+    "topology",
+    "nodes",
+    "executor",
+    "iterations",
+    "gap",
+    "consensus_error",
+    "value",
+    "optimum",
+    "distance_to_optimum",
+    "bytes_sent",
+    "messages_sent",
+    "seconds",
+    "run_dir",
+    "state_sha256",
+]
+FAST = ["--on", "dense", "--nodes", "4"]
+
+PROBLEMS = """
+from dataclasses import dataclass
+
+@dataclass(frozen=True)
+class Half:
+    dimension: int = 3
+    smoothness: float = 1.0
+    def value(self, x): return float(x @ x) / 2
+    def gradient(self, x): return x
+
+four = [Half()] * 4
+
+def factory(node_index, nodes, partition, seed, *, dimension=3):
+    return Half(dimension)
+"""
+
+
+def test_the_data_are_exactly_these(call) -> None:
+    data = call("run", "quadratic", *FAST, "--json").data
+    assert list(data) == DATA
+    assert data["status"] == "converged"
+    assert max(data["gap"], data["consensus_error"]) <= 1e-8
+    assert data["run_dir"] == f"runs/{data['workload_id']}"
+
+
+def test_a_run_leaves_its_folder(call) -> None:
+    call("run", "quadratic", *FAST, "--rounds", "100", "--out", "here", "--set", "step_size=0.01")
+    files = {path.name for path in Path("here").iterdir()}
+    expected = {"run.toml", "metrics.jsonl", "summary.json", "states"}
+    assert files == expected | {"convergence.png", "topology.png"}
+    settings = tomllib.loads(Path("here/run.toml").read_text())["settings"]
+    assert settings["parameters"]["step_size"] == 0.01
+    assert "tol" not in settings
+    assert settings["executor"] == "dense"
+
+
+def test_a_person_sees_the_summary_and_progress_goes_to_stderr(call) -> None:
+    answer = call("run", "quadratic", *FAST, "--out", "here")
+    assert answer.code == 0
+    assert answer.stdout.startswith("converged  ")
+    assert "run folder           here" in answer.stdout
+    assert "pictures             topology.png, convergence.png" in answer.stdout
+    assert "gradient-tracking on quadratic, 4 nodes, ring, dense" in answer.stderr
+    assert "iteration 0/10,000" in answer.stderr
+
+
+def test_quiet_prints_the_id_alone(call) -> None:
+    answer = call("run", "quadratic", *FAST, "--out", "here", "-q")
+    summary = json.loads(Path("here/summary.json").read_text())
+    assert answer.stdout == f"{summary['workload_id']}\n"
+    assert answer.stderr == ""
+
+
+def test_rounds_without_a_tolerance_are_run_to_the_end(call) -> None:
+    data = call("run", "quadratic", *FAST, "--rounds", "700", "--json").data
+    assert (data["status"], data["iterations"]) == ("done", 700)
+
+
+def test_a_tolerance_without_rounds_stops_at_it(call) -> None:
+    data = call("run", "quadratic", *FAST, "--tol", "1e-3", "--json").data
+    assert data["status"] == "converged"
+    assert max(data["gap"], data["consensus_error"]) <= 1e-3
+
+
+def test_a_problem_of_unknown_optimum_has_no_default_tolerance(call, tmp_path) -> None:
+    (tmp_path / "mine.py").write_text(PROBLEMS)
+    data = call(
+        "run", "mine.py:four", *FAST, "--observe-every", "5000", "--out", "here", "--json"
+    ).data
+    assert (data["status"], data["gap"], data["optimum"]) == ("done", None, None)
+    assert data["iterations"] == 10_000
+
+
+def test_a_factory_takes_the_problems_parameters(call, tmp_path) -> None:
+    (tmp_path / "mine.py").write_text(PROBLEMS)
+    arguments = ["--set", "problem.dimension=5", "--rounds", "5"]
+    call("run", "mine.py:factory", *FAST, *arguments, "--out", "here", "-q")
+    from p2pdo.reporting.run_folder import RunFolder
+
+    assert {x.shape for x in RunFolder(Path("here")).read_states().values()} == {(5,)}
+
+
+@pytest.mark.parametrize("executor", [name for name in EXECUTORS if name != "processes"])
+def test_every_executor_ends_in_the_same_bits(call, executor) -> None:
+    arguments = ["--nodes", "4", "--rounds", "60", "--delay-seed", "7", "--json"]
+    data = call("run", "quadratic", "--on", executor, *arguments).data
+    same = call("run", "quadratic", "--on", "dense", *arguments).data
+    assert data["executor"] == executor
+    assert data["state_sha256"] == same["state_sha256"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"edges": [[0, 1], [1, 2], [2, 3], [3, 0]], "directed": False},
+        {"weights": [[0.5, 0.5, 0, 0], [0.5, 0, 0.5, 0], [0, 0.5, 0, 0.5], [0, 0, 0.5, 0.5]]},
+        [[0.5, 0.5, 0, 0], [0.5, 0, 0.5, 0], [0, 0.5, 0, 0.5], [0, 0, 0.5, 0.5]],
+    ],
+    ids=["edges", "weights", "a bare matrix"],
+)
+def test_a_topology_is_read_from_a_file(call, tmp_path, content) -> None:
+    (tmp_path / "graph.json").write_text(json.dumps(content))
+    arguments = ["-t", "graph.json", "--rounds", "50", "--out", "here", "--json"]
+    assert call("run", "quadratic", *FAST, *arguments).data["topology"] == "custom"
+    assert Path("here/topology.png").exists()
+
+
+def test_a_topologys_name_is_not_taken_for_a_file(call, tmp_path) -> None:
+    (tmp_path / "ring").write_text("no graph")
+    assert call("run", "quadratic", *FAST, "-t", "ring", "--json").data["topology"] == "ring"
+
+
+def test_a_start_is_read_from_a_file(call, tmp_path) -> None:
+    np.save(tmp_path / "x.npy", np.full(10, 2.0))
+    arguments = ["--start", "x.npy", "--rounds", "0", "--out", "here", "-q"]
+    call("run", "quadratic", *FAST, *arguments)
+    from p2pdo.reporting.run_folder import RunFolder
+
+    states = RunFolder(Path("here")).read_states()
+    assert all((x == 2.0).all() for x in states.values())
+
+
+def test_without_matplotlib_a_run_is_a_run_and_says_how_to_get_it(call, monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    answer = call("run", "quadratic", *FAST, "--out", "here")
+    assert answer.code == 0
+    assert "not drawn: plotting needs matplotlib; pip install 'p2pdo[plots]'" in answer.stderr
+    assert answer.stdout.rstrip().endswith("next: p2pdo plot here")
+
+
+def test_a_failed_run_keeps_its_folder_and_its_failure(call, tmp_path) -> None:
+    (tmp_path / "mine.py").write_text(PROBLEMS)
+    arguments = ["--set", "step_size=1e150", "--rounds", "10000", "--out", "here", "--json"]
+    answer = call("run", "mine.py:four", *FAST, *arguments)
+    assert answer.code == 1
+    assert answer.error["code"] == "workload-failed"
+    last = json.loads(Path("here/events.jsonl").read_text().splitlines()[-1])
+    assert last["event"] == "failed"
+    assert {key: last[key] for key in ("code", "message", "node", "iteration", "workload")} == {
+        key: answer.error[key] for key in ("code", "message", "node", "iteration", "workload")
+    }
+
+
+def test_a_bug_in_a_run_leaves_its_traceback_in_the_folder(call, monkeypatch) -> None:
+    def broken(*_arguments):
+        raise ZeroDivisionError("unforeseen")
+
+    monkeypatch.setattr("p2pdo.api.runs.run_lockstep", broken)
+    answer = call("run", "quadratic", *FAST, "--out", "here", "--json")
+    assert answer.code == 1
+    assert answer.error["code"] == "bug"
+    assert answer.error["hint"].endswith("here/crash.txt")
+    assert "ZeroDivisionError: unforeseen" in Path("here/crash.txt").read_text()
+
+
+def test_help_names_every_executor_and_topology(call) -> None:
+    from p2pdo.graphs.topologies import TOPOLOGIES
+
+    text = " ".join(call("run", "--help").stdout.split()).replace("- ", "-")
+    for name in (*EXECUTORS, *TOPOLOGIES):
+        assert name in text, name
+    assert main.get_command(None, "run").name == "run"
