@@ -34,11 +34,12 @@ test: setup-dev  ## the test suite
 test-all: setup-dev  ## the test suite with the long runs
 	$(BIN)/python -m pytest
 
-check: setup-dev  ## style, types, layers, generated code
+check: setup-dev  ## style, types, layers, lazy imports, generated code
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m pytest -q tests/cli/test_imports.py
 	$(MAKE) --no-print-directory proto-check
 
 # The peer streams carry raw bytes by generic handlers, so only the coordinator has a service.

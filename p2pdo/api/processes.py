@@ -30,7 +30,7 @@ from p2pdo.api.client import Client
 from p2pdo.api.jobs import Job, parameters_of
 from p2pdo.data import encode
 from p2pdo.data.parts import part_path, write_part
-from p2pdo.errors import P2pdoError, WorkloadFailed, from_plain
+from p2pdo.errors import P2pdoError, Unreachable, WorkloadFailed, from_plain
 from p2pdo.protocol.judging import Judge, Judgement, Report
 from p2pdo.runtime.groups import task_group
 from p2pdo.runtime.local_child import END
@@ -41,6 +41,7 @@ from p2pdo.types import Plain
 LOOPBACK = "127.0.0.1:0"
 _START_LIMIT = 60.0  # seconds in which a child must have started
 _END_LIMIT = 5.0  # seconds that a child may take to end
+_DEATH_NOTICE = 2.0  # seconds in which the system tells that a process has died
 _LAST_LINES = 5
 
 Tell = Callable[[Judgement], None]
@@ -260,7 +261,11 @@ class _Children:
                 group.create_task(self._watch(name, process), name=f"watch {name}")
                 for name, process in self._processes.items()
             ]
-            await work
+            try:
+                await work
+            except Unreachable:  # because the coordinator has died? then that is what to tell
+                await asyncio.wait(watches, timeout=_DEATH_NOTICE)
+                raise
             for watch in watches:
                 watch.cancel()
 

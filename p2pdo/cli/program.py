@@ -152,7 +152,7 @@ class Program(click.Group):
                     arguments, prog_name, complete_var, standalone_mode=False, **extra
                 )
         except BrokenPipeError:
-            sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 - for the interpreter's last flush
+            _discard_output()
             sys.exit(_BROKEN_PIPE)
         except SystemExit:  # shell completion
             raise
@@ -164,6 +164,13 @@ class Program(click.Group):
                 click.echo(render(told), err=True)
             sys.exit(told.exit_code)
         sys.exit(code if isinstance(code, int) else 0)
+
+
+def _discard_output() -> None:
+    """Nobody reads on: what the interpreter flushes at its end goes nowhere."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
 
 
 def _told(error: BaseException) -> P2pdoError:

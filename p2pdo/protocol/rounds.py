@@ -125,7 +125,7 @@ class Rounds:
             if theirs is None:
                 whole = False
             elif theirs != tag:
-                iteration = min(tag.iteration, theirs.iteration)  # the other has gone on to the next
+                iteration = min(tag.iteration, theirs.iteration)  # one has gone on to the next
                 raise RemoteProtocolError(
                     f"nodes disagree on the exchanges of iteration {iteration}: "
                     f"here it is {tag}, at {edge.sender} {theirs}",

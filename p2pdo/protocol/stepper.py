@@ -207,9 +207,11 @@ class Stepper(Generic[S]):
         """The first gradient's shape tells most mistakes in a user's problem at once."""
         needed = self._algorithm.requires.oracle
         if not isinstance(self._problem, needed):
+            parts = [name for name in dir(needed) if not name.startswith("_")]
+            lacks = ", ".join(name for name in parts if not hasattr(self._problem, name))
             raise WorkloadFailed(
                 f"{type(self._algorithm).__name__} needs a problem with the methods of "
-                f"{needed.__name__}; {type(self._problem).__name__} lacks some",
+                f"{needed.__name__}; {type(self._problem).__name__} lacks {lacks}",
                 hint="see p2pdo.problems.base for the methods",
                 node=self.place.name,
             )

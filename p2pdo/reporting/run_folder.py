@@ -185,7 +185,7 @@ class RunFolder:
 
     def _must_exist(self) -> None:
         if not self.path.is_dir():
-            raise NotFound(f"there is no run folder {self.path}", hint="p2pdo run writes one, runs/ID")
+            raise NotFound(f"there is no run folder {self.path}", hint="p2pdo run writes runs/ID")
 
 
 _HINT = "name a folder that you may write to with --out"

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from typing import Protocol, TypeVar
 
 from p2pdo.errors import LinkLost, P2pdoError, RemoteProtocolError, WorkloadFailed
-from p2pdo.protocol.frames import Bye, Frame
+from p2pdo.protocol.frames import Bye, Frame, Hello
 from p2pdo.protocol.rounds import WINDOW, Rounds
 from p2pdo.protocol.session import OutEdge, PeerSession, SessionState
 from p2pdo.protocol.stepper import Outgoing, Place
@@ -51,6 +51,7 @@ class Exchanger:
         self._failure: BaseException | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._is_finished = False  # Invariant then: no exchange will be taken here any more.
+        self._farewell = ""  # the reason, once we have said Bye
         self._iteration = 0
 
     @property
@@ -95,14 +96,17 @@ class Exchanger:
             self.fail(error)
             return
         if session.state is SessionState.ENDED:
-            self.fail(
-                WorkloadFailed(
-                    f"{peer} left the workload in iteration {self._iteration}: {session.farewell}",
-                    node=peer,
-                    iteration=self._iteration,
-                )
+            error = WorkloadFailed(
+                f"{peer} left the workload in iteration {self._iteration}: {session.farewell}",
+                node=peer,
+                iteration=self._iteration,
             )
+            if self._is_finished:  # its neighbours may wait for what will never come
+                self._leave(session.farewell)
+            self.fail(error)
             return
+        if self._farewell and isinstance(frame, Hello):  # it was cut off when we said it
+            self._send(session, [Bye(self._farewell)])
         self._check_finished()
         self.wake()
 
@@ -130,7 +134,7 @@ class Exchanger:
         return inbox
 
     def finish(self) -> None:
-        """No exchange follows here. A neighbour that still makes one disagrees, and is told."""
+        """No exchange follows here. Where a neighbour still makes one, all are told."""
         self._is_finished = True
         self._check_finished()
 
@@ -151,9 +155,7 @@ class Exchanger:
 
     def close(self, reason: str) -> None:
         """Says Bye to every peer; nothing is sent or delivered any more."""
-        for session in self._sessions.values():
-            if session.state is SessionState.OPEN:
-                self._send(session, [Bye(reason)])
+        self._leave(reason)
         self.fail(P2pdoError(f"the workload is over: {reason}"))
 
     def wake(self) -> None:
@@ -183,10 +185,14 @@ class Exchanger:
     # ---- inside ----
 
     def _check_finished(self) -> None:
-        """After the last exchange nothing may be here: its sender would wait for ever for us."""
+        """After the last exchange nothing may be here.
+
+        A neighbour that is at a further one will wait for ever, if not for us then for somebody
+        who waits for us. So the word is passed on, also by neighbours that have finished.
+        """
         if not self._is_finished:
             return
-        for j, edge in self._rounds.edges.items():
+        for edge in self._rounds.edges.values():
             more = edge.peek()
             if more is None:
                 continue
@@ -197,8 +203,17 @@ class Exchanger:
                 node=edge.sender,
                 iteration=more.iteration,
             )
-            self._send(self._sessions[j], [Bye(error.message)])
+            self._leave(error.message)
             self.fail(error)
+
+    def _leave(self, reason: str) -> None:
+        """Says Bye to all, once."""
+        if self._farewell:
+            return
+        self._farewell = reason
+        for session in self._sessions.values():
+            if session.state is SessionState.OPEN:
+                self._send(session, [Bye(reason)])
 
     def _session_of(self, peer: NodeId) -> PeerSession:
         index = self._index.get(peer)

@@ -2,10 +2,13 @@
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+Call = Callable[..., Any]
 MINE = """
 from dataclasses import dataclass
 import numpy as np
@@ -149,7 +152,7 @@ def _files(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("line", "exit_code", "code", "remedy"), CASES, ids=[c[0] for c in CASES])
 def test_a_mistake_is_one_line_a_remedy_and_an_exit_code(
-    call, line, exit_code, code, remedy
+    call: Call, line: str, exit_code: int, code: str, remedy: str
 ) -> None:
     told = call(*line.split())
     assert told.code == exit_code
@@ -163,7 +166,9 @@ def test_a_mistake_is_one_line_a_remedy_and_an_exit_code(
 @pytest.mark.parametrize(
     ("line", "exit_code", "code", "remedy"), CASES[::4], ids=[c[0] for c in CASES[::4]]
 )
-def test_with_json_the_same_mistake_is_an_envelope(call, line, exit_code, code, remedy) -> None:
+def test_with_json_the_same_mistake_is_an_envelope(
+    call: Call, line: str, exit_code: int, code: str, remedy: str
+) -> None:
     told = call(*line.split(), "--json")
     assert told.code == exit_code
     assert told.error["code"] == code
@@ -172,13 +177,15 @@ def test_with_json_the_same_mistake_is_an_envelope(call, line, exit_code, code, 
 
 @pytest.mark.parametrize("trouble", ["shape", "nan", "bad"])
 @pytest.mark.parametrize("executor", ["dense", "simulated", "inprocess"])
-def test_trouble_in_a_users_problem_names_node_and_iteration(call, trouble, executor) -> None:
+def test_trouble_in_a_users_problem_names_node_and_iteration(
+    call: Call, trouble: str, executor: str
+) -> None:
     error = call("run", f"mine.py:{trouble}", *USER.split(), "--on", executor, "--json").error
     assert (error["node"], error["iteration"]) == ("node-2", 0)
     assert error["workload"]
 
 
-def test_a_failure_names_the_file_that_it_is_about(call) -> None:
+def test_a_failure_names_the_file_that_it_is_about(call: Call) -> None:
     for name in ("torn.json", "missing.json"):
         assert name in call(*f"{RUN} -t {name}".split()).stderr
     assert json.loads(FILES["two.json"])

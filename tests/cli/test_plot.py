@@ -1,9 +1,16 @@
 """`p2pdo plot`, the listings, and what a folder needs to be drawn."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from p2pdo.reporting.records import Metric
 from p2pdo.reporting.run_folder import RunFolder
+
+pytestmark = pytest.mark.slow  # pictures
+Call = Callable[..., Any]
 
 SETTINGS = {"problem": "quadratic", "algorithm": "dgd", "nodes": 4, "seed": 0, "executor": "dense"}
 
@@ -17,44 +24,44 @@ def folder(topology: str = "ring", gap: float | None = 1.0) -> RunFolder:
     return made
 
 
-def test_a_run_that_still_goes_on_is_drawn(call) -> None:
+def test_a_run_that_still_goes_on_is_drawn(call: Call) -> None:
     folder()
     data = call("plot", "here", "--json").data
     assert data["files"] == ["here/topology.png", "here/convergence.png"]
     assert all(Path(file).stat().st_size > 0 for file in data["files"])
 
 
-def test_the_convergence_goes_where_one_asks(call) -> None:
+def test_the_convergence_goes_where_one_asks(call: Call) -> None:
     folder()
     assert call("plot", "here", "--out", "paper.pdf").stdout.splitlines()[-1] == "paper.pdf"
     assert Path("paper.pdf").read_bytes().startswith(b"%PDF")
 
 
-def test_a_graph_that_the_settings_do_not_spell_is_left_out(call) -> None:
+def test_a_graph_that_the_settings_do_not_spell_is_left_out(call: Call) -> None:
     folder(topology="custom")
     assert call("plot", "here", "--json").data["files"] == ["here/convergence.png"]
 
 
-def test_where_nobody_saw_the_states_there_is_nothing_to_draw(call) -> None:
+def test_where_nobody_saw_the_states_there_is_nothing_to_draw(call: Call) -> None:
     folder(gap=None)
     answer = call("plot", "here", "--json")
     assert answer.code == 4
     assert "--return-states" in answer.error["hint"]
 
 
-def test_before_the_first_observation_one_waits(call) -> None:
+def test_before_the_first_observation_one_waits(call: Call) -> None:
     RunFolder.create(Path("here"), "w").write_settings({**SETTINGS, "topology": "ring"})
     assert "first observation" in call("plot", "here", "--json").error["hint"]
 
 
-def test_an_unknown_picture_format_is_told(call) -> None:
+def test_an_unknown_picture_format_is_told(call: Call) -> None:
     folder()
     answer = call("plot", "here", "--out", "paper.doc", "--json")
     assert answer.code == 3
     assert ".png" in answer.error["hint"]
 
 
-def test_algorithms_are_listed_with_paper_parameters_and_needs(call) -> None:
+def test_algorithms_are_listed_with_paper_parameters_and_needs(call: Call) -> None:
     entries = {entry["name"]: entry for entry in call("algorithms", "--json").data}
     tracking = entries["gradient-tracking"]
     assert tracking["about"].startswith("Gradient tracking (Qu & Li 2018")
@@ -63,7 +70,7 @@ def test_algorithms_are_listed_with_paper_parameters_and_needs(call) -> None:
     assert "--set step_size, tracker_start=gradient" in call("algorithms").stdout
 
 
-def test_problems_are_listed_with_their_parameters(call) -> None:
+def test_problems_are_listed_with_their_parameters(call: Call) -> None:
     assert [entry["name"] for entry in call("problems", "--json").data] == [
         "breast-cancer",
         "quadratic",
