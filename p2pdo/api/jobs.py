@@ -275,7 +275,7 @@ def _algorithm(
     if not isinstance(asked, Algorithm):
         if not algorithms.needs_smoothness(cls, parameters):
             return algorithms.build(cls, parameters)
-        are_quadratic = all(getattr(p, "is_quadratic", False) for p in problems)
+        are_quadratic = all(getattr(p, "is_quadratic", True) for p in problems)
         return algorithms.build(
             cls,
             parameters,

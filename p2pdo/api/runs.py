@@ -89,6 +89,7 @@ class Run:
         self._request_id = request_id
         self._judge = Judge(job.objective, job.plan.nodes, job.plan.tol)
         self._began = time.monotonic()
+        self._first: float | None = None  # when the first observation was judged
         self._changed = asyncio.Event()  # set and replaced at every change
         self._stop_reason: str | None = None
         self._dead = 0
@@ -206,9 +207,11 @@ class Run:
             raise
 
     def _tell(self, judgement: Judgement) -> None:
+        now = time.monotonic()
+        self._first = self._first or now
         metric = Metric(
             judgement.iteration,
-            time.monotonic() - self._began,
+            now - self._first,
             judgement.gap,
             judgement.consensus_error,
             judgement.value,

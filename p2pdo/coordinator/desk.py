@@ -354,7 +354,7 @@ class Desk:
         for point in points:
             network = record.meter.add(node, point)
             if network is not None and record.hub:
-                record.hub.publish(wire.WorkloadEvent(metric=self._describe_point(record, network)))
+                record.hub.publish(wire.WorkloadEvent(metric=self.describe_point(record, network)))
 
     def require_state_wanted(self, node: NodeId, workload: str) -> None:
         """Raises if this node's state has no business here.
@@ -404,7 +404,7 @@ class Desk:
             messages_sent=point.messages_sent if point else 0,
         )
 
-    def _describe_point(self, record: WorkloadRecord, point: Point) -> wire.NetworkPoint:
+    def describe_point(self, record: WorkloadRecord, point: Point) -> wire.NetworkPoint:
         nodes = (self.nodes.get(member.name) for member in record.members)
         return wire.NetworkPoint(
             iteration=point.iteration,

@@ -11,6 +11,7 @@ half of one.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import json
 import os
@@ -53,6 +54,11 @@ class Files:
         ]
         path = self._folder / workload / "metrics.jsonl"
         await self._appender.run(_append, path, "".join(f"{line}\n" for line in lines))
+
+    async def read_points(self, workload: WorkloadId) -> list[tuple[NodeId, Point]]:
+        """Every point so far, in order of arrival."""
+        path = self._folder / workload / "metrics.jsonl"
+        return await self._appender.run(_read_points, path)  # after what is being appended
 
     async def take_state(
         self, workload: WorkloadId, node: NodeId, chunks: AsyncIterator[bytes]
@@ -101,6 +107,17 @@ def _append(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as file:
         file.write(text)
+
+
+def _read_points(path: Path) -> list[tuple[NodeId, Point]]:
+    if not path.exists():
+        return []
+    points = []
+    for line in path.read_text().splitlines():
+        with contextlib.suppress(ValueError):  # the last line, torn by a crash
+            plain = json.loads(line)
+            points.append((NodeId(plain.pop("node")), Point(**plain)))
+    return points
 
 
 def _create(path: Path) -> IO[bytes]:

@@ -26,7 +26,7 @@ from p2pdo.coordinator.nodes import NodeRecord, Stream
 from p2pdo.coordinator.rows import read_everything
 from p2pdo.coordinator.settings import Settings
 from p2pdo.coordinator.store import Store, open_store
-from p2pdo.coordinator.watching import Point, Watcher
+from p2pdo.coordinator.watching import Meter, Point, Watcher
 from p2pdo.errors import ConfigError, P2pdoError
 from p2pdo.protocol.assignment import Member
 from p2pdo.protocol.workload import TERMINAL, Status, TaskQueue
@@ -279,9 +279,10 @@ class Service(wire_grpc.CoordinatorServicer):
             await self._show(record, watcher, context)
 
     async def _show(self, record: WorkloadRecord, watcher: Watcher, context: Any) -> None:
-        """The status, then results and events as they come, until the workload is over."""
+        """The status and what was measured so far, then results and events as they come."""
         is_over = record.machine.is_terminal
         await self._write(context, wire.WorkloadEvent(status=self._desk.describe(record)))
+        told = await self._replay(record, context)
         seen = 0
         async with task_group() as group:
             closing = group.create_task(self._wake_at_close(watcher), name="closing")
@@ -289,12 +290,25 @@ class Service(wire_grpc.CoordinatorServicer):
                 events = watcher.take()  # before the results, so that the last ones are seen
                 seen = await self._show_results(record, seen, context)
                 for event in events:
-                    await self._write(context, event)
+                    if not (event.HasField("metric") and event.metric.iteration <= told):
+                        await self._write(context, event)
                     is_over = is_over or _is_last(event)
                 if is_over or self._closing.is_set():
                     break
                 await watcher.wake.wait()
             closing.cancel()
+
+    async def _replay(self, record: WorkloadRecord, context: Any) -> int:
+        """The network's metrics so far; returns the iteration of the last one."""
+        meter = Meter([member.name for member in record.members])
+        told = -1
+        for node, point in await self._files.read_points(record.machine.workload):
+            network = meter.add(node, point)
+            if network is not None:
+                event = wire.WorkloadEvent(metric=self._desk.describe_point(record, network))
+                await self._write(context, event)
+                told = network.iteration
+        return told
 
     async def _show_results(self, record: WorkloadRecord, seen: int, context: Any) -> int:
         if isinstance(record.machine, TaskQueue):

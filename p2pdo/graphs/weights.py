@@ -282,13 +282,13 @@ def _check_symmetry(weights: Weights, graph: Graph) -> None:
             f"weights are not symmetric: [{i}][{j}] is {one:.10g}, [{j}][{i}] is {other:.10g}",
             hint="an undirected topology such as ring, with --weights metropolis"
             if graph.directed
-            else "--weights metropolis",
+            else "give the topology by name or as edges, with --weights metropolis",
         )
 
 
 def _remedy(graph: Graph, side: Stochastic, needs: Stochastic) -> str:
     if not graph.directed:
-        return "--weights metropolis"
+        return "give the topology by name or as edges, with --weights metropolis"
     if side is Stochastic.ROW and needs is Stochastic.ROW:
         return "--weights uniform, or divide each row by its sum"
     return (

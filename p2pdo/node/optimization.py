@@ -91,7 +91,7 @@ class Optimization(Executor):
         return {
             "dimension": int(self._problem.dimension),
             "smoothness": None if smoothness is None else float(smoothness),
-            "is_quadratic": bool(getattr(self._problem, "is_quadratic", False)),
+            "is_quadratic": bool(getattr(self._problem, "is_quadratic", True)),
         }
 
     def _load(self, config: _Config) -> tuple[Any, Array]:

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections import deque
 from enum import Enum, auto
+from typing import assert_never
 
 from p2pdo.errors import RemoteProtocolError
 from p2pdo.protocol.frames import Ack, Bye, Data, Frame, Hello, Tag
@@ -156,6 +157,8 @@ class PeerSession:
                 self.state = SessionState.ENDED
                 self.farewell = reason
                 return []
+            case _:
+                assert_never(frame)
 
     def _receive_hello(self, hello: Hello) -> list[Frame]:
         if hello.digest != self._digest:

@@ -96,14 +96,14 @@ class Exchanger:
             self.fail(error)
             return
         if session.state is SessionState.ENDED:
-            error = WorkloadFailed(
+            left = WorkloadFailed(
                 f"{peer} left the workload in iteration {self._iteration}: {session.farewell}",
                 node=peer,
                 iteration=self._iteration,
             )
             if self._is_finished:  # its neighbours may wait for what will never come
                 self._leave(session.farewell)
-            self.fail(error)
+            self.fail(left)
             return
         if self._farewell and isinstance(frame, Hello):  # it was cut off when we said it
             self._send(session, [Bye(self._farewell)])

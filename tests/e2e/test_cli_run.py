@@ -103,8 +103,9 @@ def test_trouble_in_a_users_gradient_crosses_from_the_node_to_the_terminal(tmp_p
         "        return x * np.nan if abs(x).max() < self.worst else x\n"
         "three = [Mine(0.0), Mine(0.5), Mine(0.0)]\n"
     )
+    asked = ["-n", "3", "--start", "normal", "--set", "step_size=0.1", "--out", "here", "--json"]
     done = subprocess.run(
-        [P2PDO, "run", "mine.py:three", "-n", "3", "--start", "normal", "--json", "--out", "here"],
+        [P2PDO, "run", "mine.py:three", *asked],
         cwd=tmp_path,
         capture_output=True,
         text=True,

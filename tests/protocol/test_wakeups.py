@@ -86,9 +86,10 @@ def test_the_naive_executor_fails_what_ours_passes(path: Path) -> None:
     recorded = path.read_text()
     naive = replayed_by_naive(recorded)
     assert naive != recorded
-    # Not by another wording: it took an exchange that it may not take, or took a wrong one.
-    assert [a for a in naive.splitlines() if a.startswith("took")] != [
-        a for a in recorded.splitlines() if a.startswith("took")
+    # Not by another wording: it took what it may not take, or accepted what it may not accept.
+    told = ("took", "refused")
+    assert [a for a in naive.splitlines() if a.startswith(told)] != [
+        a for a in recorded.splitlines() if a.startswith(told)
     ]
 
 

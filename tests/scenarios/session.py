@@ -15,48 +15,50 @@ from p2pdo.protocol.session import OutEdge, PeerSession
 
 
 def interpreter(window: str, *directions: str) -> Callable[[str], list[str]]:
-    size = int(window)
-    edge = InEdge("b", size) if "in" in directions else None
-    out = OutEdge(size) if "out" in directions else None
-    session = PeerSession("b", b"topology", edge, out, size)
+    return Conversation(int(window), directions).careful
 
-    def answer(line: str) -> list[Frame] | str:
-        match line.split():
-            case ["link", "up"]:
-                return session.link_up()
-            case ["link", "down"]:
-                session.link_down()
-                return []
-            case ["send", value]:
-                if out is not None and not out.has_room:
-                    return "no room"
-                assert out is not None
-                return session.send(tag(out.next), float(value))
-            case ["take"]:
-                assert edge is not None
-                if edge.peek() is None:
-                    return "not here yet"
-                return [*map_taken(edge.take()), *session.taken()]
-            case ["b", "says", *words]:
-                return session.receive(frame(words))
-        raise AssertionError(line)
 
-    def careful(line: str) -> list[str]:
-        before = session.state
+class Conversation:
+    def __init__(self, window: int, directions: tuple[str, ...]) -> None:
+        self.edge = InEdge("b", window) if "in" in directions else None
+        self.out = OutEdge(window) if "out" in directions else None
+        self.session = PeerSession("b", b"topology", self.edge, self.out, window)
+
+    def careful(self, line: str) -> list[str]:
+        before = self.session.state
         try:
-            said = answer(line)
+            told = self.answer(line)
         except RemoteProtocolError as error:
             return [f"refused: {error.message}"]
-        told = [said] if isinstance(said, str) else [describe(f) for f in said]
-        if session.state is not before:
-            told.insert(0, f"now {session.state.name}")
-        return told
+        changed = [] if self.session.state is before else [f"now {self.session.state.name}"]
+        return changed + told
 
-    return careful
+    def answer(self, line: str) -> list[str]:
+        match line.split():
+            case ["link", "up"]:
+                return list(map(describe, self.session.link_up()))
+            case ["link", "down"]:
+                self.session.link_down()
+                return []
+            case ["send", value]:
+                return self.send(float(value))
+            case ["take"]:
+                return self.take()
+            case ["b", "says", *words]:
+                return list(map(describe, self.session.receive(frame(words))))
+        raise AssertionError(line)
 
+    def send(self, value: float) -> list[str]:
+        assert self.out is not None
+        if not self.out.has_room:
+            return ["no room"]
+        return list(map(describe, self.session.send(tag(self.out.next), value)))
 
-def map_taken(value: object) -> list[Frame]:
-    return [Bye(f"took {value}")]  # only to be shown among the frames
+    def take(self) -> list[str]:
+        assert self.edge is not None
+        if self.edge.peek() is None:
+            return ["not here yet"]
+        return [f"took {self.edge.take()}", *map(describe, self.session.taken())]
 
 
 def tag(seq: int) -> Tag:
@@ -86,5 +88,5 @@ def describe(frame: Frame) -> str:
             return f"data {seq} {value}"
         case Ack(receive_next, credit_to):
             return f"ack {receive_next} {credit_to}"
-        case Bye(text):
-            return text
+        case Bye(reason):
+            return f"bye {reason}"
