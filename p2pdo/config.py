@@ -60,7 +60,7 @@ class OptimizationSpec(_Strict):
     observe_every: int = Field(default=50, ge=1)
     start: Literal["zeros", "normal"] | None = None
     seed: int = Field(default=0, ge=0)
-    partition: Literal["iid", "label-skew"] = "iid"
+    partition: str = "iid"
     dtype: Literal["float64", "float32"] = "float64"
     return_states: bool = False
     observer: str | None = None

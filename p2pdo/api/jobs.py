@@ -28,6 +28,7 @@ from p2pdo.graphs.weights import Weights, check_weights, default
 from p2pdo.protocol.assignment import resolve_graph
 from p2pdo.protocol.judging import Objective
 from p2pdo.protocol.plan import Plan, make_start, start_of
+from p2pdo.runtime.compute import limit_blas_threads
 from p2pdo.types import Array, Plain
 
 PROBLEM_PREFIX = "problem."
@@ -105,6 +106,7 @@ def resolve(request: Request) -> Job:
     Raises:
         ConfigError: something is unknown, malformed, or does not fit the rest.
     """
+    limit_blas_threads()  # F* and the gap are judged with it, so they too must have equal bits
     _check_limits(request)
     request = replace(request, topology=read_topology(request.topology))
     own, of_problem = split_parameters(request.parameters)

@@ -21,16 +21,16 @@ import secrets
 import shutil
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import IO, Any, Self
+from typing import IO, Self
 
 from p2pdo.algorithms import catalogue as algorithms
 from p2pdo.api.client import Client
 from p2pdo.api.jobs import Job, parameters_of
 from p2pdo.data import encode
 from p2pdo.data.parts import part_path, write_part
-from p2pdo.errors import P2pdoError, Unreachable, WorkloadFailed, from_plain
+from p2pdo.errors import LocalProtocolError, P2pdoError, Unreachable, WorkloadFailed, from_plain
 from p2pdo.protocol.judging import Judge, Judgement, Report
 from p2pdo.runtime.groups import task_group
 from p2pdo.runtime.local_child import END
@@ -71,20 +71,28 @@ async def run_processes(
     token = secrets.token_hex(32)
     left_behind = work.parent if is_temporary else work
     handover: dict[str, Plain] = {"token": token, "ephemeral": str(left_behind), "allow_code": True}
-    observer = ObserverServer(lambda report: _receive(report, judge, tell, observer))
+    observer = _Observer(judge, tell)
     try:
         async with (
-            _observing(observer, token) as observer_address,
+            _observing(observer.server, token) as observer_address,
             _Children(folder / "logs", handover, judge, happened) as children,
         ):
             coordinator = await children.start_coordinator(work)
             await children.start_nodes(job, coordinator, work)
             async with Client(coordinator, token) as client:
                 spec = _specification(job, work, observer_address)
-                await children.watched(_run_workload(client, spec, request_id))
+                await children.watched(_run_workload(client, spec, request_id), observer.failure)
     finally:
         shutil.rmtree(work, ignore_errors=True)
+    _require_all(judge, job.plan.rounds)
     return judge.latest
+
+
+def _require_all(judge: Judge, rounds: int) -> None:
+    """A node reports its result after the launcher has its states; so all of them are here."""
+    is_final = bool(judge.latest) and judge.latest[0].iteration == rounds
+    if judge.stopped_at is None and not is_final:
+        raise LocalProtocolError("the workload is done, but its final states were not observed")
 
 
 def make_work_folder(job: Job, folder: Path) -> Path:
@@ -97,10 +105,24 @@ def make_work_folder(job: Job, folder: Path) -> Path:
     return work
 
 
-def _receive(report: Report, judge: Judge, tell: Tell, observer: ObserverServer) -> None:
-    for judgement in judge.receive(report):
-        tell(judgement)
-        observer.tell(judgement)
+class _Observer:
+    """Judges what the nodes report, and tells them; a failure of its own ends the run."""
+
+    def __init__(self, judge: Judge, tell: Tell) -> None:
+        self.server = ObserverServer(self._receive)
+        self.failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._judge = judge
+        self._tell = tell
+
+    def _receive(self, report: Report) -> None:
+        if self.failure.done():
+            return
+        try:
+            for judgement in self._judge.receive(report):
+                self._tell(judgement)
+                self.server.tell(judgement)
+        except P2pdoError as error:
+            self.failure.set_exception(error)
 
 
 @contextlib.asynccontextmanager
@@ -250,13 +272,14 @@ class _Children:
     def _open_log(self, name: str) -> IO[bytes]:
         return (self._logs / f"{name}.log").open("wb")
 
-    async def watched(self, work: Any) -> None:
-        """Does `work` while all processes live.
+    async def watched(self, work: Awaitable[None], failure: asyncio.Future[None]) -> None:
+        """Does `work` while all processes live and there is no `failure`.
 
         Raises:
-            WorkloadFailed: one of them died first.
+            WorkloadFailed: one of them died first, or the failure.
         """
         async with task_group() as group:
+            failing = group.create_task(_raised_by(failure), name="observer")
             watches = [
                 group.create_task(self._watch(name, process), name=f"watch {name}")
                 for name, process in self._processes.items()
@@ -266,7 +289,7 @@ class _Children:
             except Unreachable:  # because the coordinator has died? then that is what to tell
                 await asyncio.wait(watches, timeout=_DEATH_NOTICE)
                 raise
-            for watch in watches:
+            for watch in (failing, *watches):
                 watch.cancel()
 
     async def _watch(self, name: str, process: asyncio.subprocess.Process) -> None:
@@ -291,6 +314,10 @@ class _Children:
         log = self._logs / f"{name}.log"
         lines = log.read_text(errors="replace").splitlines() if log.exists() else []
         return "".join(f"\n  {name}: {line}" for line in lines[-_LAST_LINES:])
+
+
+async def _raised_by(failure: asyncio.Future[None]) -> None:
+    await failure
 
 
 def _environment() -> dict[str, str]:

@@ -17,6 +17,7 @@ from p2pdo.algorithms import catalogue
 from p2pdo.algorithms.base import Requires
 from p2pdo.config import OptimizationSpec, TasksSpec, parse_spec
 from p2pdo.coordinator.settings import Settings
+from p2pdo.data.partition import check_partition
 from p2pdo.errors import ConfigError
 from p2pdo.graphs.spectral import modes
 from p2pdo.protocol.assignment import Member, config_payloads, resolve_graph, topology_digest
@@ -58,6 +59,7 @@ def read_spec(text: str, settings: Settings) -> Spec:
                 "distributed stopping is not available: nobody here sees the states to judge them",
                 hint="use --rounds, or p2pdo run for a local run with --tol",
             )
+        check_partition(spec.partition)
         if spec.algorithm.where is None:
             _check_parameters(spec)
     return spec

@@ -238,14 +238,13 @@ async def _observed(address: str, token: str | None) -> AsyncIterator[_Watch]:
     async def run() -> None:
         try:
             await client.run(watch.verdict)
-        except* grpc.aio.AioRpcError:
+        except grpc.aio.AioRpcError:
             watch.fail(Unreachable(f"the run's launcher at {address} does not answer"))
 
     async with task_group() as group:
-        running = group.create_task(run(), name="observer")
+        group.create_task(run(), name="observer")
         yield watch
-        await client.flushed()
-        running.cancel()
+        client.finish()  # the group waits until the launcher has all of it
 
 
 @contextlib.asynccontextmanager

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from p2pdo.errors import RemoteProtocolError
+from p2pdo.errors import RemoteProtocolError, WorkloadFailed
 from p2pdo.types import Array
 
 
@@ -69,12 +69,26 @@ class Objective:
             self.optimum = self.value(x)
 
     def value(self, x: Array) -> float | None:
-        """F(x), added up in node order in float64; None where a problem has no value."""
+        """F(x), added up in node order in float64; None where a problem has no value.
+
+        Raises:
+            WorkloadFailed: a problem's `value` went wrong.
+        """
         if not all(hasattr(p, "value") for p in self.problems):
             return None
         x64 = x.astype(np.float64)
         with np.errstate(over="ignore", invalid="ignore"):  # a diverged run is told as such
-            return float(sum(float(p.value(x64)) for p in self.problems))
+            return float(sum(self._value_of(node, x64) for node in range(len(self.problems))))
+
+    def _value_of(self, node: int, x: Array) -> float:
+        problem = self.problems[node]
+        try:
+            return float(problem.value(x))
+        except Exception as error:
+            raise WorkloadFailed(
+                f"value(x) of node {node}'s problem raised {type(error).__name__}: {error}",
+                hint=f"value of {type(problem).__name__} takes x of shape (d,), gives a number",
+            ) from error
 
     def gap(self, value: float | None) -> float | None:
         return None if value is None or self.optimum is None else value - self.optimum

@@ -14,6 +14,7 @@ import grpc.aio
 
 from p2pdo.errors import RemoteProtocolError
 from p2pdo.protocol.judging import Judgement, Report
+from p2pdo.runtime.groups import task_group
 from p2pdo.transports import rpc
 from p2pdo.wire.codec import Decoder, Message_, Verdict, encode, pack_frames
 
@@ -48,7 +49,7 @@ class ObserverServer:
         outbox = _Outbox()
         self._outboxes.add(outbox)
         try:
-            async with asyncio.TaskGroup() as group:
+            async with task_group() as group:
                 writer = group.create_task(outbox.drain(context.write))
                 decoder = Decoder()
                 async for data in requests:
@@ -56,8 +57,8 @@ class ObserverServer:
                         if isinstance(message, Report):
                             self._receive(message)
                 writer.cancel()
-        except* RemoteProtocolError as errors:
-            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(errors.exceptions[0]))
+        except RemoteProtocolError as error:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, error.message)
         finally:
             self._outboxes.discard(outbox)
 
@@ -73,8 +74,12 @@ class ObserverClient:
     def observe(self, report: Report) -> None:
         self._outbox.put(report)
 
+    def finish(self) -> None:
+        """Nothing more will be observed; `run` ends when the launcher has taken all of it."""
+        self._outbox.close()
+
     async def run(self, judge: Callable[[int, bool], None]) -> None:
-        """Carries reports and verdicts until cancelled or the launcher is gone.
+        """Carries reports and verdicts until `finish`, or the launcher is gone.
 
         `judge(iteration, stop)` is called with each verdict, in order.
 
@@ -86,8 +91,8 @@ class ObserverClient:
                 metadata=rpc.metadata(self._token)
             )
             try:
-                async with asyncio.TaskGroup() as group:
-                    group.create_task(self._outbox.drain(call.write))
+                async with task_group() as group:
+                    group.create_task(self._write(call), name="reports")
                     decoder = Decoder()
                     async for data in call:
                         for message in decoder.feed(data):
@@ -96,9 +101,9 @@ class ObserverClient:
             finally:
                 call.cancel()
 
-    async def flushed(self) -> None:
-        """Returns when everything observed so far was written."""
-        await self._outbox.empty.wait()
+    async def _write(self, call: grpc.aio.StreamStreamCall[bytes, bytes]) -> None:
+        await self._outbox.drain(call.write)
+        await call.done_writing()  # the launcher reads to the end, then ends the call
 
 
 class _Outbox:
@@ -107,20 +112,21 @@ class _Outbox:
     def __init__(self) -> None:
         self._messages: list[Message_] = []
         self._pending = asyncio.Event()
-        self.empty = asyncio.Event()
-        self.empty.set()
+        self._is_closed = False
 
     def put(self, message: Message_) -> None:
         self._messages.append(message)
-        self.empty.clear()
+        self._pending.set()
+
+    def close(self) -> None:
+        self._is_closed = True
         self._pending.set()
 
     async def drain(self, write: Callable[[bytes], Awaitable[object]]) -> None:
-        while True:
+        """Writes what is put in until it is closed and empty."""
+        while self._messages or not self._is_closed:
             await self._pending.wait()
             self._pending.clear()
             messages, self._messages = self._messages, []
             for data in pack_frames(frame for message in messages for frame in encode(message)):
                 await write(data)
-            if not self._messages:
-                self.empty.set()

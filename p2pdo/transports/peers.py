@@ -153,8 +153,9 @@ class PeerLinks:
         try:
             await self.serve(stream, None)
         except RemoteProtocolError as error:
-            _log.warning("a link was refused: %s", error.message)
-            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, error.message)
+            if not self._is_closed:
+                _log.warning("a link was refused: %s", error.message)
+                await context.abort(grpc.StatusCode.INVALID_ARGUMENT, error.message)
         except _BROKEN as error:
             _log.debug("a link broke: %r", error)
         finally:
@@ -199,7 +200,7 @@ class _Stream:
     ) -> None:
         """Who dialled gives `half_close`; who was dialled closes by returning."""
         self.dialled_by_us = half_close is not None
-        self._reads = aiter(reads)
+        self._reads = reads
         self._write = write
         self._half_close = half_close
         self._decoder = Decoder()
@@ -238,7 +239,11 @@ class _Stream:
         raise RemoteProtocolError("the other end did not say who it is")
 
     async def run(self, receive: Callable[[Message_], None]) -> None:
-        """Carries frames both ways until either end closes or breaks."""
+        """Carries frames both ways until either end closes it or it breaks.
+
+        Raises:
+            RemoteProtocolError: the other end broke a rule.
+        """
         for message in self._early:
             receive(message)
         async with task_group() as group:
@@ -248,18 +253,20 @@ class _Stream:
             writer.add_done_callback(lambda _: reader.cancel())
 
     async def _read_all(self, receive: Callable[[Message_], None]) -> None:
-        async for data in self._reads:
-            for message in self._decoder.feed(data):
-                receive(message)
+        with contextlib.suppress(*_BROKEN):
+            async for data in self._reads:
+                for message in self._decoder.feed(data):
+                    receive(message)
 
     async def _write_all(self) -> None:
-        while self._outbox or not self._is_closed:
-            await self._pending.wait()
-            self._pending.clear()
-            await self._flush()
-        if self._half_close is not None:
-            await self._half_close()
-            await asyncio.sleep(CLOSING)  # by then the other end has ended it, and so the reader
+        with contextlib.suppress(*_BROKEN):
+            while self._outbox or not self._is_closed:
+                await self._pending.wait()
+                self._pending.clear()
+                await self._flush()
+            if self._half_close is not None:
+                await self._half_close()
+                await asyncio.sleep(CLOSING)  # till the other end has ended it, and the reader us
 
     async def _flush(self) -> None:
         messages, self._outbox = self._outbox, []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import socket
 import subprocess
 import sys
 import textwrap
@@ -272,15 +273,11 @@ async def test_an_unreachable_peer_is_named_after_the_grace() -> None:
 
 
 async def test_a_port_that_accepts_and_says_nothing_is_given_up() -> None:
-    async def silence(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.read(-1)
-        writer.close()
-
-    silent = await asyncio.start_server(silence, "127.0.0.1", 0)
-    address = f"127.0.0.1:{silent.sockets[0].getsockname()[1]}"
-    async with silent, pair(grace=0.5) as (a, _):
-        with pytest.raises(LinkLost, match="b"):
-            await converse(a.join(address), rounds=1)
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # the system accepts, nobody reads
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        async with pair(grace=0.5) as (a, _):
+            with pytest.raises(LinkLost, match="b"):
+                await converse(a.join(address), rounds=1)
 
 
 async def test_a_server_that_never_greets_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -379,7 +376,10 @@ async def test_without_the_token_nothing_is_read(token: str | None) -> None:
     async with honest_pair_goes_on() as (_, b), stream_to(b.address, token) as call:
         with contextlib.suppress(grpc.aio.AioRpcError):
             await call.write(b"".join(encode(Link("a", "boot"))))
-        assert await ended_with(call) is grpc.StatusCode.UNAUTHENTICATED
+        # A write that crosses the refusal may hide its reason behind the reset of the stream.
+        refusals = (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.INTERNAL)
+        assert await ended_with(call) in refusals
+        assert len(b.links._accepted) <= 1, "the handler never saw it"
 
 
 @pytest.mark.parametrize(
@@ -473,21 +473,21 @@ QUIET = """
         left = asyncio.all_tasks() - {{asyncio.current_task()}}
         assert how == "stranger" or not left, left
 
-    for how in ("calm", "busy", "stranger", "error"):
-        try:
-            asyncio.run(main(how))
-        except KeyError:
-            assert how == "error"
-        gc.collect()
+    try:
+        asyncio.run(main({how!r}))
+    except KeyError:
+        assert {how!r} == "error"
+    gc.collect()
     print("done")
 """
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
-async def test_leaving_the_links_leaves_no_task_and_says_nothing(loop: str) -> None:
-    set_loop = "import uvloop; uvloop.install()" if loop == "uvloop" else ""
-    script = textwrap.dedent(QUIET).format(folder=__file__.rsplit("/", 1)[0], loop=set_loop)
+@pytest.mark.parametrize("loop", ["", "import uvloop; uvloop.install()"], ids=["asyncio", "uvloop"])
+@pytest.mark.parametrize("how", ["calm", "busy", "stranger", "error"])
+async def test_leaving_the_links_leaves_no_task_and_says_nothing(loop: str, how: str) -> None:
+    folder = __file__.rsplit("/", 1)[0]
+    script = textwrap.dedent(QUIET).format(folder=folder, loop=loop, how=how)
     ended = await asyncio.to_thread(
         subprocess.run,
         [sys.executable, "-X", "dev", "-W", "ignore::DeprecationWarning", "-c", script],
