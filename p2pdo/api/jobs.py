@@ -24,7 +24,7 @@ from p2pdo.graphs import files as topology_files
 from p2pdo.graphs.graph import Graph, from_networkx
 from p2pdo.graphs.spectral import modes
 from p2pdo.graphs.topologies import TOPOLOGIES
-from p2pdo.graphs.weights import Weights, check_weights, default
+from p2pdo.graphs.weights import Weights, by_name, check_weights, default
 from p2pdo.protocol.assignment import resolve_graph
 from p2pdo.protocol.judging import Objective
 from p2pdo.protocol.plan import Plan, make_start, start_of
@@ -264,6 +264,11 @@ def _algorithm_class(asked: str | Algorithm[Any]) -> tuple[type[Algorithm[Any]],
             raise ConfigError(
                 f"{asked} is no algorithm", hint="derive it from p2pdo.algorithms.Algorithm"
             )
+    if not hasattr(cls, "__dataclass_fields__"):
+        raise ConfigError(
+            f"{cls.__name__} is no dataclass: its parameters have no names",
+            hint="write @dataclass(frozen=True) above it; its fields are its parameters",
+        )
     return cls, algorithms.name_of(cls)
 
 
@@ -315,7 +320,7 @@ def _graph(request: Request, algorithm: type[Algorithm[Any]]) -> tuple[Graph, We
             f"the graph has {topology.n} nodes, the problem {request.nodes}",
             hint="give both the same number",
         )
-    weights = default(topology)
+    weights = by_name(request.weights, topology) if request.weights else default(topology)
     needs = algorithm.requires
     check_weights(weights, topology, needs.weights, symmetric=needs.symmetric)
     return topology, weights, "custom"

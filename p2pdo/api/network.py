@@ -60,7 +60,7 @@ class LocalNetwork:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         for run in self._runs:
-            run.folder.close()
+            run.close()
         for path in self._temporary:
             shutil.rmtree(path, ignore_errors=True)
 

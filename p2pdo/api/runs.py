@@ -122,10 +122,12 @@ class Run:
 
     async def stop(self, reason: str = "stopped by its owner") -> None:
         """Stops the run; `result()` raises `WorkloadStopped`."""
+        if self._outcome.done():
+            return
         self._stop_reason = reason
-        if self._work is not None and not self._outcome.done():
+        if self._work is not None:  # else it has not begun, and will not
             self._work.cancel()
-            await asyncio.wait([self._outcome])
+        await asyncio.wait([self._outcome])
 
     @property
     def alive(self) -> int:
@@ -138,6 +140,8 @@ class Run:
         """Runs to the end; keeps the outcome for whoever asks."""
         self._work = asyncio.current_task()
         try:
+            if self._stop_reason is not None:
+                raise WorkloadStopped(self._stop_reason)  # noqa: TRY301 - it ends as if begun
             reports = await self._execute()
             self._outcome.set_result(self._make_result(reports))
         except P2pdoError as error:
@@ -151,6 +155,13 @@ class Run:
             raise
         finally:
             self._notify()
+
+    def close(self) -> None:
+        """Its network is closed. A task that was cancelled before it began has settled nothing."""
+        if not self._outcome.done():
+            self._settle(WorkloadStopped("its network was closed"))
+            self._notify()
+        self.folder.close()
 
     def _settle(self, error: BaseException) -> None:
         if isinstance(error, P2pdoError):

@@ -10,7 +10,9 @@ twice. The same boot id may join again at any time; after a restart of the coord
 which is how it learns the new epoch, and nothing of its work is lost by that.
 
 Time is the clock's, an event loop in production. One timer per node watches its lease: when it
-fires too early, because the node was heard meanwhile, it is set again. Nothing polls.
+fires too early, because the node was heard meanwhile, it is set again. Nothing polls. A timer that
+fires late says that this process was stopped or starved: what nodes said meanwhile waits to be
+read, and their connections may have broken, so nobody is lost before they had a chance to speak.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ from p2pdo.types import NodeId, WorkloadId
 
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _ENDS_KEPT = 1024  # per node: what a reopened stream is told again
+_LATE = 0.1  # seconds: a timer that fires later than this tells that the process stood still
 
 
 class Timer(Protocol):
@@ -286,21 +289,28 @@ class Registry:
             return
         node.stream = None
         if node.is_up and not (self._is_closing or is_poll):
-            when = self._clock.time() + self._settings.rejoin_grace
-            node.grace = self._clock.call_at(when, self._grace_is_over, node)
+            self._start_grace(node)
 
     # ---- time ----
 
     def _start_lease(self, node: NodeRecord) -> None:
         node.heard = self._clock.time()
         if node.lease is None and not self._is_closing:
-            when = node.heard + self._settings.lease_seconds
-            node.lease = self._clock.call_at(when, self._check_lease, node)
+            self._check_lease_at(node.heard + self._settings.lease_seconds, node)
 
-    def _check_lease(self, node: NodeRecord) -> None:
+    def _check_lease_at(self, when: float, node: NodeRecord) -> None:
+        node.lease = self._clock.call_at(when, self._check_lease, node, when)
+
+    def _check_lease(self, node: NodeRecord, due: float) -> None:
+        now = self._clock.time()
         ends = node.heard + self._settings.lease_seconds
-        if self._clock.time() < ends:
-            node.lease = self._clock.call_at(ends, self._check_lease, node)
+        if now < ends:
+            self._check_lease_at(ends, node)
+            return
+        late = now - due
+        if late > _LATE:
+            chance = late + 2 * self._settings.heartbeat_seconds
+            self._check_lease_at(now + min(chance, self._settings.lease_seconds), node)
             return
         node.lease = None
         self._end(
@@ -309,7 +319,14 @@ class Registry:
             f"node {node.name} was lost: no sign of life for {self._settings.lease_seconds:g} s",
         )
 
-    def _grace_is_over(self, node: NodeRecord) -> None:
+    def _start_grace(self, node: NodeRecord) -> None:
+        when = self._clock.time() + self._settings.rejoin_grace
+        node.grace = self._clock.call_at(when, self._grace_is_over, node, when)
+
+    def _grace_is_over(self, node: NodeRecord, due: float) -> None:
+        if self._clock.time() - due > _LATE:
+            self._start_grace(node)
+            return
         node.grace = None
         self._end(
             node,

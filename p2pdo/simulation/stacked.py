@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from p2pdo.effects import Here, Mix
-from p2pdo.errors import ConfigError, WorkloadFailed
+from p2pdo.errors import ConfigError, P2pdoError, WorkloadFailed
 from p2pdo.problems.base import Stackable
 from p2pdo.protocol.judging import Judge, Judgement, Report
 from p2pdo.protocol.plan import Plan
@@ -82,6 +82,14 @@ def _advance(plan: Plan, state: Any, problem: Any, iteration: int, traffic: _Tra
             effect = step.send(reply)
         except StopIteration as stop:
             return stop.value
+        except P2pdoError:
+            raise
+        except Exception as error:
+            raise WorkloadFailed(
+                f"{type(error).__name__}: {error}",
+                hint="it came from a stacked step; --on dense names the node",
+                iteration=iteration,
+            ) from error
         if not isinstance(effect, Mix):
             raise ConfigError(
                 f"{type(plan.algorithm).__name__} asks for {type(effect).__name__}, "

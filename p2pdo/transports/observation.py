@@ -7,12 +7,13 @@ The launcher owns all the data, so it may see the states; nobody else runs an ob
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import grpc
 import grpc.aio
 
-from p2pdo.errors import RemoteProtocolError
+from p2pdo.errors import RemoteProtocolError, Unreachable
 from p2pdo.protocol.judging import Judgement, Report
 from p2pdo.runtime.groups import task_group
 from p2pdo.transports import rpc
@@ -50,7 +51,7 @@ class ObserverServer:
         self._outboxes.add(outbox)
         try:
             async with task_group() as group:
-                writer = group.create_task(outbox.drain(context.write))
+                writer = group.create_task(outbox.drain(context.write), name="verdicts")
                 decoder = Decoder()
                 async for data in requests:
                     for message in decoder.feed(data):
@@ -85,6 +86,7 @@ class ObserverClient:
 
         Raises:
             grpc.aio.AioRpcError: the launcher is gone, or refused us.
+            Unreachable: it ended the stream before we did.
         """
         async with rpc.make_channel(self._address) as channel:
             call: grpc.aio.StreamStreamCall[bytes, bytes] = channel.stream_stream(METHOD)(
@@ -92,18 +94,25 @@ class ObserverClient:
             )
             try:
                 async with task_group() as group:
-                    group.create_task(self._write(call), name="reports")
+                    writer = group.create_task(self._write(call), name="reports")
                     decoder = Decoder()
                     async for data in call:
                         for message in decoder.feed(data):
                             if isinstance(message, Verdict):
                                 judge(message.iteration, message.stop)
+                    writer.cancel()
             finally:
                 call.cancel()
+        if not self._outbox.is_closed:
+            raise Unreachable(
+                f"the run's launcher at {self._address} has closed the stream of states",
+                hint="look at what the launcher says",
+            )
 
     async def _write(self, call: grpc.aio.StreamStreamCall[bytes, bytes]) -> None:
         await self._outbox.drain(call.write)
-        await call.done_writing()  # the launcher reads to the end, then ends the call
+        with contextlib.suppress(*rpc.BROKEN):
+            await call.done_writing()  # the launcher reads to the end, then ends the call
 
 
 class _Outbox:
@@ -112,21 +121,25 @@ class _Outbox:
     def __init__(self) -> None:
         self._messages: list[Message_] = []
         self._pending = asyncio.Event()
-        self._is_closed = False
+        self.is_closed = False
 
     def put(self, message: Message_) -> None:
         self._messages.append(message)
         self._pending.set()
 
     def close(self) -> None:
-        self._is_closed = True
+        self.is_closed = True
         self._pending.set()
 
     async def drain(self, write: Callable[[bytes], Awaitable[object]]) -> None:
-        """Writes what is put in until it is closed and empty."""
-        while self._messages or not self._is_closed:
-            await self._pending.wait()
-            self._pending.clear()
-            messages, self._messages = self._messages, []
-            for data in pack_frames(frame for message in messages for frame in encode(message)):
-                await write(data)
+        """Writes what is put in until it is closed and empty, or the stream has broken.
+
+        That it has broken is for its reader to tell.
+        """
+        with contextlib.suppress(*rpc.BROKEN):
+            while self._messages or not self.is_closed:
+                await self._pending.wait()
+                self._pending.clear()
+                messages, self._messages = self._messages, []
+                for data in pack_frames(frame for message in messages for frame in encode(message)):
+                    await write(data)

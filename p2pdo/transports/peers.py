@@ -46,9 +46,6 @@ CLOSING = 1.0
 """Seconds for the other end to end a stream that this end has closed."""
 BREACHES = 3
 
-_BROKEN = (grpc.RpcError, grpc.aio.InternalError, grpc.aio.UsageError, asyncio.InvalidStateError)
-"""What reading or writing a broken stream raises."""
-
 _log = logging.getLogger(__name__)
 
 
@@ -156,7 +153,7 @@ class PeerLinks:
             if not self._is_closed:
                 _log.warning("a link was refused: %s", error.message)
                 await context.abort(grpc.StatusCode.INVALID_ARGUMENT, error.message)
-        except _BROKEN as error:
+        except rpc.BROKEN as error:
             _log.debug("a link broke: %r", error)
         finally:
             del self._accepted[stream]
@@ -253,13 +250,13 @@ class _Stream:
             writer.add_done_callback(lambda _: reader.cancel())
 
     async def _read_all(self, receive: Callable[[Message_], None]) -> None:
-        with contextlib.suppress(*_BROKEN):
+        with contextlib.suppress(*rpc.BROKEN):
             async for data in self._reads:
                 for message in self._decoder.feed(data):
                     receive(message)
 
     async def _write_all(self) -> None:
-        with contextlib.suppress(*_BROKEN):
+        with contextlib.suppress(*rpc.BROKEN):
             while self._outbox or not self._is_closed:
                 await self._pending.wait()
                 self._pending.clear()
@@ -431,7 +428,7 @@ class _Peer:
                 async with asyncio.timeout_at(self._since + self._links.grace):
                     await call.wait_for_connection()
                 await self._links.serve(stream, self.name)
-            except (*_BROKEN, TimeoutError) as error:
+            except (*rpc.BROKEN, TimeoutError) as error:
                 _log.debug("no link to %s at %s: %r", self.name, self._address, error)
             except RemoteProtocolError as error:
                 self._reason = error.message

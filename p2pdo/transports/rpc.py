@@ -17,6 +17,7 @@ What gRPC reads from the environment stands in `p2pdo.environment`.
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import ipaddress
 from collections.abc import Awaitable, Callable, Sequence
@@ -51,6 +52,9 @@ _CHANNEL = [
     ("grpc.use_local_subchannel_pool", 1),
     ("grpc.enable_http_proxy", 0),
 ]
+
+BROKEN = (grpc.RpcError, grpc.aio.InternalError, grpc.aio.UsageError, asyncio.InvalidStateError)
+"""What reading or writing a stream raises that has broken, or has ended at the other end."""
 
 _Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any] | None"
 

@@ -192,6 +192,8 @@ class _ArrayNode:
         a = np.frombuffer(payload, self.dtype, self.count, offset)
         if sys.byteorder == "big" or not a.flags.aligned:
             a = a.astype(self.dtype.newbyteorder("="))
+        if self.dtype.kind == "b" and (a.view(np.uint8) > 1).any():
+            raise RemoteProtocolError("an array of truth values holds a byte that is none")
         a = a.reshape(self.shape)
         a.flags.writeable = False
         return a, offset + self.size

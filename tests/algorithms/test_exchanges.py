@@ -13,8 +13,9 @@ from p2pdo.algorithms import Algorithm
 from p2pdo.algorithms.base import Requires
 from p2pdo.effects import Here, Step, exchange, exchange_each, mix
 from p2pdo.errors import LocalProtocolError, P2pdoError, RemoteProtocolError, WorkloadFailed
+from p2pdo.graphs.graph import from_edges
 from p2pdo.graphs.topologies import by_name
-from p2pdo.graphs.weights import default
+from p2pdo.graphs.weights import default, from_matrix
 from p2pdo.protocol.judging import Judge, Objective, Report
 from p2pdo.protocol.plan import Plan
 from p2pdo.simulation.inprocess import run_in_process, run_simulated
@@ -189,6 +190,34 @@ def test_another_effect_at_the_same_place_is_a_disagreement_too(executor: Run) -
 
     with pytest.raises(RemoteProtocolError, match="disagree on the exchanges of iteration 2"):
         run(executor, Differs())
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_a_disagreement_on_any_directed_graph_in_any_weather_is_never_a_hang(seed: int) -> None:
+    # Who waits in vain may be far from where the numbers differ: the word has to get to it.
+    rng = np.random.default_rng(seed)
+    n, when = int(rng.integers(2, 8)), int(rng.choice([0, 4, 7, 7]))
+    arcs = {(i, (i + 1) % n) for i in range(n)}
+    arcs |= {(a, b) for a, b in rng.integers(0, n, (4, 2)).tolist() if a != b}
+    graph = from_edges(n, sorted(arcs), directed=True)
+    W = np.eye(n)
+    for i in range(n):
+        heard = [*graph.in_neighbors(i), i]
+        W[i] = 0
+        W[i, heard] = 1 / len(heard)
+    algorithm = DataDependent(int(rng.integers(n)), when, int(rng.choice([0, 1, 3])))
+    problems = [Nothing()] * n
+    starts = [np.full(2, float(i)) for i in range(n)]
+    plan = Plan(algorithm, problems, graph, from_matrix(W), starts, 8, 3)
+    weather = Weather(delay=0.05, duplicate=0.1, cut=0.02)
+    with pytest.raises(P2pdoError, match=f"disagree on the exchanges of iteration {when}"):
+        run_simulated(
+            plan, Judge(Objective(problems), n, None), ignore, delay_seed=seed, weather=weather
+        )
+
+
+def ignore(_judgement: object) -> None:
+    pass
 
 
 # ---- authors' mistakes come with node and iteration ----

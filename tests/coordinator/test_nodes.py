@@ -49,6 +49,14 @@ class Clock:
                 timer.callback()
         self.now = end
 
+    def stand_still(self, seconds: float) -> None:
+        """As when the process is stopped: timers that were due meanwhile fire late."""
+        self.now += seconds
+        while self._timers and self._timers[0][0] <= self.now:
+            _, _, timer = heapq.heappop(self._timers)
+            if not timer.is_cancelled:
+                timer.callback()
+
     @property
     def pending(self) -> int:
         return sum(not timer.is_cancelled for _, _, timer in self._timers)
@@ -86,6 +94,40 @@ def test_a_node_lives_as_long_as_it_is_heard() -> None:
     assert house.gone == ["node a was lost: no sign of life for 10 s"]
     assert not house.nodes.hear(A, "b1")
     assert house.clock.pending == 0
+
+
+@pytest.mark.parametrize("seconds", [7.7, 8, 9, 20, 3600])
+def test_a_coordinator_that_stood_still_loses_nobody_who_speaks_afterwards(seconds: float) -> None:
+    house = House()
+    house.join()
+    house.clock.advance(2.5)
+    house.clock.stand_still(seconds)  # the node's words of this time wait to be read
+    house.clock.advance(2.4)
+    assert house.nodes.hear(A, "b1")
+    house.clock.advance(9.9)
+    assert not house.gone
+    house.clock.advance(0.1)
+    assert len(house.gone) == 1
+
+
+def test_a_coordinator_that_stood_still_loses_who_keeps_silent() -> None:
+    house = House()
+    house.join()
+    house.clock.stand_still(20)
+    house.clock.advance(10)
+    assert house.gone == ["node a was lost: no sign of life for 10 s"]
+    assert house.clock.pending == 0
+
+
+def test_a_broken_stream_is_forgiven_after_a_stand_still() -> None:
+    house = House()
+    house.join()
+    house.nodes.close_stream(house.nodes.open_stream(A, "b1"))
+    house.clock.stand_still(12)
+    house.clock.advance(4.9)
+    house.nodes.open_stream(A, "b1")
+    house.clock.advance(5)
+    assert not house.gone
 
 
 def test_a_lost_node_may_come_back() -> None:
