@@ -20,7 +20,8 @@
 
 Every error says what happened and, in `hint`, what to try next. Where it is about a node, a
 workload or an iteration it carries them, so that a failure anywhere can be told to the submitter
-whole. `to_plain` and `from_plain` take an error across a process boundary.
+whole. `to_plain` and `from_plain` take an error across a process boundary; what crosses is short
+and can be encoded, whatever an exception of somebody else's code had to say.
 """
 
 from __future__ import annotations
@@ -29,6 +30,10 @@ from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
     from p2pdo.types import Plain
+
+
+LONGEST = 4000
+"""Characters of a text that crosses a boundary."""
 
 
 class P2pdoError(Exception):
@@ -52,13 +57,15 @@ class P2pdoError(Exception):
         self.node = node
         self.workload = workload
         self.iteration = iteration
+        if hint:
+            self.add_note(f"try: {hint}")  # a traceback shows notes
 
     def to_plain(self) -> dict[str, Plain]:
-        plain: dict[str, Plain] = {"code": self.code, "message": self.message}
+        plain: dict[str, Plain] = {"code": self.code, "message": legible(self.message)}
         for name in ("hint", "node", "workload", "iteration"):
             value = getattr(self, name)
             if value is not None:
-                plain[name] = value
+                plain[name] = legible(value) if isinstance(value, str) else value
         return plain
 
 
@@ -160,16 +167,35 @@ def from_plain(plain: dict[str, Plain]) -> P2pdoError:
     cls = _BY_CODE.get(str(plain.get("code")), P2pdoError)
 
     def text(key: str) -> str | None:
-        return str(plain[key]) if plain.get(key) is not None else None
+        return legible(str(plain[key])) if plain.get(key) is not None else None
 
-    iteration = plain.get("iteration")
     return cls(
-        str(plain.get("message", "unknown error")),
+        text("message") or "unknown error",
         hint=text("hint"),
         node=text("node"),
         workload=text("workload"),
-        iteration=int(iteration) if isinstance(iteration, int | float) else None,
+        iteration=_whole(plain.get("iteration")),
     )
+
+
+def legible(text: str, longest: int = LONGEST) -> str:
+    """The text as every encoding and every message can carry it.
+
+    Lone surrogates, which the names of files may hold, are replaced, and the middle of a long
+    text is left out.
+    """
+    if len(text) > longest:
+        text = f"{text[: longest // 2]} … {text[-longest // 2 :]}"
+    return text.encode(errors="replace").decode()
+
+
+def _whole(value: Plain) -> int | None:
+    if not isinstance(value, int | float):
+        return None
+    try:
+        return int(value)
+    except (ValueError, OverflowError):  # NaN, infinite
+        return None
 
 
 def render(error: P2pdoError) -> str:
@@ -181,7 +207,8 @@ def render(error: P2pdoError) -> str:
     ]
     where = f" ({', '.join(places)})" if places else ""
     remedy = f"\n  try: {error.hint}" if error.hint else ""
-    return f"error[{error.code}]: {error.message}{where}{remedy}"
+    message = " ".join(error.message.splitlines())
+    return f"error[{error.code}]: {message}{where}{remedy}"
 
 
 def did_you_mean(word: str, known: list[str]) -> str:

@@ -8,6 +8,7 @@ the labels under which all of it is reported.
 from __future__ import annotations
 
 import json
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -32,6 +33,7 @@ from p2pdo.runtime.compute import limit_blas_threads
 from p2pdo.types import Array, Plain
 
 PROBLEM_PREFIX = "problem."
+MOST_NODES = 100_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,9 +158,22 @@ def split_parameters(
     return own, of_problem
 
 
+def check_most(nodes: int) -> None:
+    """Refuses a number of nodes that only fills the memory."""
+    if nodes > MOST_NODES:
+        raise ConfigError(
+            f"{nodes:,} nodes are too many for one machine", hint=f"at most {MOST_NODES:,}"
+        )
+
+
 def _check_limits(request: Request) -> None:
     if request.nodes < 1:
         raise ConfigError(f"nodes must be one or more, got {request.nodes}", hint="--nodes 8")
+    check_most(request.nodes)
+    if request.delay_seed < 0:
+        raise ConfigError(
+            f"the delay seed must be zero or more, got {request.delay_seed}", hint="--delay-seed 0"
+        )
     if request.rounds < 0:
         raise ConfigError(f"rounds must be zero or more, got {request.rounds}", hint="--rounds 100")
     if request.observe_every < 1:
@@ -224,12 +239,21 @@ def _made(
         raise
     except Exception as error:
         raise ConfigError(
-            f"{where} failed: {type(error).__name__}: {error}",
-            hint="it is called as factory(node_index, nodes, partition, seed, **parameters)",
+            f"{where} failed: {type(error).__name__}: {error}", hint=_factory_remedy(error)
         ) from error
 
 
+def _factory_remedy(error: Exception) -> str:
+    """A call that does not fit fails here; anything else fails further in, at a line of its own."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    if last.filename == __file__:
+        return "it is called as factory(node_index, nodes, partition, seed, **parameters)"
+    return f"it was raised in {last.filename}, line {last.lineno}"
+
+
 def _given(problems: list[Any], request: Request, label: str) -> tuple[list[Any], str]:
+    if not problems:
+        raise ConfigError(f"{label} is empty", hint="give one problem a node")
     if len(problems) != request.nodes:
         raise ConfigError(
             f"{label}: {len(problems)} problems for {request.nodes} nodes",

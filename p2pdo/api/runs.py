@@ -11,6 +11,7 @@ A run is owned by its network's block and ends with it. Its failure is raised by
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
@@ -40,6 +41,17 @@ def check_executor(name: str) -> Executor:
         if executor == name:
             return executor
     raise ConfigError(f"unknown executor '{name}'", hint=did_you_mean(name, list(EXECUTORS)))
+
+
+def check_processes(nodes: int) -> None:
+    """Refuses what would bring the machine down: a node is an interpreter of its own."""
+    processors = os.cpu_count() or 1
+    most = max(64, 32 * processors)
+    if nodes > most:
+        raise ConfigError(
+            f"{nodes:,} processes are too many for the {processors} processors of this machine",
+            hint=f"--on inprocess, or at most {most} nodes",
+        )
 
 
 @dataclass(frozen=True, eq=False)

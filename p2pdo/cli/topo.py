@@ -26,7 +26,11 @@ def topo(*, topology: str, nodes: int, weights: str | None, seed: int, plot: Pat
 
     A graph that is not connected, and weights that sum to one in neither rows nor columns, are
     errors: no algorithm converges on them.
-    """
+
+    \b
+    {"edges": [[0, 1], [1, 2]], "directed": false}    node i sends to node j
+    {"weights": [[0.5, 0.5], [0.5, 0.5]]}             row i weighs what node i hears
+    """  # noqa: D301 - click keeps the lines after a backspace as they are
     from p2pdo.api.topologies import inspect
 
     report = inspect(topology, nodes, weights, seed)

@@ -9,7 +9,8 @@ no node, user or watcher is told what a crash could undo.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias, assert_never
 
@@ -41,9 +42,15 @@ from p2pdo.protocol.workload import (
     TaskSucceeded,
 )
 from p2pdo.types import NodeId, Plain, TaskId, WorkloadId
+from p2pdo.wire.plain import parse_plain
 from p2pdo.wire.v1 import coordinator_pb2 as wire
 
 MAX_PAYLOAD = 4 * 1024 * 1024
+_ORDERS_BYTES = 1 << 20  # of payloads in one message, about; gRPC's limit is 8 MiB
+_MUCH = 2 << 20  # of payloads in one message: no new ones are added, which may be one of 4 MiB
+_RESULT_SHOWN = 64 * 1024  # characters; who wants a larger one watches the results
+_LIST_BYTES = 4 << 20  # of one list of workloads; gRPC's limit is 8 MiB
+_COUNT_LIMIT = 1 << 53  # that no honest counter reaches
 _VERDICTS: Mapping[Verdict, wire.ReportReply.Verdict.ValueType] = {
     Verdict.RECORDED: wire.ReportReply.RECORDED,
     Verdict.ALREADY_RECORDED: wire.ReportReply.ALREADY_RECORDED,
@@ -328,14 +335,15 @@ class Desk:
         node = stream.node
         if stream.is_over:
             return None
-        tasks = self._book.leased(node.name) if stream.resend else []
-        stream.resend = False
-        new = self._book.pull(node.name, node.credit_for)
-        if new:
-            self._store.submit(rows.write_tasks(new))
+        if stream.resend:
+            stream.again = deque(self._book.leased(node.name))
+            stream.resend = False
+        tasks, size = _next_batch(stream.again)
+        if size < _MUCH:
+            tasks += self._pull(node, {task.workload for task in stream.again})
+        if tasks:
             node.wake()  # there may be more than fits into one message
         ends, stream.ends = stream.ends, {}
-        tasks += new
         if not (tasks or ends):
             return None
         return wire.NodeOrders(
@@ -343,14 +351,29 @@ class Desk:
             ends=[wire.EndOfWorkload(workload_id=w, reason=reason) for w, reason in ends.items()],
         )
 
+    def _pull(self, node: NodeRecord, waiting: Collection[WorkloadId]) -> list[Task]:
+        """Leases what the node may be sent, but for workloads with earlier tasks to be sent."""
+
+        def credit(workload: WorkloadId, first: int) -> int:
+            return 0 if workload in waiting else node.credit_for(workload, first)
+
+        new = self._book.pull(node.name, credit, max_bytes=_ORDERS_BYTES)
+        if new:
+            self._store.submit(rows.write_tasks(new))
+        return new
+
     def add_points(self, node: NodeId, workload: str, points: Sequence[Point]) -> None:
         """Takes a member's metrics.
 
         Raises:
             NotFound: no such workload, or the node is no member of it.
+            ConfigError: these are no counters.
         """
         record = self.find(workload)
         _require_member(record, node)
+        for point in points:
+            if max(point.iteration, point.bytes_sent, point.messages_sent) >= _COUNT_LIMIT:
+                raise ConfigError(f"node {node} tells counters that nothing reaches", node=node)
         for point in points:
             network = record.meter.add(node, point)
             if network is not None and record.hub:
@@ -384,6 +407,34 @@ class Desk:
             resolved=json.dumps(machine.resolved),
         )
 
+    def describe_briefly(self) -> list[wire.Workload]:
+        """The latest workloads, oldest first: without results, errors and graphs, which need room.
+
+        The oldest are left out where a message could not carry them.
+        """
+        found: list[wire.Workload] = []
+        room = _LIST_BYTES
+        for record in reversed(self._workloads.values()):
+            brief = self._describe_briefly(record)
+            room -= brief.ByteSize()
+            if room < 0:
+                break
+            found.append(brief)
+        found.reverse()
+        return found
+
+    def _describe_briefly(self, record: WorkloadRecord) -> wire.Workload:
+        described = self.describe(record)
+        described.ClearField("error")
+        described.ClearField("resolved")
+        spec = json.loads(record.spec_text)
+        if not isinstance(spec.get("topology", ""), str):
+            del spec["topology"]
+            described.spec = json.dumps(spec)
+        for member in described.members:
+            member.ClearField("result")
+        return described
+
     def workloads_of(self, node: NodeId) -> list[WorkloadId]:
         """What the node is a member of and is not over."""
         return list(self._active.get(node, {}))
@@ -398,7 +449,7 @@ class Desk:
             index=index,
             task=task.name if task else "",
             state=str(task.state) if task else "",
-            result=done.result if done else "",
+            result=done.result if done and len(done.result) <= _RESULT_SHOWN else "",
             iteration=point.iteration if point else 0,
             bytes_sent=point.bytes_sent if point else 0,
             messages_sent=point.messages_sent if point else 0,
@@ -550,7 +601,7 @@ def _replay(machine: Optimization, results: Sequence[Task]) -> None:
 def _outcome(task: Task) -> TaskSucceeded | TaskFailed:
     """What a task's accepted result means to its workload."""
     try:
-        payload: Plain = json.loads(task.result)
+        payload: Plain = parse_plain(task.result)
     except ValueError:
         error: dict[str, Plain] = {"message": f"node {task.node} answered {task.name} with no JSON"}
         return TaskFailed(task.node, task.name, error)
@@ -572,6 +623,18 @@ def _to_wire(task: Task) -> wire.Task:
     )
 
 
+def _next_batch(tasks: deque[Task]) -> tuple[list[Task], int]:
+    """Takes what one message carries, and what was answered meanwhile; tells the payloads' size."""
+    batch: list[Task] = []
+    size = 0
+    while tasks and size < _ORDERS_BYTES:
+        task = tasks.popleft()
+        if task.is_open:
+            size += len(task.payload)
+            batch.append(task)
+    return batch, size
+
+
 def _require_member(record: WorkloadRecord, node: NodeId) -> None:
     if node not in record.index:
         raise NotFound(
@@ -582,13 +645,14 @@ def _require_member(record: WorkloadRecord, node: NodeId) -> None:
 
 def _check_task(record: WorkloadRecord, node: NodeId, payload: str) -> None:
     _require_member(record, node)
-    if len(payload) > MAX_PAYLOAD:
+    size = len(payload) if payload.isascii() else len(payload.encode())
+    if size > MAX_PAYLOAD:
         raise ConfigError(
-            f"a task's payload has {len(payload)} characters, more than {MAX_PAYLOAD}",
+            f"a task's payload has {size} bytes, more than {MAX_PAYLOAD}",
             hint="data stays at the sites; send what names it",
         )
     try:
-        json.loads(payload)
+        parse_plain(payload)
     except ValueError as error:
         raise ConfigError(
             f"a task's payload is not JSON: {error}", hint="send plain data"

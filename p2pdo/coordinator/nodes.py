@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -26,6 +27,7 @@ from typing import Any, Protocol
 
 from p2pdo.coordinator.settings import Settings
 from p2pdo.errors import ConfigError, Conflict, NotFound
+from p2pdo.protocol.tasks import Task
 from p2pdo.types import NodeId, WorkloadId
 
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -56,6 +58,7 @@ class Stream:
     Attributes:
         wake: set when there may be something to send.
         resend: leased tasks have to be sent again, for the node may not have got them.
+        again: those of them that wait for the next message.
         ends: ends of workloads that this stream has not told yet.
         is_over: the node left, or opened a newer stream.
     """
@@ -65,6 +68,7 @@ class Stream:
         self.wake = asyncio.Event()
         self.wake.set()
         self.resend = True
+        self.again: deque[Task] = deque()
         self.ends: dict[WorkloadId, str] = dict(node.ends)
         self.is_over = False
 
@@ -95,6 +99,7 @@ class NodeRecord:
     is_confirmed: bool = False
     heard: float = 0.0
     default_credit: int = 0
+    is_draining: bool = False  # it takes no new workload
     credit: dict[WorkloadId, int] = field(default_factory=dict)
     first_offered: dict[WorkloadId, int] = field(default_factory=dict)
     ends: dict[WorkloadId, str] = field(default_factory=dict)
@@ -125,6 +130,7 @@ class NodeRecord:
     def grant(self, credit: Mapping[str, int], default_credit: int) -> None:
         """Takes what the node says it can take; credit never falls."""
         self.default_credit = default_credit
+        self.is_draining = default_credit == 0
         for workload, limit in credit.items():
             key = WorkloadId(workload)
             self.credit[key] = max(limit, self.credit.get(key, 0))
@@ -191,7 +197,9 @@ class Registry:
 
     def up(self) -> list[NodeRecord]:
         """What a workload may be given to, by name."""
-        return [node for node in self.all() if node.is_up and node.is_confirmed]
+        return [
+            node for node in self.all() if node.is_up and node.is_confirmed and not node.is_draining
+        ]
 
     def get(self, name: NodeId) -> NodeRecord | None:
         return self._nodes.get(name)

@@ -23,8 +23,11 @@ from p2pdo.graphs.spectral import modes
 from p2pdo.protocol.assignment import Member, config_payloads, resolve_graph, topology_digest
 from p2pdo.protocol.workload import EXECUTOR, Machine, Optimization, TaskQueue
 from p2pdo.types import Plain, WorkloadId
+from p2pdo.wire.plain import parse_plain
 
 Spec = OptimizationSpec | TasksSpec
+
+MAX_SPEC = 4 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +47,13 @@ def read_spec(text: str, settings: Settings) -> Spec:
     Raises:
         ConfigError: it is wrong, or nothing for this coordinator.
     """
+    if len(text) > MAX_SPEC:
+        raise ConfigError(
+            f"the specification has {len(text)} characters, more than {MAX_SPEC}",
+            hint="give the topology by its name, or as edges and not as a matrix",
+        )
     try:
-        data: Any = json.loads(text)
+        data: Any = parse_plain(text)
     except ValueError as error:
         raise ConfigError(
             f"the specification is not JSON: {error}", hint="send a JSON object"
@@ -63,6 +71,14 @@ def read_spec(text: str, settings: Settings) -> Spec:
         if spec.algorithm.where is None:
             _check_parameters(spec)
     return spec
+
+
+def same_spec(one: str, other: str) -> bool:
+    """Whether two JSON texts ask for the same."""
+    try:
+        return bool(json.loads(one) == json.loads(other))
+    except ValueError:
+        return False
 
 
 def parse_stored(text: str) -> Spec:

@@ -27,7 +27,7 @@ from p2pdo.coordinator.rows import read_everything
 from p2pdo.coordinator.settings import Settings
 from p2pdo.coordinator.store import Store, open_store
 from p2pdo.coordinator.watching import Meter, Point, Watcher
-from p2pdo.errors import ConfigError, P2pdoError
+from p2pdo.errors import ConfigError, Conflict, P2pdoError
 from p2pdo.protocol.assignment import Member
 from p2pdo.protocol.workload import TERMINAL, Status, TaskQueue
 from p2pdo.runtime.groups import task_group
@@ -207,6 +207,12 @@ class Service(wire_grpc.CoordinatorServicer):
         record = self._desk.find_request(request.request_id)
         if record is None:
             record = await self._submit(request)
+        elif not await asyncio.to_thread(planning.same_spec, record.spec_text, request.spec):
+            raise Conflict(
+                f"this request id has made workload {record.workload}, of another specification",
+                hint="leave --request-id out, or make a fresh one",
+                workload=record.workload,
+            )
         await self._store.settled()
         return wire.SubmitReply(workload_id=record.workload)
 
@@ -250,7 +256,7 @@ class Service(wire_grpc.CoordinatorServicer):
             wire.Node(
                 name=node.name,
                 address=node.address,
-                state=str(node.state),
+                state="draining" if node.is_up and node.is_draining else str(node.state),
                 seconds_since_heard=self._desk.nodes.silence(node),
                 version=node.version,
                 workloads=self._desk.workloads_of(node.name),
@@ -262,7 +268,7 @@ class Service(wire_grpc.CoordinatorServicer):
 
     @_unary
     async def ListWorkloads(self, _request: wire.ListWorkloadsRequest) -> wire.ListWorkloadsReply:
-        workloads = [self._desk.describe(record) for record in self._desk.all()]
+        workloads = self._desk.describe_briefly()
         await self._store.settled()
         return wire.ListWorkloadsReply(workloads=workloads)
 

@@ -12,7 +12,8 @@ A class is imported from where it was written. That of a script run by its path 
 under a name made from the path: once per process, and never as `__main__`, so that what the script
 does under `if __name__ == "__main__":` is not done again. The script's folder is put at the end of
 `sys.path`, so that it finds the modules beside it, and stays there for imports at run time. What
-exists only in a notebook or inside a function cannot be imported and is refused.
+exists only in a notebook or inside a function cannot be imported and is refused. So is a run that a
+script starts while it is imported: each of its nodes would import it again, and start the next.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ import math
 import sys
 import threading
 from collections.abc import Mapping
+from contextvars import ContextVar
 from dataclasses import MISSING, Field, fields, is_dataclass
 from pathlib import Path
 from types import ModuleType
@@ -37,7 +39,11 @@ from p2pdo.types import Array, Plain
 T = TypeVar("T")
 
 SCRIPT_PREFIX = "p2pdo_script_"
+GUARD_HINT = 'put what the script does under: if __name__ == "__main__":'
 FILE_HINT = "put it into a file, at the top level of a module, and import it from there"
+
+_importing: ContextVar[Path | None] = ContextVar("importing", default=None)
+"""The script that is being imported here."""
 
 _scripts = threading.RLock()
 """Held while a script is imported: a second thread must not see half of it."""
@@ -203,7 +209,7 @@ def _module_place(module: ModuleType, cls: type) -> str:
     if name == "__main__" and spec is not None and spec.parent:  # python -m package.module
         return str(spec.name)
     file = getattr(module, "__file__", None)
-    if file is None:
+    if file is None or file == "<stdin>":
         raise ConfigError(
             f"{cls.__qualname__} exists only in this notebook or prompt", hint=FILE_HINT
         )
@@ -287,11 +293,34 @@ def _import_script(path: Path, name: str) -> None:
     assert spec is not None, "a .py file has a loader"
     assert spec.loader is not None
     module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    importing = _importing.set(path)
     try:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
         del sys.modules[name]
         raise ConfigError(
-            f"cannot import {path}: {type(error).__name__}: {error}",
-            hint='put what the script does under: if __name__ == "__main__":',
+            f"cannot import {path}: {type(error).__name__}: {error}", hint=_import_remedy(error)
         ) from error
+    finally:
+        _importing.reset(importing)
+
+
+def _import_remedy(error: BaseException) -> str:
+    match error:
+        case SyntaxError():
+            return f"correct line {error.lineno} of {error.filename}"
+        case ImportError():
+            return "is it installed in this environment?"
+        case _:
+            return GUARD_HINT
+
+
+def refuse_while_importing() -> None:
+    """What only a script's main part may do.
+
+    Raises:
+        ConfigError: a script is being imported for what it defines.
+    """
+    path = _importing.get()
+    if path is not None:
+        raise ConfigError(f"{path.name} starts a run while it is imported", hint=GUARD_HINT)

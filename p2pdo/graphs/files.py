@@ -107,7 +107,8 @@ def _row(i: int, row: Any, n: int) -> list[float]:
         got = f"{len(row)} numbers" if _is_list(row) else _kind(row)
         raise ConfigError(
             f"row {i} of the weights must have {n} numbers, one per node, got {got}",
-            hint="a weight matrix is square; write 0 where two nodes do not talk",
+            hint="a weight matrix is square, 0 where two nodes do not talk; "
+            'or are these edges? {"edges": [[0, 1], …]}',
         )
     return [_weight(i, j, w) for j, w in enumerate(row)]
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import logging
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -38,6 +37,7 @@ from p2pdo.protocol.routing import Result, Task
 from p2pdo.transports import rpc
 from p2pdo.types import TaskId, WorkloadId
 from p2pdo.wire.errors import decode_error
+from p2pdo.wire.plain import parse_plain
 from p2pdo.wire.v1 import coordinator_pb2 as pb, coordinator_pb2_grpc as pb_grpc
 
 T = TypeVar("T")
@@ -398,7 +398,7 @@ def _decode(orders: pb.NodeOrders) -> tuple[list[Task], list[tuple[WorkloadId, s
 
 def _plain(text: str) -> Any:
     try:
-        return json.loads(text) if text else None
+        return parse_plain(text) if text else None
     except ValueError:
         raise RemoteProtocolError("the coordinator sent a task whose payload is no JSON") from None
 

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 _LAST_NET = 2.0  # seconds that an orphan may take to clean up
 
 
-@click.command(name="p2pdo-node")
+@click.command(name="p2pdo-node", context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--coordinator", required=True, metavar="HOST:PORT", help="The coordinator to join.")
-@click.option("--name", required=True, help="This node's name in the network.")
+@click.option("--name", required=True, metavar="NAME", help="This node's name in the network.")
 @click.option(
     "--listen",
     default="127.0.0.1:0",
@@ -34,6 +34,7 @@ _LAST_NET = 2.0  # seconds that an orphan may take to clean up
     "--state",
     required=True,
     type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
     help="Folder for what must outlive the process.",
 )
 @click.option("--insecure", is_flag=True, help="Speak plaintext, on loopback only.")
@@ -103,7 +104,7 @@ def main(
     )
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            code = runner.run(_run_local(settings) if local else _run(settings, _say))
+            code = runner.run(_run_local(settings) if local else _run(settings, _say, _say_drains))
     except P2pdoError as error:
         click.echo(render(error), err=True)
         code = error.exit_code
@@ -113,7 +114,11 @@ def main(
     raise SystemExit(code)
 
 
-async def _run(settings: NodeSettings, say: Callable[[NodeSettings, str], None]) -> int:
+async def _run(
+    settings: NodeSettings,
+    say: Callable[[NodeSettings, str], None],
+    say_drains: Callable[[NodeSettings], None] | None = None,
+) -> int:
     """Runs the node until signals end it; the exit code."""
     import asyncio
     import signal
@@ -131,6 +136,8 @@ async def _run(settings: NodeSettings, say: Callable[[NodeSettings, str], None])
         stop.ask()
         if not is_ready.is_set():
             node.cancel()  # it has not joined: there is nothing to drain
+        elif say_drains is not None and len(received) == 1:
+            say_drains(settings)
 
     def on_ready(address: str) -> None:
         is_ready.set()
@@ -182,6 +189,13 @@ async def _run_local(settings: NodeSettings) -> int:
 
 def _say(settings: NodeSettings, address: str) -> None:
     click.echo(f"node {settings.name} listens on {address} and has joined {settings.coordinator}")
+
+
+def _say_drains(settings: NodeSettings) -> None:
+    click.echo(
+        f"node {settings.name} takes no new work and leaves when its workloads have ended; "
+        "a second signal stops it at once"
+    )
 
 
 def _say_json(_settings: NodeSettings, address: str) -> None:

@@ -7,7 +7,10 @@ thread and may block; a coroutine function runs on the event loop and must not.
     class Statistics(Executor):
         def __init__(self, context: WorkloadContext) -> None:
             self._rows = load_rows()
-            self.handlers = {"mean": self._mean}
+
+        @property
+        def handlers(self) -> Mapping[str, Handler]:
+            return {"mean": self._mean}
 
         def _mean(self, task: Task) -> object:
             return {"mean": float(self._rows[task.payload["column"]].mean())}
@@ -28,7 +31,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeAlias
 
-from p2pdo.errors import P2pdoError, TaskFailed, UnknownTask, did_you_mean
+from p2pdo.errors import P2pdoError, TaskFailed, UnknownTask, did_you_mean, legible
 from p2pdo.protocol.routing import Result, Task
 from p2pdo.runtime.compute import Compute
 from p2pdo.types import Plain, WorkloadId
@@ -45,6 +48,7 @@ __all__ = [
 ]
 
 RESULT_LIMIT = 4 * 1024 * 1024  # bytes of JSON; what is larger is data and stays at its site
+_TRACEBACK_LIMIT = 16 * 1024  # characters
 
 _encode = json.JSONEncoder(allow_nan=False).encode
 
@@ -128,7 +132,7 @@ def failure(error: Exception, *, node: str, workload: str) -> dict[str, Plain]:
         name = type(error).__name__
         told = TaskFailed(f"{name}: {words}" if words else name)
     plain = {"node": node, "workload": workload, **told.to_plain()}
-    plain["traceback"] = "".join(traceback.format_exception(error))
+    plain["traceback"] = legible("".join(traceback.format_exception(error)), _TRACEBACK_LIMIT)
     return plain
 
 

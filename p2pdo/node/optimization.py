@@ -136,13 +136,14 @@ class Optimization(Executor):
             )
             watch.driver = driver
             report = await driver.run()
+        digest = await self._context.compute.run(digest_of, report.x)
         await self._keep_state(report.x, leaves=config.spec["return_states"])
         return {
             "iterations": report.iteration,
             "bytes_sent": report.bytes_sent,
             "messages_sent": report.messages_sent,
             "seconds": loop.time() - began,
-            "state_sha256": digest_of(report.x).hex(),
+            "state_sha256": digest.hex(),
         }
 
     def _algorithm(self, spec: Mapping[str, Any], parameters: Mapping[str, Any]) -> Algorithm[Any]:
@@ -196,17 +197,19 @@ class _Config:
     @classmethod
     def parse(cls, payload: Any) -> _Config:
         neighbors = {int(j): peer for j, peer in payload["neighbors"].items()}
+        names = {j: NodeId(peer["name"]) for j, peer in neighbors.items()}
         place = Place(
             payload["index"],
             payload["name"],
             tuple(payload["in_neighbors"]),
             tuple(payload["out_neighbors"]),
             Row(tuple((j, weight) for j, weight in payload["row"])),
+            names,
         )
         return cls(
             place,
             payload["nodes"],
-            {j: NodeId(peer["name"]) for j, peer in neighbors.items()},
+            names,
             {NodeId(peer["name"]): peer["address"] for peer in neighbors.values()},
             bytes.fromhex(payload["digest"]),
             payload,

@@ -55,6 +55,7 @@ class Plan:
             self.graph.in_neighbors(node),
             self.graph.out_neighbors(node),
             self.weights.row(node),
+            {j: self.name(j) for j in self.graph.in_neighbors(node)},
         )
 
 

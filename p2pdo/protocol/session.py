@@ -77,7 +77,7 @@ class OutEdge:
         self.credit_to = max(self.credit_to, credit_to)
         while self._log and self._log[0].seq < receive_next:
             self._log.popleft()
-        self._sent = max(self._sent, min(receive_next, self.next))
+        self._sent = max(self._sent, receive_next)
 
     def rewind(self, receive_next: int) -> None:
         """A new link: whatever had not arrived is sent again."""

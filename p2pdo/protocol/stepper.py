@@ -16,7 +16,7 @@ and dtype, and whatever goes wrong is told with node and iteration.
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -32,13 +32,20 @@ S = TypeVar("S", bound=HasDecision)
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A node's place in its workload: index, name, neighbours in node order, row of W."""
+    """A node's place in its workload: index, name, neighbours in node order, row of W.
+
+    `names` tells the neighbours' names, so that an error can.
+    """
 
     node: int
     name: str
     in_neighbors: tuple[int, ...]
     out_neighbors: tuple[int, ...]
     row: Row
+    names: Mapping[int, str] = field(default_factory=dict)
+
+    def name_of(self, neighbor: int) -> str:
+        return self.names.get(neighbor, f"node {neighbor}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +80,7 @@ class Stepper(Generic[S]):
         self._seed = seed
         self._step: Step[S] | None = None
         self._asked: Effect | None = None
+        self._received: Mapping[int, Value] = {}  # until the next value is found to be finite
         self._phase = 0
         self._x_like = freeze(x)
         self._check_problem(self._x_like)
@@ -81,7 +89,7 @@ class Stepper(Generic[S]):
         except P2pdoError as error:
             self._locate(error)
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise self._failure(error) from error
         self._check_decision()
 
@@ -103,11 +111,16 @@ class Stepper(Generic[S]):
             return self._advance(inbox, pause_at)
 
     def _advance(self, inbox: Mapping[int, Value] | None, pause_at: int) -> Outgoing | None:
-        reply = None if inbox is None else self._reply(inbox)
+        if inbox is None:
+            reply = None
+        else:
+            self._received = inbox
+            reply = self._reply(inbox)
         while True:
             try:
                 if self._step is None:
                     if self.iteration >= pause_at:
+                        self._check_finite(self.state.x)  # what nobody will send is shown too
                         return None
                     self._step, self._phase, reply = self._begin(), 0, None
                 return self._outgoing(self._step.send(reply))
@@ -116,7 +129,7 @@ class Stepper(Generic[S]):
             except P2pdoError as error:
                 self._locate(error)
                 raise
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 raise self._failure(error) from error
 
     def _begin(self) -> Step[S]:
@@ -161,6 +174,7 @@ class Stepper(Generic[S]):
             self._check_finite(sent_value)
             copies = len(neighbors) if each is None else 1
             self.bytes_sent += copies * size_of(sent_value)
+        self._received = {}
         self.messages_sent += len(neighbors)
         tag = Tag(self.iteration, self._phase, kind)
         self._phase += 1
@@ -186,15 +200,16 @@ class Stepper(Generic[S]):
     def _check_like(self, own: Value, theirs: Value, sender: int) -> None:
         if not same_layout(own, theirs):
             raise RemoteProtocolError(
-                f"node {sender} sent {describe(theirs)} where {self.place.name} has "
-                f"{describe(own)}",
+                f"{self.place.name_of(sender)} sent {describe(theirs)} where {self.place.name} "
+                f"has {describe(own)}",
                 hint="all nodes must run one algorithm on problems of one dimension and dtype",
-                node=self.place.name,
+                node=self.place.name_of(sender),
                 iteration=self.iteration,
             )
 
     def _check_finite(self, value: Value) -> None:
         if not is_finite(value):
+            self._check_received()
             raise WorkloadFailed(
                 f"a value of {self.place.name} is not finite (NaN or infinite) "
                 f"in iteration {self.iteration}",
@@ -202,6 +217,21 @@ class Stepper(Generic[S]):
                 node=self.place.name,
                 iteration=self.iteration,
             )
+
+    def _check_received(self) -> None:
+        """Once a value of ours is not finite: whose fault is it?
+
+        Senders check what they send, so a value that came so was sent by one that does not; its
+        neighbours are not to be blamed. Nothing is looked at while all goes well.
+        """
+        for sender, value in self._received.items():
+            if not is_finite(value):
+                name = self.place.name_of(sender)
+                raise RemoteProtocolError(
+                    f"{name} sent {self.place.name} a value that is not finite (NaN or infinite)",
+                    hint=f"{name} is faulty: leave it out of the workload",
+                    node=name,
+                )
 
     def _check_problem(self, x: Array) -> None:
         """The first gradient's shape tells most mistakes in a user's problem at once."""
@@ -223,7 +253,7 @@ class Stepper(Generic[S]):
         except P2pdoError as error:
             self._locate(error)
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise self._failure(error) from error
         if not (isinstance(g, np.ndarray) and g.shape == x.shape):
             raise WorkloadFailed(
@@ -246,11 +276,11 @@ class Stepper(Generic[S]):
                 iteration=self.iteration,
             )
 
-    def _failure(self, error: Exception) -> WorkloadFailed:
-        """An exception of the author's code, with node and iteration."""
+    def _failure(self, error: BaseException) -> WorkloadFailed:
+        """An exception of the author's code, with node, iteration and the line it came from."""
         return WorkloadFailed(
             f"{type(error).__name__}: {error}",
-            hint=f"the exception came from the algorithm or problem of {self.place.name}",
+            hint=f"look at the algorithm or problem of {self.place.name}{_line_of(error)}",
             node=self.place.name,
             iteration=self.iteration,
         )
@@ -258,6 +288,18 @@ class Stepper(Generic[S]):
     def _locate(self, error: P2pdoError) -> None:
         error.node = error.node or self.place.name
         error.iteration = self.iteration if error.iteration is None else error.iteration
+
+
+def _line_of(error: BaseException) -> str:
+    """Where in the author's code: the innermost line that is neither ours nor a library's."""
+    traceback, place = error.__traceback__, ""
+    while traceback is not None:
+        file = traceback.tb_frame.f_code.co_filename
+        module = str(traceback.tb_frame.f_globals.get("__name__", ""))
+        if not (module.split(".", maxsplit=1)[0] == "p2pdo" or "site-packages" in file):
+            place = f": {file}, line {traceback.tb_lineno}"
+        traceback = traceback.tb_next
+    return place
 
 
 def size_of(value: Value) -> int:

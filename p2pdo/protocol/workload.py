@@ -33,17 +33,20 @@ from typing import TypeAlias, assert_never
 
 from p2pdo.algorithms import catalogue
 from p2pdo.errors import (
+    LONGEST,
     ConfigError,
     LocalProtocolError,
     P2pdoError,
     WorkloadFailed,
     WorkloadStopped,
     from_plain,
+    legible,
 )
 from p2pdo.protocol.assignment import resolved_parameters
 from p2pdo.types import NodeId, Plain, WorkloadId
 
 EXECUTOR = "optimization"  # handles both of these at the nodes
+_REASON_LIMIT = 1000  # characters: a node is told the ends of many workloads in one message
 CONFIG = "config"
 RUN = "run_algorithm"
 
@@ -175,9 +178,10 @@ class _Machine:
     @property
     def reason(self) -> str:
         """Why it ended, for the members."""
-        if self.status is Status.FAILED and self.error is not None:
-            return f"failed: {self.error.get('message')}"
-        return str(self.error["message"]) if self.error is not None else str(self.status)
+        if self.error is None:
+            return str(self.status)
+        message = legible(str(self.error.get("message")), _REASON_LIMIT)
+        return f"failed: {message}" if self.status is Status.FAILED else message
 
     def _move(self, move: Move) -> list[Effect]:
         try:
@@ -254,7 +258,9 @@ class Optimization(_Machine):
         """Fails with a node's own words, its traceback included."""
         told = from_plain(dict(error))
         told.node, told.workload = told.node or node, told.workload or self.workload
-        self.error = {**error, **told.to_plain()}
+        traceback = error.get("traceback")
+        kept = {} if traceback is None else {"traceback": legible(str(traceback), 4 * LONGEST)}
+        self.error = {**told.to_plain(), **kept}
         return self._move(Move.FAIL)
 
     def _take_result(self, done: TaskSucceeded) -> list[Effect]:
@@ -322,9 +328,13 @@ class Optimization(_Machine):
         known: list[float] = []
         for result in self._configured.values():
             one = result.get("smoothness")
-            if not isinstance(one, int | float) or not (math.isfinite(one) and one > 0):
+            try:
+                number = float(one) if isinstance(one, int | float) else math.nan
+            except OverflowError:  # an integer of four hundred digits
+                number = math.inf
+            if not (math.isfinite(number) and number > 0):
                 return None
-            known.append(float(one))
+            known.append(number)
         return max(known)
 
     def _take_finished(self, node: NodeId) -> list[Effect]:

@@ -19,7 +19,7 @@ from p2pdo.protocol.judging import Judge, Judgement, Report
 from p2pdo.protocol.plan import Plan
 from p2pdo.protocol.stepper import is_finite
 from p2pdo.runtime.compute import limit_blas_threads
-from p2pdo.types import Array
+from p2pdo.types import Array, Value
 
 
 class _EveryNode(Here):
@@ -46,6 +46,7 @@ def run_stacked(plan: Plan, judge: Judge, tell: Callable[[Judgement], None]) -> 
     traffic = _Traffic(plan)
     for iteration in range(plan.rounds + 1):
         if iteration % plan.observe_every == 0 or iteration == plan.rounds:
+            _require_finite(state.x, iteration)
             reports = [
                 Report(i, iteration, x.copy(), *traffic.of(i)) for i, x in enumerate(state.x)
             ]
@@ -96,14 +97,18 @@ def _advance(plan: Plan, state: Any, problem: Any, iteration: int, traffic: _Tra
                 "which has no stacked form",
                 hint="use --on dense",
             )
-        if not is_finite(effect.values):
-            raise WorkloadFailed(
-                f"a value is not finite (NaN or infinite) in iteration {iteration}",
-                hint="a smaller step size; --on dense names the node",
-                iteration=iteration,
-            )
+        _require_finite(effect.values, iteration)
         traffic.count(effect.values)
         reply = tuple(plan.weights.apply(np.asarray(value)) for value in effect.values)
+
+
+def _require_finite(value: Value, iteration: int) -> None:
+    if not is_finite(value):
+        raise WorkloadFailed(
+            f"a value is not finite (NaN or infinite) in iteration {iteration}",
+            hint="a smaller step size; --on dense names the node",
+            iteration=iteration,
+        )
 
 
 def _here(iteration: int, plan: Plan) -> Here:

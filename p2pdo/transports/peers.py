@@ -344,6 +344,8 @@ class _Peer:
         try:
             await stream.run(lambda message: self._receive(stream, message))
         except RemoteProtocolError as error:
+            self._drop(stream)
+            self._reason = f"it broke a rule, {error.message}, and does not come back"
             self._breaches += 1
             if self._breaches >= BREACHES:
                 self._give_up(f"it broke the rules {self._breaches} times: {error.message}")

@@ -190,8 +190,8 @@ class _ArrayNode:
 
     def read(self, payload: bytes | memoryview, offset: int) -> tuple[Array, int]:
         a = np.frombuffer(payload, self.dtype, self.count, offset)
-        if sys.byteorder == "big" or not a.flags.aligned:
-            a = a.astype(self.dtype.newbyteorder("="))
+        if self.size <= SMALL or sys.byteorder == "big" or not a.flags.aligned:
+            a = a.astype(self.dtype.newbyteorder("="))  # a small view would keep a whole write
         if self.dtype.kind == "b" and (a.view(np.uint8) > 1).any():
             raise RemoteProtocolError("an array of truth values holds a byte that is none")
         a = a.reshape(self.shape)

@@ -343,3 +343,26 @@ async def test_a_waiter_that_is_cancelled_does_not_cancel_the_run() -> None:
         waiting.cancel()
         await asyncio.wait([waiting])
         assert (await run.result()).summary.iterations == 300
+
+
+@dataclass(frozen=True, eq=False)
+class BreaksLate:
+    """Its gradient is a number at the start only."""
+
+    dimension: int = 3
+
+    def value(self, x: np.ndarray) -> float:
+        return float(x.sum())
+
+    def gradient(self, x: np.ndarray) -> np.ndarray:
+        return np.ones_like(x) if not x.any() else np.full_like(x, np.nan)
+
+
+@pytest.mark.parametrize("on", ["dense", "simulated", "inprocess"])
+def test_a_result_that_is_not_finite_is_no_result(on: str) -> None:
+    """Nobody sends what the last iteration makes, so it is checked where it is shown."""
+    with pytest.raises(P2pdoError, match="not finite") as failure:
+        p2pdo.run(
+            [BreaksLate()] * 3, algorithm="dgd", parameters={"step_size": 0.1}, rounds=2, on=on
+        )
+    assert (failure.value.iteration, failure.value.node is not None) == (2, True)

@@ -31,15 +31,21 @@ fine = [Mine()] * 4
 shape, nan, bad = ([Mine()] * 2 + [Mine(t)] + [Mine()] for t in ("shape", "nan", "raise"))
 three = [Mine()] * 3
 number = 3
+none = []
+
+def unlike(node):
+    return Mine()
 
 def factory(*arguments, **parameters):
-    raise RuntimeError("no data here")
+    raise RuntimeError("no data here,\\nnor there")
 """
 FILES = {
     "mine.py": MINE,
     "boom.py": "raise RuntimeError('broken')",
     "exits.py": "raise SystemExit(0)",
     "syntax.py": "def f(:",
+    "needs.py": "import no_such_module",
+    "starts.py": "import p2pdo; p2pdo.run('quadratic', rounds=1)",
     "cut.json": '{"edges": [[0, 1], [2, 3]]}',
     "unfair.json": "[[0.5, 0.4, 0.1, 0], [0.5, 0.5, 0, 0], [0, 0, 0.5, 0.5], [0, 0.5, 0, 0.5]]",
     "two.json": "[[0.5, 0.5], [0.5, 0.5]]",
@@ -70,6 +76,10 @@ CASES = [
     # values
     (f"{RUN} --nodes 0", 3, "config", "--nodes 8"),
     (f"{RUN} --nodes -3", 3, "config", "--nodes 8"),
+    (f"{RUN} --nodes 100000000000", 3, "config", "at most 100,000"),
+    ("run quadratic --nodes 9999 --on processes", 3, "config", "--on inprocess"),
+    (f"{RUN} --delay-seed -1", 3, "config", "--delay-seed 0"),
+    ("topo ring --nodes 100000000000", 3, "config", "at most 100,000"),
     (f"{RUN} --nodes many", 2, "usage", "--help"),
     (f"{RUN} --rounds -1", 3, "config", "--rounds 100"),
     (f"{RUN} --observe-every 0", 3, "config", "--observe-every 50"),
@@ -108,13 +118,17 @@ CASES = [
     # a user's own problems
     ("run boom.py:x --on dense", 3, "config", "__main__"),
     ("run exits.py:x --on dense", 3, "config", "__main__"),
-    ("run syntax.py:x --on dense", 3, "config", "__main__"),
+    ("run syntax.py:x --on dense", 3, "config", "correct line 1 of"),
+    ("run needs.py:x --on dense", 3, "config", "installed"),
     ("run missing.py:x --on dense", 3, "config", "moved"),
     ("run mine.py --on dense", 3, "config", "mine.py:NAME"),
     ("run mine.py:fin --on dense", 3, "config", "did you mean 'fine'"),
     ("run mine.py:number --on dense", 3, "config", "function"),
     ("run mine.py:three -n 4 --on dense", 3, "config", "--nodes 3"),
-    ("run mine.py:factory --on dense", 3, "config", "node_index"),
+    ("run mine.py:factory --on dense", 3, "config", "mine.py, line "),
+    ("run mine.py:unlike --on dense", 3, "config", "node_index"),
+    ("run mine.py:none --on dense", 3, "config", "one problem a node"),
+    ("run starts.py:x --on dense", 3, "config", "__main__"),
     ("run mine.py:fine -n 4 --on dense", 3, "config", "--set step_size"),
     (f"run mine.py:fine {USER} --tol 1e-3", 3, "config", "minimiser"),
     (f"run mine.py:shape {USER}", 1, "workload-failed", "shape of x"),

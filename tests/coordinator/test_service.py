@@ -553,6 +553,106 @@ async def test_a_reopened_stream_gets_unreported_tasks_again(tmp_path: Path) -> 
 
 
 @pytest.mark.asyncio
+async def test_a_reopened_stream_carries_more_than_fits_into_a_message(tmp_path: Path) -> None:
+    """In order of number, and what another workload has to send does not wait for it."""
+    async with coordinator(tmp_path) as client:
+        (node,) = await up(client, "a")
+        large, small = (
+            await client.submit(tasks_spec("a")),
+            await client.submit(tasks_spec("a"), "2"),
+        )
+        for i in range(12):
+            await client.send(large, f"s{i}", ("a", "x" * 1_000_000))
+        await node.tasks(12)
+        node.cut()
+        await client.send(small, "s", ("a", 0))
+        await node.open()
+        again = await node.tasks(13)
+        assert [task.number for task in again if task.workload_id == large] == list(range(12))
+        assert small in [task.workload_id for task in again[:5]]
+
+
+@pytest.mark.asyncio
+async def test_a_poll_gets_new_tasks_beside_large_unreported_ones(tmp_path: Path) -> None:
+    async with coordinator(tmp_path) as client:
+        node = FakeNode(client, "a")
+        await node.join()
+        large, small = (
+            await client.submit(tasks_spec("a")),
+            await client.submit(tasks_spec("a"), "2"),
+        )
+        for i in range(4):
+            await client.send(large, f"s{i}", ("a", "x" * 1_000_000))
+        for _ in range(4):
+            await client.call("Poll", node.request({}, 10))
+        await client.send(small, "s", ("a", 0))
+        orders = await client.call("Poll", node.request({}, 10))
+        assert small in [task.workload_id for task in orders.tasks]
+
+
+@pytest.mark.asyncio
+async def test_many_large_answers_leave_room_to_list_and_to_watch(tmp_path: Path) -> None:
+    async with coordinator(tmp_path) as client:
+        nodes = await up(client, "a", "b", "c")
+        workload = await client.submit(tasks_spec("a", "b", "c"))
+        await client.send(workload, "s", *((node.name, 0) for node in nodes))
+        for node in nodes:
+            await node.report(*await node.tasks(1), result="y" * 4_000_000)
+        assert (await client.get(workload)).members[0].state == "succeeded"
+        listed = await client.call("ListWorkloads", wire.ListWorkloadsRequest())
+        assert [w.workload_id for w in listed.workloads] == [workload]
+        sizes = []
+        async for event in client.watch(workload):
+            if event.HasField("result"):
+                sizes.append(len(event.result.payload))
+            if len(sizes) == 3:
+                break
+        assert sizes == [4_000_002] * 3
+
+
+@pytest.mark.asyncio
+async def test_a_list_is_brief_and_has_the_latest_workloads(tmp_path: Path) -> None:
+    async with coordinator(tmp_path) as client:
+        await up(client, "a")
+        sent = [
+            await client.submit(tasks_spec("a") | {"executor": "e" * 1_000_000}, f"r{i}")
+            for i in range(9)
+        ]
+        graph = {"weights": [[1.0]], "nodes": 1}
+        sent.append(await client.submit(optimization(nodes=1, topology=graph), "last"))
+        listed = (await client.call("ListWorkloads", wire.ListWorkloadsRequest())).workloads
+        assert [w.workload_id for w in listed] == sent[-5:]
+        assert "topology" not in json.loads(listed[-1].spec)
+        assert json.loads((await client.get(sent[-1])).spec)["topology"] == graph
+
+
+@pytest.mark.asyncio
+async def test_counters_that_nothing_reaches_are_refused(tmp_path: Path) -> None:
+    async with coordinator(tmp_path) as client:
+        (node,) = await up(client, "a")
+        workload = await client.submit(optimization(nodes=1))
+        with pytest.raises(ConfigError, match="node a tells counters"):
+            await node.metrics(workload, (1, 0.5, 2**64 - 1, 0))
+        await node.metrics(workload, (1, 0.5, 10, 2))
+        async for event in client.watch(workload):
+            if event.HasField("metric"):
+                assert event.metric.bytes_sent == 10
+                break
+
+
+@pytest.mark.asyncio
+async def test_words_that_cannot_be_encoded_do_not_cut_a_node_off(tmp_path: Path) -> None:
+    async with coordinator(tmp_path) as client:
+        (node,) = await up(client, "a")
+        workload = await client.submit(optimization(nodes=1))
+        error = {"message": "no file \udcff" + "x" * 2_000_000}
+        await node.report(*await node.tasks(1), ok=False, result=error)
+        ends = await node.ends()
+        assert ends[workload].startswith("failed: no file ?xxx")
+        assert (await client.finished(workload)).status == "failed"
+
+
+@pytest.mark.asyncio
 async def test_a_restarted_node_is_offered_its_tasks_under_a_new_attempt(tmp_path: Path) -> None:
     async with coordinator(tmp_path, HASTY) as client:
         (node,) = await up(client, "a")
@@ -631,7 +731,7 @@ async def test_what_is_no_task_is_refused(tmp_path: Path) -> None:
     async with coordinator(tmp_path) as client:
         await up(client, "a")
         workload = await client.submit(tasks_spec("a"))
-        for payload, words in (("{", "not JSON"), ('"' + "x" * 5_000_000 + '"', "characters")):
+        for payload, words in (("{", "not JSON"), ('"' + "x" * 5_000_000 + '"', "5000002 bytes")):
             tasks = [wire.NewTask(node="a", name="echo", payload=payload)]
             request = wire.SendTasksRequest(workload_id=workload, request_id="s", tasks=tasks)
             with pytest.raises(ConfigError, match=words):
@@ -642,17 +742,22 @@ async def test_what_is_no_task_is_refused(tmp_path: Path) -> None:
         for request_id in ("", "x" * 257):
             with pytest.raises(ConfigError, match="a request id has"):
                 await client.submit(tasks_spec("a"), request_id)
-        with pytest.raises(ConfigError, match="not JSON"):
-            await client.call("Submit", wire.SubmitRequest(request_id="r3", spec="{"))
+        for spec in ("{", "[" * 100_000):
+            with pytest.raises(ConfigError, match="not JSON"):
+                await client.call("Submit", wire.SubmitRequest(request_id="r3", spec=spec))
+        spec = json.dumps(optimization(topology="x" * (4 << 20)))
+        with pytest.raises(ConfigError, match="the specification has"):
+            await client.call("Submit", wire.SubmitRequest(request_id="r3", spec=spec))
 
 
 @pytest.mark.asyncio
-async def test_an_answer_that_is_no_json_fails_an_optimization(tmp_path: Path) -> None:
+@pytest.mark.parametrize("answer", ["{", "[" * 100_000])
+async def test_an_answer_that_is_no_json_fails_an_optimization(tmp_path: Path, answer: str) -> None:
     async with coordinator(tmp_path) as client:
         (node,) = await up(client, "a")
         workload = await client.submit(optimization(nodes=1))
         (task,) = await node.tasks()
-        result = wire.TaskResult(task_id=task.task_id, attempt=1, ok=True, payload="{")
+        result = wire.TaskResult(task_id=task.task_id, attempt=1, ok=True, payload=answer)
         await client.call("Report", wire.ReportRequest(node="a", boot_id="b1", results=[result]))
         final = await client.finished(workload)
         assert json.loads(final.error)["message"] == "node a answered config with no JSON"

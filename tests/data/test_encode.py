@@ -256,9 +256,12 @@ def test_a_class_of_a_package_that_is_run_is_placed_by_its_module(
     assert locate(cls) == "package.tool:Mine"
 
 
-def test_a_class_of_a_notebook_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("attributes", [{}, {"__file__": "<stdin>"}])
+def test_a_class_of_a_notebook_is_refused(
+    monkeypatch: pytest.MonkeyPatch, attributes: dict[str, str]
+) -> None:
     with pytest.raises(ConfigError, match="only in this notebook or prompt") as caught:
-        locate(pretend_main(monkeypatch))
+        locate(pretend_main(monkeypatch, **attributes))
     assert "put it into a file" in (caught.value.hint or "")
 
 
@@ -303,7 +306,9 @@ def test_a_class_crosses_from_a_running_script_to_this_process(script: Path) -> 
     [
         ("raise ValueError('no luck')", "ValueError: no luck", "__main__"),
         ("import sys; sys.exit(2)", "SystemExit: 2", "__main__"),
-        ("def", "SyntaxError", "__main__"),
+        ("def", "SyntaxError", "correct line 1"),
+        ("import no_such_module", "no_such_module", "installed"),
+        ("import p2pdo; p2pdo.run('quadratic')", "starts a run", "__main__"),
     ],
 )
 def test_a_script_that_fails_is_told_and_not_kept(

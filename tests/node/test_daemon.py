@@ -85,6 +85,7 @@ async def test_a_second_signal_stops_a_node_that_is_still_needed(
         node.process.send_signal(signal.SIGTERM)
         await hub.until(lambda: hub.requests[-1].default_credit == 0)
         assert node.process.returncode is None
+        assert "a second signal stops it at once" in await node.line()
         node.process.send_signal(signal.SIGTERM)
         assert await node.end() == (143, "")
         assert hub.left == ["n1"]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
-from p2pdo.errors import RemoteProtocolError
+from p2pdo.errors import RemoteProtocolError, WorkloadFailed
 from p2pdo.problems.quadratic import Quadratic
 from p2pdo.protocol.judging import Judge, Judgement, Objective, Report
 
@@ -61,6 +61,14 @@ def test_it_stops_at_the_first_iteration_within_the_tolerance() -> None:
     assert (last.bytes_sent, last.messages_sent) == (33, 3)
 
 
+def test_a_second_state_of_the_same_place_changes_nothing() -> None:
+    judge = Judge(OBJECTIVE, N, None)
+    judge.receive(report(0, 0))
+    judge.receive(Report(0, 0, np.full(2, 1e9), 0, 0))
+    (judgement,) = [j for i in (1, 2) for j in judge.receive(report(i, 0))]
+    assert judgement == judged(IN_ORDER)[0][0]
+
+
 def test_a_state_of_no_node_of_the_run_is_refused() -> None:
     judge = Judge(OBJECTIVE, N, None)
     for node in (-1, N):
@@ -86,6 +94,16 @@ def test_what_the_problems_cannot_tell_is_none_and_never_stops_a_run() -> None:
         (judgement,) = Judge(objective, 1, tol=1e9).receive(Report(0, 0, np.ones(2), 0, 0))
         assert (judgement.gap, judgement.stop) == (None, False)
     assert OBJECTIVE.distance(np.asarray(OBJECTIVE.minimiser)) == 0
+
+
+def test_a_value_that_cannot_be_had_names_its_node() -> None:
+    class Broken(NoValue):
+        def value(self, x: np.ndarray) -> float:
+            raise ZeroDivisionError("1/0")
+
+    judge = Judge(Objective([Value(), Broken()]), 1, None)
+    with pytest.raises(WorkloadFailed, match="node 1's problem raised ZeroDivisionError: 1/0"):
+        judge.receive(Report(0, 0, np.ones(2), 0, 0))
 
 
 def test_problems_of_two_kinds_have_no_common_solver() -> None:

@@ -6,6 +6,7 @@ Mistakes in exchanges are tested on all executors in tests/algorithms/test_excha
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -72,6 +73,36 @@ def at_iteration_one(step: Callable[..., Any]) -> Stepper[Any]:
     return made
 
 
+# ---- whose fault it is ----
+
+
+def named() -> Stepper[Any]:
+    place = replace(PLACE, names={0: "anna", 2: "otto"})
+    return Stepper(Dgd(0.5), COST, place, X.copy(), seed=9)
+
+
+def test_a_value_of_another_shape_is_told_with_its_sender() -> None:
+    run = named()
+    run.advance(None, 2)
+    with pytest.raises(RemoteProtocolError, match=r"otto sent \(float64 \(3,\)\) whe") as caught:
+        run.advance({0: (X,), 2: (np.zeros(3),)}, 2)
+    assert (caught.value.node, caught.value.iteration) == ("otto", 0)
+
+
+@pytest.mark.parametrize("pause_at", [1, 2])
+def test_a_value_that_is_not_finite_is_told_with_its_sender(pause_at: int) -> None:
+    run = named()
+    run.advance(None, pause_at)
+
+    def go_on() -> None:
+        run.advance({0: (np.array([1.0, np.nan]),), 2: (X,)}, pause_at)
+        run.advance(None, 2)
+
+    with pytest.raises(RemoteProtocolError, match="anna sent node-1 a value that") as caught:
+        go_on()
+    assert caught.value.node == "anna"
+
+
 # ---- the ordinary course ----
 
 
@@ -101,6 +132,29 @@ def test_exchange_each_counts_and_sends_to_each_its_own() -> None:
     assert run.advance(inbox(3.0), 1) is None
     assert (run.messages_sent, run.bytes_sent) == (1, 24)
     assert run.x.tolist() == [6.0, 6.0]
+
+
+@pytest.mark.parametrize(
+    "form",
+    [lambda a: a[:], lambda a: a[::2], lambda a: a.reshape(2, 2).T, lambda a: a.astype(">f8")[:]],
+)
+def test_a_view_is_sent_as_a_copy_that_nobody_changes_later(form: Callable[[Array], Array]) -> None:
+    base = np.arange(4.0)
+
+    def step(s: State) -> Step[State]:
+        yield from exchange(form(base))
+        return s
+
+    run = stepper(Writes(step))
+    outgoing = run.advance(None, 1)
+    assert outgoing is not None
+    sent: Any = outgoing.to(2)
+    expected = form(np.arange(4.0)).tolist()
+    base += 100
+    assert sent.tolist() == expected
+    assert sent.flags.c_contiguous
+    assert sent.dtype.isnative
+    assert not sent.flags.writeable
 
 
 def test_random_numbers_are_functions_of_seed_node_and_iteration() -> None:
@@ -233,7 +287,7 @@ def test_what_does_not_have_the_shape_of_the_own_value_cannot_be_mixed(
     run.advance(None, 1)
     with pytest.raises(RemoteProtocolError, match="node 2 sent") as caught:
         run.advance({0: (own,), 2: (theirs,)}, 1)
-    assert (caught.value.node, caught.value.iteration) == ("node-1", 0)
+    assert (caught.value.node, caught.value.iteration) == ("node 2", 0)
 
 
 def test_what_is_exchanged_may_differ_in_shape_between_nodes() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -71,6 +72,33 @@ def test_it_runs_when_the_last_node_is_configured_with_the_largest_smoothness() 
     step_size = parameters["step_size"]
     assert isinstance(step_size, float)
     assert 0 < step_size <= 1 / 8
+
+
+@pytest.mark.parametrize("smoothness", [10**400, -(10**400), 0, math.inf, "2", [2.0]])
+def test_a_smoothness_that_is_none_is_as_good_as_none(smoothness: Any) -> None:
+    m = machine(parameters={"step_size": 0.1})
+    m.receive(configured(A, smoothness=smoothness))
+    m.receive(configured(B))
+    assert m.status is Status.RUNNING
+    assert m.resolved["smoothness"] is None
+
+
+def test_a_node_is_told_the_end_in_few_words_that_can_be_encoded() -> None:
+    m = running()
+    error = {"message": "no such file: \udcff" + "x" * 10**6, "traceback": "t" * 10**6, "more": "y"}
+    told = [e.reason for e in m.receive(TaskFailed(A, RUN, error)) if isinstance(e, EndWorkload)]
+    assert len(told) == 2
+    assert told[0].startswith("failed: no such file: ?xxx")
+    assert len(told[0].encode()) < 2000
+    assert m.error is not None
+    assert set(m.error) == {"code", "message", "node", "workload", "traceback"}
+    assert len(str(m.error)) < 30_000
+
+
+def test_a_reason_to_stop_is_told_in_few_words() -> None:
+    m = running()
+    told = [e.reason for e in m.receive(StopAsked("z" * 10**6)) if isinstance(e, EndWorkload)]
+    assert all(len(reason) < 2000 for reason in told)
 
 
 def test_a_given_step_size_needs_no_smoothness() -> None:

@@ -17,6 +17,7 @@ from p2pdo.errors import (
     P2pdoError,
     Unreachable,
     WorkloadFailed,
+    from_plain,
 )
 from p2pdo.wire.errors import decode_error, encode_error
 
@@ -42,6 +43,19 @@ def test_an_error_comes_back_as_it_was(error: P2pdoError, code: grpc.StatusCode)
     back = decode_error(refused(status, details))
     assert type(back) is type(error)
     assert back.to_plain() == error.to_plain()
+
+
+@pytest.mark.parametrize("iteration", [float("inf"), float("nan"), "3", None, [1]])
+def test_an_iteration_that_is_none_is_not_told(iteration: object) -> None:
+    plain = {"code": "workload-failed", "message": "x", "iteration": iteration}
+    assert from_plain(plain).iteration is None  # type: ignore[arg-type]
+
+
+def test_what_crosses_is_short_and_can_be_encoded() -> None:
+    error = WorkloadFailed("\udcff" + "x" * 10**6, hint="\ud800", node="n\udcff")
+    for plain in (error.to_plain(), from_plain({"message": error.message}).to_plain()):
+        assert len(json.dumps(plain, ensure_ascii=False).encode()) < 5000
+        assert str(plain["message"]).startswith("?xxx")
 
 
 def test_a_long_error_fits_into_a_header() -> None:
