@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -35,6 +36,8 @@ from p2pdo.transports import rpc
 from p2pdo.types import NodeId, WorkloadId
 from p2pdo.wire.errors import encode_error
 from p2pdo.wire.v1 import coordinator_pb2 as wire, coordinator_pb2_grpc as wire_grpc
+
+log = logging.getLogger(__name__)
 
 _Request = TypeVar("_Request")
 _Reply = TypeVar("_Reply")
@@ -178,7 +181,10 @@ class Service(wire_grpc.CoordinatorServicer):
             for point in request.points
         ]
         self._desk.add_points(node, request.workload_id, points)
-        await self._files.append_points(WorkloadId(request.workload_id), node, points)
+        try:
+            await self._files.append_points(WorkloadId(request.workload_id), node, points)
+        except OSError as error:  # a run does not end because a disk is full that it does not need
+            log.warning("metrics of %s are not kept: %s", request.workload_id, error)
         return wire.PushMetricsReply()
 
     @_unary

@@ -80,6 +80,7 @@ class Optimization(Executor):
         if self._exchanger is not None:
             self._exchanger.close("the workload has ended")
         self._site.links.close(self._context.workload_id)
+        self._exchanger = self._problem = self._start = None
 
     async def _configure(self, task: Task) -> object:
         config = self._config = _Config.parse(task.payload)
@@ -135,7 +136,10 @@ class Optimization(Executor):
                 judged=config.spec["tol"] is not None,
             )
             watch.driver = driver
-            report = await driver.run()
+            try:
+                report = await driver.run()
+            finally:
+                watch.driver = None  # what is large is let go with the run, not at some collection
         digest = await self._context.compute.run(digest_of, report.x)
         await self._keep_state(report.x, leaves=config.spec["return_states"])
         return {

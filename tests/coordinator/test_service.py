@@ -641,6 +641,16 @@ async def test_counters_that_nothing_reaches_are_refused(tmp_path: Path) -> None
 
 
 @pytest.mark.asyncio
+async def test_metrics_that_cannot_be_kept_do_not_fail_a_run(tmp_path: Path) -> None:
+    async with coordinator(tmp_path) as client:
+        (node,) = await up(client, "a")
+        workload = await client.submit(optimization(nodes=1))
+        (tmp_path / "workloads").write_text("in the way")
+        await node.metrics(workload, (1, 0.5, 10, 2))
+        assert (await client.get(workload)).members[0].iteration == 1
+
+
+@pytest.mark.asyncio
 async def test_words_that_cannot_be_encoded_do_not_cut_a_node_off(tmp_path: Path) -> None:
     async with coordinator(tmp_path) as client:
         (node,) = await up(client, "a")
