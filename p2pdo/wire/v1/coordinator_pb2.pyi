@@ -732,7 +732,7 @@ class Node(_message.Message):
     name: _builtins.str
     address: _builtins.str
     state: _builtins.str
-    """"up", "lost", "left" """
+    """"up", "draining", "lost", "left" """
     seconds_since_heard: _builtins.float
     version: _builtins.str
     @_builtins.property
