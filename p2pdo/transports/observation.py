@@ -47,21 +47,32 @@ class ObserverServer:
         requests: AsyncIterator[bytes],
         context: grpc.aio.ServicerContext[bytes, bytes],
     ) -> None:
+        """Reads to the node's end of the stream.
+
+        The verdicts are written out and never cancelled: gRPC loses the end of a call whose
+        handler returns while a write is under way, and the node would wait for it.
+        """
         outbox = _Outbox()
         self._outboxes.add(outbox)
-        try:
-            async with task_group() as group:
-                writer = group.create_task(outbox.drain(context.write), name="verdicts")
-                decoder = Decoder()
-                async for data in requests:
-                    for message in decoder.feed(data):
-                        if isinstance(message, Report):
-                            self._receive(message)
-                writer.cancel()
-        except RemoteProtocolError as error:
-            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, error.message)
-        finally:
-            self._outboxes.discard(outbox)
+        refused: RemoteProtocolError | None = None
+        async with task_group() as group:
+            group.create_task(outbox.drain(context.write), name="verdicts")
+            try:
+                await self._read_all(requests)
+            except RemoteProtocolError as error:
+                refused = error
+            finally:
+                self._outboxes.discard(outbox)
+                outbox.close()
+        if refused is not None:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, refused.message)
+
+    async def _read_all(self, requests: AsyncIterator[bytes]) -> None:
+        decoder = Decoder()
+        async for data in requests:
+            for message in decoder.feed(data):
+                if isinstance(message, Report):
+                    self._receive(message)
 
 
 class ObserverClient:

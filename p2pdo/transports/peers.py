@@ -246,8 +246,19 @@ class _Stream:
         async with task_group() as group:
             reader = group.create_task(self._read_all(receive), name="reader")
             writer = group.create_task(self._write_all(), name="writer")
-            reader.add_done_callback(lambda _: writer.cancel())
+            reader.add_done_callback(lambda _: self._end_writing(writer))
             writer.add_done_callback(lambda _: reader.cancel())
+
+    def _end_writing(self, writer: asyncio.Task[None]) -> None:
+        """Nothing more will be read. A call that was served ends after what is being written.
+
+        gRPC loses the end of a call whose handler returns in the middle of a write.
+        """
+        if self._half_close is not None:
+            writer.cancel()
+            return
+        self.close()
+        asyncio.get_running_loop().call_later(CLOSING, writer.cancel)
 
     async def _read_all(self, receive: Callable[[Message_], None]) -> None:
         with contextlib.suppress(*rpc.BROKEN):

@@ -85,6 +85,20 @@ async def test_a_run_that_was_finished_ends_when_the_launcher_has_read_all() -> 
             assert got == list(range(6))
 
 
+async def test_verdicts_that_are_under_way_do_not_swallow_the_end() -> None:
+    def receive(report: Report) -> None:
+        observer.tell(judgement(report.iteration))
+
+    async with launcher(receive) as (observer, address):
+        for _ in range(20):
+            heard: list[int] = []
+            client = ObserverClient(address, TOKEN)
+            client.observe(report(0))
+            client.finish()
+            await client.run(lambda iteration, _, heard=heard: heard.append(iteration))  # type: ignore[misc]
+            assert heard == [0]
+
+
 async def test_a_launcher_that_goes_away_is_told() -> None:
     async with launcher(lambda _: None) as (_, address):
         client = ObserverClient(address, TOKEN)
