@@ -10,7 +10,8 @@ Settings, with their reasons:
   frozen peer is noticed: with its defaults the ping time-out rules and takes a minute.
   Between calls nobody pings: a server takes that for an attack, whatever it is told to permit, and
   cuts the client off after half a minute with "too many pings".
-- *Reconnect back-off* 100 ms to 1 s: the default maximum of two minutes would outlast a run.
+- *Reconnect back-off* 100 ms to 1 s: the default maximum of two minutes would outlast a run. The
+  minimum is how long one attempt may take: a busy machine needs more than the back-off.
 - *Messages up to 8 MiB*: values above 4 MiB go in chunks.
 - *`so_reuseport` off*: two servers on one port must be an error, not a lottery.
 
@@ -49,7 +50,7 @@ _CHANNEL = [
     *_COMMON,
     ("grpc.keepalive_permit_without_calls", 0),
     ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 5_000),
     ("grpc.max_reconnect_backoff_ms", 1_000),
     ("grpc.use_local_subchannel_pool", 1),
     ("grpc.enable_http_proxy", 0),
