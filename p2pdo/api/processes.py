@@ -99,7 +99,8 @@ def make_work_folder(job: Job, folder: Path) -> Path:
     """Writes every node's problem and start, where only this user can read them."""
     work = folder.resolve() / ".work"
     parts = work / "parts"
-    parts.mkdir(parents=True, mode=0o700)
+    work.mkdir(parents=True, mode=0o700)  # the nodes' states come into it too
+    parts.mkdir(mode=0o700)
     for node, problem in enumerate(job.plan.problems):
         write_part(part_path(parts, node), problem, job.plan.starts[node])
     return work

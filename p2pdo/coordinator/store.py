@@ -228,7 +228,7 @@ def open_store(folder: Path) -> Store:
         ConfigError: it cannot be used, or is damaged, or was written by a newer version.
     """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         lock = (folder / "lock").open("w")
     except OSError as error:
         raise ConfigError(

@@ -245,8 +245,13 @@ async def _observed(address: str, token: str | None) -> AsyncIterator[_Watch]:
     async def run() -> None:
         try:
             await client.run(watch.verdict)
-        except grpc.aio.AioRpcError:
-            watch.fail(Unreachable(f"the run's launcher at {address} does not answer"))
+        except grpc.aio.AioRpcError as error:
+            watch.fail(
+                Unreachable(
+                    f"the run's launcher at {address} does not answer: {error.details()}",
+                    hint="look at what the launcher says",
+                )
+            )
 
     async with task_group() as group:
         group.create_task(run(), name="observer")

@@ -135,7 +135,7 @@ async def _started(
 
 def _make_folder(path: Path) -> None:
     try:
-        path.mkdir(parents=True, exist_ok=True)
+        path.mkdir(parents=True, exist_ok=True, mode=0o700)  # it will hold final states
     except OSError as error:
         raise ConfigError(
             f"cannot keep state in {path}: {error.strerror}", hint="choose another --state"
