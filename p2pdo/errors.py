@@ -13,6 +13,7 @@
     ├── WorkloadFailed            a run ended badly; says node and iteration            exit 1
     │   ├── WorkloadStopped       somebody stopped it                                   exit 1
     │   └── TaskFailed            a handler raised; carries its words                   exit 1
+    │       └── TaskAborted       somebody ended the task before it was done            exit 1
     ├── LinkLost                  a peer's link is gone: dial again
     └── ProtocolError
         ├── LocalProtocolError    our own code broke a rule: a bug
@@ -125,6 +126,10 @@ class TaskFailed(WorkloadFailed):
     code = "task-failed"
 
 
+class TaskAborted(TaskFailed):
+    code = "task-aborted"
+
+
 class LinkLost(P2pdoError):
     code = "link-lost"
 
@@ -155,6 +160,7 @@ _BY_CODE: dict[str, type[P2pdoError]] = {
         WorkloadFailed,
         WorkloadStopped,
         TaskFailed,
+        TaskAborted,
         LinkLost,
         LocalProtocolError,
         RemoteProtocolError,

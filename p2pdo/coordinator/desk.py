@@ -21,7 +21,13 @@ from p2pdo.coordinator.planning import Plan, Spec
 from p2pdo.coordinator.settings import Settings
 from p2pdo.coordinator.store import Store
 from p2pdo.coordinator.watching import Hub, Meter, Point
-from p2pdo.errors import ConfigError, Conflict, NotEnoughNodes, NotFound
+from p2pdo.errors import (
+    ConfigError,
+    Conflict,
+    NotEnoughNodes,
+    NotFound,
+    TaskAborted as AbortedError,
+)
 from p2pdo.protocol.assignment import Member
 from p2pdo.protocol.tasks import Task, TaskBook, TaskState, Verdict, task_id_of, workload_id_of
 from p2pdo.protocol.workload import (
@@ -37,6 +43,7 @@ from p2pdo.protocol.workload import (
     Status,
     StatusChanged,
     StopAsked,
+    TaskAborted,
     TaskFailed,
     TaskQueue,
     TaskSucceeded,
@@ -282,6 +289,55 @@ class Desk:
         self._store.submit(rows.write_send(machine.workload, request_id, task_ids))
         return task_ids
 
+    def abort_tasks(self, workload: str, task_ids: Sequence[str], reason: str) -> list[TaskId]:
+        """Gives up tasks that have no result yet; returns which had none.
+
+        Raises:
+            NotFound: no such workload, or a task is none of its.
+            ConfigError: its tasks are its own.
+        """
+        record = self.find(workload)
+        if not isinstance(record.machine, TaskQueue):
+            raise ConfigError(f"workload {workload} makes its own tasks", hint="use stop to end it")
+        wanted = [self._task_of(record, task_id) for task_id in task_ids]
+        told = [task for task in wanted if self._abort(record, task, reason)]
+        if told:
+            self._store.submit(rows.write_tasks(told))
+            record.hub.nudge()
+        for task in told:
+            self._tell(record, TaskAborted(task.node, task.name))
+        return [task.task_id for task in told]
+
+    def _task_of(self, record: WorkloadRecord, task_id: str) -> Task:
+        task = self._book.get(TaskId(task_id))
+        if task is None or task.workload != record.workload:
+            raise NotFound(
+                f"workload {record.workload} has no task '{task_id[:80]}'",
+                hint="use the ids that sending them gave",
+            )
+        return task
+
+    def _abort(self, record: WorkloadRecord, task: Task, reason: str) -> bool:
+        error = AbortedError(f"aborted: {reason[:1000]}", node=task.node, workload=record.workload)
+        if not self._book.abort(task.task_id, json.dumps(error.to_plain())):
+            return False
+        record.note_result(task)
+        node = self.nodes.get(task.node)
+        if task.state is TaskState.LEASED and node is not None and node.stream is not None:
+            node.stream.again.append(task)
+            node.wake()
+        return True
+
+    def members_of(self, node: NodeId, workload: str) -> Sequence[Member]:
+        """Who takes part, for one who does.
+
+        Raises:
+            NotFound: no such workload, or the node is no member of it.
+        """
+        record = self.find(workload)
+        _require_member(record, node)
+        return record.members
+
     def close_workload(self, workload: str) -> None:
         """No more tasks will come; it is done when nothing is open.
 
@@ -310,16 +366,20 @@ class Desk:
         """Takes results; the verdicts are in the order of the results."""
         verdicts = []
         recorded: list[Task] = []
+        given_up: list[Task] = []
         for result in results:
             task_id = TaskId(result.task_id)
+            was_aborted = task_id in self._book and self._book[task_id].is_aborted
             verdict = self._book.report(
                 node, task_id, attempt=result.attempt, ok=result.ok, payload=result.payload
             )
             verdicts.append(_VERDICTS[verdict])
             if verdict is Verdict.RECORDED:
                 recorded.append(self._book[task_id])
-        if recorded:
-            self._store.submit(rows.write_tasks(recorded))
+            elif was_aborted:
+                given_up.append(self._book[task_id])
+        if recorded or given_up:
+            self._store.submit(rows.write_tasks([*recorded, *given_up]))
         for task in recorded:
             record = self._workloads[task.workload]
             record.note_result(task)
@@ -573,7 +633,8 @@ class Desk:
         for task in sorted(tasks, key=lambda task: task.number):
             record = self._workloads[task.workload]
             record.note(task)
-            if task.is_open and isinstance(record.machine, TaskQueue):
+            is_unanswered = task.is_open and not task.is_aborted
+            if is_unanswered and isinstance(record.machine, TaskQueue):
                 record.machine.open_tasks += 1
         for task in sorted((t for t in tasks if t.recorded), key=lambda task: task.recorded):
             self._workloads[task.workload].note_result(task)
@@ -619,8 +680,13 @@ def _to_wire(task: Task) -> wire.Task:
         name=task.name,
         number=task.number,
         attempt=task.attempt,
-        payload=task.payload,
+        payload="" if task.is_aborted else task.payload,
+        aborted=_reason_of(task) if task.is_aborted else "",
     )
+
+
+def _reason_of(task: Task) -> str:
+    return str(json.loads(task.result)["message"])
 
 
 def _next_batch(tasks: deque[Task]) -> tuple[list[Task], int]:

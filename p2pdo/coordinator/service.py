@@ -206,6 +206,18 @@ class Service(wire_grpc.CoordinatorServicer):
         await self._files.take_state(workload, node, chunks())
         return wire.PushStateReply()
 
+    @_unary
+    async def Members(self, request: wire.MembersRequest) -> wire.MembersReply:
+        node = NodeId(request.node)
+        self._desk.nodes.hear(node, request.boot_id)
+        members = self._desk.members_of(node, request.workload_id)
+        return wire.MembersReply(
+            members=[
+                wire.MembersReply.Member(node=member.name, address=member.address)
+                for member in members
+            ]
+        )
+
     # ---- users ----
 
     @_unary
@@ -243,6 +255,12 @@ class Service(wire_grpc.CoordinatorServicer):
         task_ids = self._desk.send(request.workload_id, request.request_id, tasks)
         await self._store.settled()
         return wire.SendTasksReply(task_ids=task_ids)
+
+    @_unary
+    async def AbortTasks(self, request: wire.AbortTasksRequest) -> wire.AbortTasksReply:
+        aborted = self._desk.abort_tasks(request.workload_id, request.task_ids, request.reason)
+        await self._store.settled()
+        return wire.AbortTasksReply(aborted=aborted)
 
     @_unary
     async def CloseWorkload(self, request: wire.CloseWorkloadRequest) -> wire.CloseWorkloadReply:
@@ -332,6 +350,8 @@ class Service(wire_grpc.CoordinatorServicer):
                     attempt=task.attempt,
                     ok=task.state == "succeeded",
                     payload=task.result,
+                    node=task.node,
+                    name=task.name,
                 )
                 await self._write(context, wire.WorkloadEvent(result=result))
                 seen += 1

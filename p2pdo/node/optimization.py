@@ -28,10 +28,11 @@ from p2pdo.data.parts import part_path, read_part
 from p2pdo.effects import Row
 from p2pdo.errors import ConfigError, LocalProtocolError, P2pdoError, Unreachable
 from p2pdo.node.control import Control, MetricPoint
-from p2pdo.node.executors import Executor, ExecutorFactory, Handler, Task, WorkloadContext
+from p2pdo.node.executors import Executor, ExecutorFactory, Task, WorkloadContext, task
 from p2pdo.protocol.judging import Report
 from p2pdo.protocol.plan import make_start, start_of
 from p2pdo.protocol.stepper import Place, Stepper
+from p2pdo.protocol.workload import CONFIG, RUN
 from p2pdo.reporting.digests import digest_of
 from p2pdo.runtime.driver import Driver
 from p2pdo.runtime.exchange import Exchanger
@@ -72,17 +73,14 @@ class Optimization(Executor):
         self._problem: Any = None
         self._start: Array | None = None
 
-    @property
-    def handlers(self) -> Mapping[str, Handler]:
-        return {"config": self._configure, "run_algorithm": self._run_algorithm}
-
     async def close(self) -> None:
         if self._exchanger is not None:
             self._exchanger.close("the workload has ended")
         self._site.links.close(self._context.workload_id)
         self._exchanger = self._problem = self._start = None
 
-    async def _configure(self, task: Task) -> object:
+    @task(CONFIG)
+    async def configure(self, task: Task) -> object:
         config = self._config = _Config.parse(task.payload)
         self._problem, self._start = await self._context.compute.run(self._load, config)
         self._exchanger = Exchanger(config.place, config.names, config.digest)
@@ -114,7 +112,8 @@ class Optimization(Executor):
         start = make_start(kind, problem.dimension, config.place.node, spec["seed"], spec["dtype"])
         return problem, start
 
-    async def _run_algorithm(self, task: Task) -> object:
+    @task(RUN)
+    async def run_algorithm(self, task: Task) -> object:
         config, exchanger = self._config, self._exchanger
         if config is None or exchanger is None or not isinstance(task.payload, dict):
             raise LocalProtocolError("run_algorithm came before config")

@@ -106,6 +106,14 @@ class TaskFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class TaskAborted:
+    """A task was given up: that is its result."""
+
+    node: NodeId
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class NodeGone:
     """A member was lost, left or was restarted; `iteration` is the last that it told."""
 
@@ -124,7 +132,7 @@ class CloseAsked:
     """No more tasks will come."""
 
 
-Event: TypeAlias = TaskSucceeded | TaskFailed | NodeGone | StopAsked | CloseAsked
+Event: TypeAlias = TaskSucceeded | TaskFailed | TaskAborted | NodeGone | StopAsked | CloseAsked
 
 
 # ---- effects ----
@@ -249,8 +257,8 @@ class Optimization(_Machine):
                 return self._fail(WorkloadFailed(what, node=node, iteration=iteration))
             case StopAsked(reason):
                 return self._stop(reason)
-            case CloseAsked():
-                return []  # it closes itself
+            case CloseAsked() | TaskAborted():
+                return []  # it closes itself, and its tasks are its own
             case _:
                 assert_never(event)
 
@@ -368,7 +376,7 @@ class TaskQueue(_Machine):
         if self.is_terminal:
             return []
         match event:
-            case TaskSucceeded() | TaskFailed():
+            case TaskSucceeded() | TaskFailed() | TaskAborted():
                 self.open_tasks -= 1
                 return self._finish_if_done()
             case CloseAsked():

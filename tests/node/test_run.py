@@ -14,9 +14,10 @@ import pytest
 
 from p2pdo.errors import ConfigError, Conflict, NotFound, Unreachable
 from p2pdo.node.control import MetricPoint, Pull
-from p2pdo.node.executors import Executor, ExecutorFactory, Handler, Task, WorkloadContext
+from p2pdo.node.executors import Executor, Handler, Task, WorkloadContext
 from p2pdo.node.run import NodeSettings, Stop, run_node
 from p2pdo.node.site import Services
+from p2pdo.node.workplace import Workplace
 from p2pdo.types import WorkloadId
 
 pytestmark = pytest.mark.asyncio
@@ -98,13 +99,15 @@ class Node:
         )
 
     @contextlib.asynccontextmanager
-    async def provide(self, services: Services) -> AsyncIterator[Mapping[str, ExecutorFactory]]:
+    async def provide(self, services: Services) -> AsyncIterator[Workplace]:
         self.services = services
-        yield {
-            "test": lambda context: Everything(context, self.gate),
-            "needed": lambda context: Needed(context, self.gate),
-            "broken": self._broken,
-        }
+        yield Workplace(
+            {
+                "test": lambda context: Everything(context, self.gate),
+                "needed": lambda context: Needed(context, self.gate),
+                "broken": self._broken,
+            }
+        )
 
     @staticmethod
     def _broken(_context: WorkloadContext) -> Executor:
