@@ -61,6 +61,7 @@ class Workplace:
         tasks: which executor handles a task of this name. Invariant: exactly one does.
         site: plain data for the site's own code.
         components: by name, how each is made for a workload.
+        listeners: by event, functions of a site that are told of it.
         redacts: whether an exception's words and traceback stay at the site.
     """
 
@@ -70,6 +71,7 @@ class Workplace:
     components: Mapping[str, Make] = field(default_factory=dict)
     data_filters: Sequence[FilterOffer] = ()
     result_filters: Sequence[FilterOffer] = ()
+    listeners: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
     redacts: bool = False
 
     @property
@@ -87,6 +89,8 @@ class Roster:
         self._bare = context
         self._events = context.events or Events()
         self._made: dict[str, Handlers] = {}
+        for event, listener in workplace.listeners.items():
+            self._events.listen(event, listener)
         self._data_filters: list[FilterStep] = []
         self._result_filters: list[FilterStep] = []
         self.context = context
