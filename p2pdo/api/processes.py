@@ -26,10 +26,10 @@ from pathlib import Path
 from typing import IO, Self
 
 from p2pdo.algorithms import catalogue as algorithms
-from p2pdo.api.client import Client
 from p2pdo.api.jobs import Job, parameters_of
 from p2pdo.data import encode
 from p2pdo.data.parts import part_path, write_part
+from p2pdo.driving.client import Client
 from p2pdo.errors import LocalProtocolError, P2pdoError, Unreachable, WorkloadFailed, from_plain
 from p2pdo.protocol.judging import Judge, Judgement, Report
 from p2pdo.runtime.groups import task_group

@@ -21,11 +21,12 @@ from typing import Any, Self
 
 from p2pdo.algorithms import catalogue as algorithms
 from p2pdo.algorithms.base import Algorithm
-from p2pdo.api.client import Client
 from p2pdo.api.jobs import parameters_of, split_parameters
 from p2pdo.api.runs import Result
 from p2pdo.config import OptimizationSpec
 from p2pdo.data import catalogue as problem_catalogue
+from p2pdo.driving.client import Client
+from p2pdo.driving.tasks import SITE, Tasks
 from p2pdo.errors import ConfigError, Conflict, P2pdoError, WorkloadStopped, from_plain
 from p2pdo.protocol.judging import Objective, consensus_error, mean_state
 from p2pdo.reporting.digests import combine_digests
@@ -58,6 +59,20 @@ class RemoteNetwork:
         traceback: TracebackType | None,
     ) -> None:
         await self.client.__aexit__(kind, error, traceback)
+
+    def driver(
+        self,
+        nodes: Sequence[str] | None = None,
+        *,
+        executor: str = SITE,
+        roles: Mapping[str, Mapping[str, Any]] | None = None,
+    ) -> Tasks:
+        """Sends tasks to nodes, to all that are up where none are named; use it as a block.
+
+        `roles` names nodes with an executor of their own: {"trainer": {"nodes": ["a", "b"],
+        "executor": "torch"}}.
+        """
+        return Tasks(self.client, nodes, executor=executor, roles=roles)
 
     async def submit(
         self,

@@ -590,11 +590,11 @@ class Desk:
             record.hub.publish(wire.WorkloadEvent(status=self.describe(record)))
 
     def _create_tasks(self, record: WorkloadRecord, new: Sequence[NewTask]) -> list[Task]:
-        executor = planning.executor_of(record.spec)
         created: list[Task] = []
         for node, name, payload in new:
             number = record.counts.get(node, 0)
             task_id = task_id_of(record.workload, record.index[node], number)
+            executor = planning.executor_of(record.spec, node)
             task = Task(task_id, record.workload, node, number, executor, name, payload)
             self._book.add(task)
             record.note(task)

@@ -123,9 +123,9 @@ def make_machine(
     )
 
 
-def executor_of(spec: Spec) -> str:
-    """Who handles its tasks at the nodes."""
-    return spec.executor if isinstance(spec, TasksSpec) else EXECUTOR
+def executor_of(spec: Spec, node: str) -> str:
+    """Who handles its tasks at that node."""
+    return spec.executor_at(node) if isinstance(spec, TasksSpec) else EXECUTOR
 
 
 def _requires(spec: OptimizationSpec) -> Requires | None:

@@ -38,10 +38,10 @@ def checked(path: Path) -> dict[str, str]:
     """
     source = read_configuration(path)
     offers_of(source)
-    return dict(build(source, _built_in()).tasks)
+    return dict(build(source, built_in()).tasks)
 
 
-def _built_in() -> Workplace:
+def built_in() -> Workplace:
     """The names that p2pdo's own executors take; none of them is made here."""
 
     def make(_context: object) -> Any:
