@@ -194,6 +194,24 @@ def test_what_a_users_problem_cannot_tell_has_to_be_given() -> None:
     assert result.summary.gap is None
 
 
+def test_a_class_that_cannot_cross_to_processes_is_refused_before_there_is_a_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Inside(GradientTracking):
+        """Nobody else can import it."""
+
+    monkeypatch.chdir(tmp_path)
+    mine = [Plain()] * 3
+    for problem, algorithm, says in (
+        (mine, GradientTracking(0.05), "Plain cannot cross to another process"),
+        (problems(3), Inside(0.05), "Inside exists only inside a function"),
+    ):
+        with pytest.raises(ConfigError, match=says) as caught:
+            p2pdo.run(problem, algorithm=algorithm, on="processes", rounds=1, out="here")
+        assert caught.value.hint
+        assert not list(tmp_path.iterdir())
+
+
 def test_a_start_may_be_one_for_all_or_one_a_node(tmp_path: Path) -> None:
     each = np.arange(12.0).reshape(4, 3)
     np.save(tmp_path / "start.npy", each)
