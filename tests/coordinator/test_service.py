@@ -317,6 +317,11 @@ async def test_the_same_request_makes_one_workload(tmp_path: Path) -> None:
         ({"algorithm": {"name": "gradient-trackin"}}, "unknown algorithm"),
         ({"algorithm": {"name": "dgd", "parameters": {"step": 1}}}, "no parameter 'step'"),
         ({"algorithm": {"name": "dgd", "parameters": {"step_size": -1}}}, "positive"),
+        (
+            {"problem": {"name": "quadratic", "parameters": {"dimension": 0}}},
+            "dimension must be a whole number of at least 1, got 0",
+        ),
+        ({"problem": {"name": "quadratic", "parameters": {"size": 3}}}, "no parameter 'size'"),
         ({"topology": "rong"}, "unknown topology"),
         ({"topology": {"edges": [[0, 1]]}}, "not connected"),
         ({"topology": "directed-ring", "weights": "metropolis"}, "undirected"),

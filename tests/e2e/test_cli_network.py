@@ -205,6 +205,7 @@ def test_an_unknown_id_is_answered_with_the_nearest(network: Network) -> None:
         (["-n", "3", "--weights", "unifrom"], 3, "did you mean 'uniform'"),
         (["-n", "3", "--partition", "idd", "--wait"], 3, "did you mean 'iid'"),
         (["-n", "3", "--set", "step_size=-1"], 3, "--set step_size"),
+        (["-n", "3", "--set", "problem.dimension=0"], 3, "for example dimension=10"),
         (["-n", "3", "--dtype", "float16"], 3, "resubmit"),
         (["-n", "3", "--rounds", "-1"], 3, "resubmit"),
         (["-n", "0"], 3, ""),
