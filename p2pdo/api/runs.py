@@ -153,13 +153,13 @@ class Run:
         self._work = asyncio.current_task()
         try:
             if self._stop_reason is not None:
-                raise WorkloadStopped(self._stop_reason)  # noqa: TRY301 - it ends as if begun
+                raise self._stopped()  # noqa: TRY301 - it ends as if begun
             reports = await self._execute()
             self._outcome.set_result(self._make_result(reports))
         except P2pdoError as error:
             self._settle(error)
         except asyncio.CancelledError:
-            self._settle(WorkloadStopped(self._stop_reason or "its network was closed"))
+            self._settle(self._stopped())
             if self._stop_reason is None:
                 raise
         except BaseException as bug:
@@ -171,9 +171,17 @@ class Run:
     def close(self) -> None:
         """Its network is closed. A task that was cancelled before it began has settled nothing."""
         if not self._outcome.done():
-            self._settle(WorkloadStopped("its network was closed"))
+            self._settle(self._stopped())
             self._notify()
         self.folder.close()
+
+    def _stopped(self) -> WorkloadStopped:
+        if self._stop_reason is not None:
+            return WorkloadStopped(self._stop_reason)
+        return WorkloadStopped(
+            "its network was closed",
+            hint="await its result() inside the block: leaving that ends what still runs",
+        )
 
     def _settle(self, error: BaseException) -> None:
         if isinstance(error, P2pdoError):
@@ -217,7 +225,7 @@ class Run:
 
         def tell(judgement: Judgement) -> None:
             if is_cancelled:
-                raise WorkloadStopped(self._stop_reason or "its network was closed")
+                raise self._stopped()
             loop.call_soon_threadsafe(self._tell, judgement)
 
         work = asyncio.ensure_future(asyncio.to_thread(run, self.job.plan, self._judge, tell))

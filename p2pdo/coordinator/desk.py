@@ -21,7 +21,14 @@ from p2pdo.coordinator.planning import Plan, Spec
 from p2pdo.coordinator.settings import Settings
 from p2pdo.coordinator.store import Store
 from p2pdo.coordinator.watching import Hub, Meter, Point
-from p2pdo.errors import ConfigError, Conflict, NotEnoughNodes, NotFound
+from p2pdo.errors import (
+    ConfigError,
+    Conflict,
+    NotEnoughNodes,
+    NotFound,
+    RemoteProtocolError,
+    WorkloadFailed,
+)
 from p2pdo.protocol.assignment import Member
 from p2pdo.protocol.tasks import Task, TaskBook, TaskState, Verdict, task_id_of, workload_id_of
 from p2pdo.protocol.workload import (
@@ -373,7 +380,11 @@ class Desk:
         _require_member(record, node)
         for point in points:
             if max(point.iteration, point.bytes_sent, point.messages_sent) >= _COUNT_LIMIT:
-                raise ConfigError(f"node {node} tells counters that nothing reaches", node=node)
+                raise ConfigError(
+                    f"node {node} tells counters that nothing reaches",
+                    hint="that node is faulty: stop it, and run one version of p2pdo everywhere",
+                    node=node,
+                )
         for point in points:
             network = record.meter.add(node, point)
             if network is not None and record.hub:
@@ -603,12 +614,16 @@ def _outcome(task: Task) -> TaskSucceeded | TaskFailed:
     try:
         payload: Plain = parse_plain(task.result)
     except ValueError:
-        error: dict[str, Plain] = {"message": f"node {task.node} answered {task.name} with no JSON"}
-        return TaskFailed(task.node, task.name, error)
+        error = RemoteProtocolError(f"node {task.node} answered {task.name} with no JSON")
+        return TaskFailed(task.node, task.name, error.to_plain())
     if task.state is TaskState.SUCCEEDED:
         return TaskSucceeded(task.node, task.name, payload)
-    told = payload if isinstance(payload, dict) else {"message": f"task {task.name} failed"}
-    return TaskFailed(task.node, task.name, told)
+    if isinstance(payload, dict):
+        return TaskFailed(task.node, task.name, payload)
+    unsaid = WorkloadFailed(
+        f"task {task.name} failed, and did not say why", hint=f"look at the log of {task.node}"
+    )
+    return TaskFailed(task.node, task.name, unsaid.to_plain())
 
 
 def _to_wire(task: Task) -> wire.Task:

@@ -58,7 +58,10 @@ def read_part(path: Path) -> tuple[Any, Array]:
             metadata = file.metadata()
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError) as error:
-        raise ConfigError(f"cannot read the part {path}: {error}") from None
+        raise ConfigError(
+            f"cannot read the part {path}: {error}",
+            hint="the launcher removes it when its run ends: start the run again",
+        ) from None
     start = np.array(tensors.pop(_START))
     arrays = {name.removeprefix(_PROBLEM): array for name, array in tensors.items()}
     cls = encode.load(metadata["class"])
