@@ -311,6 +311,35 @@ async def test_the_same_request_makes_one_workload(tmp_path: Path) -> None:
 
 
 @pytest.mark.asyncio
+async def test_a_request_id_is_refused_for_another_specification(tmp_path: Path) -> None:
+    async with coordinator(tmp_path) as client:
+        await up(client, "a", "b", "c")
+        first = await client.submit(optimization())
+        turned = dict(reversed(optimization().items()))
+        assert await client.submit(turned) == first, "the order of its keys says nothing"
+        with pytest.raises(Conflict, match=f"has made workload {first}, of another") as told:
+            await client.submit(optimization(rounds=21))
+        assert told.value.workload == first
+        listed = await client.call("ListWorkloads", wire.ListWorkloadsRequest())
+        assert len(listed.workloads) == 1
+
+
+@pytest.mark.asyncio
+async def test_a_draining_node_is_listed_as_such_and_not_picked(tmp_path: Path) -> None:
+    async with coordinator(tmp_path) as client:
+        a, *_ = await up(client, "a", "b", "c")
+        await client.call("Poll", a.request({}, default=0))
+        nodes = (await client.call("ListNodes", wire.ListNodesRequest())).nodes
+        assert [node.state for node in nodes] == ["draining", "up", "up"]
+        with pytest.raises(NotEnoughNodes, match="3 nodes are asked for, 2 are up"):
+            await client.submit(optimization())
+        with pytest.raises(NotEnoughNodes, match="'a' is not up"):
+            await client.submit(optimization(nodes=["a", "b"]))
+        workload = await client.get(await client.submit(optimization(nodes=2)))
+        assert [member.node for member in workload.members] == ["b", "c"]
+
+
+@pytest.mark.asyncio
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
