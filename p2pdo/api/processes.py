@@ -161,7 +161,7 @@ def _specification(job: Job, work: Path, observer: str) -> dict[str, Plain]:
             "where": _place_of(cls),
         },
         "nodes": [plan.name(i) for i in range(plan.nodes)],
-        "topology": _topology(job),
+        "topology": job.topology_data(),
         "weights": job.request.weights,
         "rounds": plan.rounds,
         "observe_every": plan.observe_every,
@@ -175,16 +175,6 @@ def _specification(job: Job, work: Path, observer: str) -> dict[str, Plain]:
 def _place_of(cls: type[Algorithm[Any]]) -> str | None:
     """Where the nodes import the class from; None for one of the library."""
     return None if algorithms.name_of(cls) in algorithms.ALGORITHMS else encode.locate(cls)
-
-
-def _topology(job: Job) -> Plain:
-    """As it was asked for; the arcs of a graph that was given as an object."""
-    asked = job.request.topology
-    if isinstance(asked, str | dict | list):
-        return asked
-    graph = job.plan.graph
-    edges: list[Plain] = [list(arc) for arc in graph.edges.tolist()]
-    return {"edges": edges, "directed": graph.directed, "nodes": graph.n}
 
 
 async def _run_workload(client: Client, spec: Mapping[str, Plain], request_id: str) -> None:

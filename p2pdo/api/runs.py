@@ -14,7 +14,7 @@ import asyncio
 import os
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -25,6 +25,7 @@ from p2pdo.api.processes import run_processes
 from p2pdo.errors import ConfigError, P2pdoError, WorkloadStopped, did_you_mean
 from p2pdo.protocol.judging import Judge, Judgement, Report, consensus_error, mean_state
 from p2pdo.reporting.digests import state_sha256
+from p2pdo.reporting.pictures import Drawn, draw_if_possible
 from p2pdo.reporting.records import Metric, Summary
 from p2pdo.reporting.run_folder import RunFolder
 from p2pdo.simulation.inprocess import run_in_process, run_simulated
@@ -62,11 +63,13 @@ class Result:
         states: each node's final decision variable, in node order.
         metrics: every observed iteration.
         summary: the figures, as in the run folder's summary.json.
+        pictures: those that were drawn into the run folder, where it is kept.
     """
 
     states: list[Array]
     metrics: list[Metric]
     summary: Summary
+    pictures: Drawn = field(default_factory=Drawn)
 
     @property
     def x(self) -> Array:
@@ -155,7 +158,8 @@ class Run:
             if self._stop_reason is not None:
                 raise self._stopped()  # noqa: TRY301 - it ends as if begun
             reports = await self._execute()
-            self._outcome.set_result(self._make_result(reports))
+            result = self._make_result(reports)
+            self._outcome.set_result(replace(result, pictures=await self._draw()))
         except P2pdoError as error:
             self._settle(error)
         except asyncio.CancelledError:
@@ -236,6 +240,20 @@ class Run:
             await asyncio.wait([work])
             work.exception()
             raise
+
+    async def _draw(self) -> Drawn:
+        """The pictures, off the loop; whoever stops the run now is late, and gets them too."""
+        if self.is_temporary:
+            return Drawn()
+        drawing = asyncio.ensure_future(asyncio.to_thread(draw_if_possible, self.folder))
+        try:
+            drawn = await asyncio.shield(drawing)
+        except asyncio.CancelledError:
+            await asyncio.wait([drawing])
+            drawn = drawing.result()
+        if drawn.note is not None:
+            self.happened("not-drawn", {"message": drawn.note})
+        return drawn
 
     def _tell(self, judgement: Judgement) -> None:
         now = time.monotonic()

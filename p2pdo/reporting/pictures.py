@@ -1,12 +1,15 @@
 """Pictures of a run folder: convergence.png, and topology.png where the settings tell the graph.
 
 They are drawn from what the folder holds, so they can be drawn again at any time, by another
-program, also while the run still goes on.
+program, also while the run still goes on. One folder is drawn at a time: matplotlib's parser of
+formulas is shared by all threads and was not made for that.
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +24,16 @@ from p2pdo.reporting.run_folder import RunFolder
 MOST_NODES = 500  # beyond, a picture of a graph is a blot
 CONVERGENCE, TOPOLOGY = "convergence.png", "topology.png"
 
+_one_at_a_time = threading.Lock()
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """The pictures' files, and a sentence where there might have been more."""
+
+    files: list[Path] = field(default_factory=list)
+    note: str | None = None
+
 
 def draw(folder: RunFolder, out: Path | None = None) -> list[Path]:
     """Draws what can be drawn; `out` takes the convergence elsewhere. Returns the files.
@@ -30,6 +43,11 @@ def draw(folder: RunFolder, out: Path | None = None) -> list[Path]:
         MissingExtra: matplotlib is not installed.
         ConfigError: a file cannot be read or written.
     """
+    with _one_at_a_time:
+        return _draw(folder, out)
+
+
+def _draw(folder: RunFolder, out: Path | None) -> list[Path]:
     settings = folder.read_settings()
     drawn = []
     graph = _graph(settings)
@@ -42,6 +60,15 @@ def draw(folder: RunFolder, out: Path | None = None) -> list[Path]:
     metrics = _observed(folder)
     plot_convergence(metrics, drawn[-1], str(settings.get("problem", "")), _in_words(settings))
     return drawn
+
+
+def draw_if_possible(folder: RunFolder) -> Drawn:
+    """The same where a run has ended well: one without pictures is a run."""
+    try:
+        return Drawn(draw(folder))
+    except P2pdoError as error:
+        remedy = f"; {error.hint}" if error.hint else ""
+        return Drawn(note=f"not drawn: {error.message}{remedy}")
 
 
 def _observed(folder: RunFolder) -> list[Metric]:
