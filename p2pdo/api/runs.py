@@ -228,11 +228,15 @@ class Run:
         is_cancelled = False
 
         def tell(judgement: Judgement) -> None:
-            if is_cancelled:
-                raise self._stopped()
             loop.call_soon_threadsafe(self._tell, judgement)
 
-        work = asyncio.ensure_future(asyncio.to_thread(run, self.job.plan, self._judge, tell))
+        def check_stop() -> None:
+            if is_cancelled:
+                raise self._stopped()
+
+        work = asyncio.ensure_future(
+            asyncio.to_thread(run, self.job.plan, self._judge, tell, check_stop)
+        )
         try:
             return await asyncio.shield(work)
         except asyncio.CancelledError:

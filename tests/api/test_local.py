@@ -345,6 +345,46 @@ async def test_a_stopped_run_says_so_everywhere(on: str) -> None:
 
 @pytest.mark.asyncio
 @on_every_executor
+@pytest.mark.parametrize("tol", [None, 1e-300])
+async def test_a_run_is_stopped_between_two_observations(on: str, tol: float | None) -> None:
+    never = the_usual(rounds=ENDLESS, observe_every=ENDLESS, tol=tol)
+    async with asyncio.timeout(LIMIT), network(on) as net:
+        run = await net.submit("gradient-tracking", problems(), **never)
+        async for _ in run.metrics():
+            break
+        await run.stop("enough")
+        with pytest.raises(WorkloadStopped, match="enough"):
+            await run.result()
+        assert [metric.iteration for metric in run.told] == [0]
+
+
+@dataclass(frozen=True)
+class Alone(Algorithm[Any]):
+    """Never exchanges anything."""
+
+    requires = Requires()
+
+    def init(self, x: Array, problem: Any, here: Here) -> Any:
+        return GradientTracking(0.05).init(x, problem, here)
+
+    def step(self, s: Any, problem: Any, here: Here) -> Step[Any]:
+        return s
+        yield
+
+
+@pytest.mark.asyncio
+async def test_a_run_that_exchanges_nothing_is_stopped_all_the_same() -> None:
+    async with asyncio.timeout(LIMIT), network("dense") as net:
+        run = await net.submit(Alone(), problems(), rounds=ENDLESS, observe_every=10)
+        async for _ in run.metrics():
+            break
+        await run.stop("enough")
+        with pytest.raises(WorkloadStopped, match="enough"):
+            await run.result()
+
+
+@pytest.mark.asyncio
+@on_every_executor
 async def test_a_run_that_is_stopped_at_once_never_begins(on: str) -> None:
     async with asyncio.timeout(LIMIT), network(on) as net:
         run = await net.submit("gradient-tracking", problems(), **the_usual(rounds=ENDLESS))
