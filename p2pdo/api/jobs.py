@@ -289,6 +289,11 @@ def _given(problems: list[Any], request: Request, label: str) -> tuple[list[Any]
 
 
 def _algorithm_class(asked: str | Algorithm[Any]) -> tuple[type[Algorithm[Any]], str]:
+    if isinstance(asked, type):
+        raise ConfigError(
+            f"{asked.__name__} is a class; a run takes an object of it",
+            hint=f"{asked.__name__}(…), with its parameters",
+        )
     if isinstance(asked, Algorithm):
         cls: type[Algorithm[Any]] = type(asked)
     else:

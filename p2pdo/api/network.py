@@ -22,6 +22,7 @@ from typing import Any, Self
 
 from p2pdo.algorithms.base import Algorithm
 from p2pdo.api.jobs import Job, Request, resolve
+from p2pdo.api.order import check_submit_order
 from p2pdo.api.processes import check_crossing
 from p2pdo.api.runs import Run, check_executor, check_processes
 from p2pdo.data import encode
@@ -84,6 +85,7 @@ class LocalNetwork:
         Raises:
             ConfigError: something is unknown or does not fit; nothing was started.
         """
+        check_submit_order(algorithm, problems)
         job = resolve(
             Request(
                 problem=problems,

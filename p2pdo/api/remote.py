@@ -25,6 +25,7 @@ from p2pdo.algorithms import catalogue as algorithms
 from p2pdo.algorithms.base import Algorithm
 from p2pdo.api.client import Client
 from p2pdo.api.jobs import parameters_of, split_parameters
+from p2pdo.api.order import check_submit_order
 from p2pdo.api.runs import Result
 from p2pdo.config import OptimizationSpec
 from p2pdo.data import catalogue as problem_catalogue
@@ -80,6 +81,7 @@ class RemoteNetwork:
             ConfigError: something is unknown or does not fit; nothing was started.
             Unreachable: no coordinator answers.
         """
+        check_submit_order(algorithm, problem)
         spec = specification(algorithm, problem, nodes, parameters or {}, settings)
         workload_id = await self.client.submit(spec, request_id or uuid.uuid4().hex)
         return RemoteRun(self.client, workload_id)
