@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 BLUE, VERMILION, GREEN = "#0072B2", "#D55E00", "#00805E"
 INK, SOFT, FAINT, LINE = "#222222", "#666666", "#E6E6E6", "#8C979F"
 
+FORMATS = (".png", ".svg", ".pdf")
+
 _DPI = 200
 _TITLE_POINTS, _TEXT_POINTS = 13, 9.5
 _LEADING = 1.35
@@ -62,20 +64,31 @@ def put_heading(figure: Figure, title: str, subtitle: str, left: float) -> float
     return y
 
 
+def check_format(path: Path) -> None:
+    """Refuses a file that no picture can be written to, before one is drawn.
+
+    matplotlib knows more formats, some of which need further packages; these work everywhere.
+
+    Raises:
+        ConfigError: its suffix is none of a picture's.
+    """
+    if path.suffix.lower() not in FORMATS:
+        raise ConfigError(
+            f"cannot write {path}: no picture format '{path.suffix}'",
+            hint=f"name a file that ends in {', '.join(FORMATS[:-1])} or {FORMATS[-1]}",
+        )
+
+
 def save(figure: Figure, path: Path) -> None:
     """Write it in the format of the suffix.
 
     Raises:
         ConfigError: the file cannot be written, or the format is not known.
     """
+    check_format(path)
     try:
         figure.savefig(path)
     except OSError as error:
         raise ConfigError(
             f"cannot write {path}: {error.strerror}", hint="name a file that you may write to"
-        ) from error
-    except ValueError as error:
-        raise ConfigError(
-            f"cannot write {path}: no picture format '{path.suffix}'",
-            hint="name a file that ends in .png, .svg or .pdf",
         ) from error

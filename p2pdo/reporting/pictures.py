@@ -17,6 +17,7 @@ from p2pdo.errors import NotFound, P2pdoError
 from p2pdo.graphs.graph import Graph
 from p2pdo.protocol.assignment import make_graph
 from p2pdo.reporting import formats
+from p2pdo.reporting.figures import check_format
 from p2pdo.reporting.plots import plot_convergence, plot_topology
 from p2pdo.reporting.records import Metric
 from p2pdo.reporting.run_folder import RunFolder
@@ -41,8 +42,10 @@ def draw(folder: RunFolder, out: Path | None = None) -> list[Path]:
     Raises:
         NotFound: there is no such folder, or nobody has observed anything to draw.
         MissingExtra: matplotlib is not installed.
-        ConfigError: a file cannot be read or written.
+        ConfigError: a file cannot be read or written, or `out` has no picture's suffix.
     """
+    if out is not None:
+        check_format(out)
     with _one_at_a_time:
         return _draw(folder, out)
 
