@@ -54,11 +54,16 @@ def test_before_the_first_observation_one_waits(call: Call) -> None:
     assert "first observation" in call("plot", "here", "--json").error["hint"]
 
 
-def test_an_unknown_picture_format_is_told(call: Call) -> None:
+@pytest.mark.parametrize("file", ["paper.doc", "x.gif", "x.jpg", "x", "png"])
+def test_a_format_that_is_not_supported_is_refused_before_anything_is_drawn(
+    call: Call, file: str
+) -> None:
     folder()
-    answer = call("plot", "here", "--out", "paper.doc", "--json")
+    answer = call("plot", "here", "--out", file, "--json")
     assert answer.code == 3
-    assert ".png" in answer.error["hint"]
+    assert answer.error["hint"] == "name a file that ends in .png, .svg or .pdf"
+    assert not Path(file).exists()
+    assert not Path("here/topology.png").exists()
 
 
 def test_algorithms_are_listed_with_paper_parameters_and_needs(call: Call) -> None:
@@ -67,7 +72,11 @@ def test_algorithms_are_listed_with_paper_parameters_and_needs(call: Call) -> No
     assert tracking["about"].startswith("Gradient tracking (Qu & Li 2018")
     assert tracking["parameters"] == {"step_size": None, "tracker_start": "gradient"}
     assert tracking["requires"] == "doubly stochastic weights and a problem with a gradient"
-    assert "--set step_size, tracker_start=gradient" in call("algorithms").stdout
+    assert tracking["derived"]["step_size"].startswith("1/L, L = the largest")
+    assert entries["consensus"]["derived"] == {}
+    listed = call("algorithms").stdout
+    assert listed.count("step_size is, if not given, 1/L") == 3  # gtadam has a default of its own
+    assert "--set step_size, tracker_start=gradient" in listed
 
 
 def test_problems_are_listed_with_their_parameters(call: Call) -> None:
