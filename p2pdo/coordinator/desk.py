@@ -459,7 +459,7 @@ class Desk:
             node=name,
             index=index,
             task=task.name if task else "",
-            state=str(task.state) if task else "",
+            state=_in_words(task.state) if task else "",
             result=done.result if done and len(done.result) <= _RESULT_SHOWN else "",
             iteration=point.iteration if point else 0,
             bytes_sent=point.bytes_sent if point else 0,
@@ -624,6 +624,11 @@ def _outcome(task: Task) -> TaskSucceeded | TaskFailed:
         f"task {task.name} failed, and did not say why", hint=f"look at the log of {task.node}"
     )
     return TaskFailed(task.node, task.name, unsaid.to_plain())
+
+
+def _in_words(state: TaskState) -> str:
+    """As users are told; a lease is between coordinator and node."""
+    return "at the node" if state is TaskState.LEASED else str(state)
 
 
 def _to_wire(task: Task) -> wire.Task:

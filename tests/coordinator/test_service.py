@@ -427,6 +427,17 @@ async def test_an_optimization_goes_from_configuring_to_done(tmp_path: Path) -> 
 
 
 @pytest.mark.asyncio
+async def test_a_member_tells_in_plain_words_where_its_task_is(tmp_path: Path) -> None:
+    async with coordinator(tmp_path) as client:
+        a, _ = await up(client, "a", "b")
+        workload = await client.submit(optimization(nodes=2))
+        (task,) = await a.tasks()
+        assert (await client.get(workload)).members[0].state == "at the node"
+        await a.report(task, result=CONFIGURED)
+        assert (await client.get(workload)).members[0].state == "succeeded"
+
+
+@pytest.mark.asyncio
 async def test_no_node_is_told_the_end_before_the_slowest_is_done(tmp_path: Path) -> None:
     async with coordinator(tmp_path) as client:
         a, b = await up(client, "a", "b")
