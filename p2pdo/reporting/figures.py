@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from p2pdo.errors import ConfigError, MissingExtra
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 BLUE, VERMILION, GREEN = "#0072B2", "#D55E00", "#00805E"
@@ -62,6 +63,16 @@ def put_heading(figure: Figure, title: str, subtitle: str, left: float) -> float
             )
             y -= line * points
     return y
+
+
+def put_grid(axes: Axes) -> None:
+    """Faint lines behind what is drawn, and no frame but the foot."""
+    axes.grid(visible=True, color=FAINT, linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.tick_params(length=0, labelsize=9, labelcolor=SOFT)
+    for side in ("top", "right", "left"):
+        axes.spines[side].set_visible(False)
+    axes.spines["bottom"].set_color(SOFT)
 
 
 def check_format(path: Path) -> None:

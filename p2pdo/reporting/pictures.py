@@ -1,5 +1,9 @@
 """Pictures of a run folder: convergence.png, and topology.png where the settings tell the graph.
 
+Where nobody saw the states on the way, as over a network of daemons, there is no convergence to
+draw, also if they were returned in the end: one point is no curve. Then pace.png shows what is
+known, iterations against time, and a note says why.
+
 They are drawn from what the folder holds, so they can be drawn again at any time, by another
 program, also while the run still goes on. One folder is drawn at a time: matplotlib's parser of
 formulas is shared by all threads and was not made for that.
@@ -8,7 +12,7 @@ formulas is shared by all threads and was not made for that.
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,12 +22,13 @@ from p2pdo.graphs.graph import Graph
 from p2pdo.protocol.assignment import make_graph
 from p2pdo.reporting import formats
 from p2pdo.reporting.figures import check_format
-from p2pdo.reporting.plots import plot_convergence, plot_topology
+from p2pdo.reporting.plots import plot_convergence, plot_pace, plot_topology
 from p2pdo.reporting.records import Metric
 from p2pdo.reporting.run_folder import RunFolder
 
 MOST_NODES = 500  # beyond, a picture of a graph is a blot
-CONVERGENCE, TOPOLOGY = "convergence.png", "topology.png"
+CONVERGENCE, PACE, TOPOLOGY = "convergence.png", "pace.png", "topology.png"
+UNSEEN = "nobody saw the states on the way"
 
 _one_at_a_time = threading.Lock()
 
@@ -36,8 +41,8 @@ class Drawn:
     note: str | None = None
 
 
-def draw(folder: RunFolder, out: Path | None = None) -> list[Path]:
-    """Draws what can be drawn; `out` takes the convergence elsewhere. Returns the files.
+def draw(folder: RunFolder, out: Path | None = None) -> Drawn:
+    """Draws what can be drawn; `out` takes the curve elsewhere.
 
     Raises:
         NotFound: there is no such folder, or nobody has observed anything to draw.
@@ -50,7 +55,7 @@ def draw(folder: RunFolder, out: Path | None = None) -> list[Path]:
         return _draw(folder, out)
 
 
-def _draw(folder: RunFolder, out: Path | None) -> list[Path]:
+def _draw(folder: RunFolder, out: Path | None) -> Drawn:
     settings = folder.read_settings()
     drawn = []
     graph = _graph(settings)
@@ -59,16 +64,21 @@ def _draw(folder: RunFolder, out: Path | None) -> list[Path]:
         arcs = [(int(i), int(j)) for i, j in graph.edges]
         title = str(settings["topology"])
         plot_topology(graph.n, arcs, directed=graph.directed, path=drawn[-1], title=title)
-    drawn.append(out or folder.path / CONVERGENCE)
     metrics = _observed(folder)
-    plot_convergence(metrics, drawn[-1], str(settings.get("problem", "")), _in_words(settings))
-    return drawn
+    title, subtitle = str(settings.get("problem", "")), _in_words(settings)
+    if _is_curve(metrics):
+        drawn.append(out or folder.path / CONVERGENCE)
+        plot_convergence(metrics, drawn[-1], title, subtitle)
+        return Drawn(drawn)
+    drawn.append(out or folder.path / PACE)
+    plot_pace(metrics, drawn[-1], title, f"{subtitle} · the pace: {UNSEEN}")
+    return Drawn(drawn, f"no convergence is drawn: {UNSEEN}; {drawn[-1].name} shows the pace")
 
 
 def draw_if_possible(folder: RunFolder) -> Drawn:
     """The same where a run has ended well: one without pictures is a run."""
     try:
-        return Drawn(draw(folder))
+        return draw(folder)
     except P2pdoError as error:
         remedy = f"; {error.hint}" if error.hint else ""
         return Drawn(note=f"not drawn: {error.message}{remedy}")
@@ -80,12 +90,18 @@ def _observed(folder: RunFolder) -> list[Metric]:
         raise NotFound(
             f"{folder.path} has no metrics to draw yet", hint="wait for the first observation"
         )
-    if all(m.consensus_error is None and m.value is None for m in metrics):
+    if len(metrics) == 1 and not _is_curve(metrics):
         raise NotFound(
-            "there is no convergence to draw: nobody saw the states",
-            hint="submit with --return-states for the figures at the end",
+            f"there is no convergence to draw: {UNSEEN}",
+            hint="submit with a smaller --observe-every to see the pace; p2pdo run sees more",
         )
     return metrics
+
+
+def _is_curve(metrics: Sequence[Metric]) -> bool:
+    """Whether states were seen on the way, and not at the end alone."""
+    seen = sum(m.consensus_error is not None or m.value is not None for m in metrics)
+    return seen > 1 or seen == len(metrics)
 
 
 def _in_words(settings: Mapping[str, Any]) -> str:

@@ -141,10 +141,10 @@ async def test_who_stops_a_run_while_it_is_drawn_is_late(
 ) -> None:
     begun, go_on = threading.Event(), threading.Event()
 
-    def slow(*_: Any) -> list[Path]:
+    def slow(*_: Any) -> pictures.Drawn:
         begun.set()
         assert go_on.wait(LIMIT)
-        return [tmp_path / "one.png"]
+        return pictures.Drawn([tmp_path / "one.png"])
 
     monkeypatch.setattr(pictures, "draw", slow)
     async with asyncio.timeout(LIMIT), network("inprocess") as net:

@@ -1,6 +1,6 @@
 """`p2pdo plot`, the listings, and what a folder needs to be drawn."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,10 @@ Call = Callable[..., Any]
 SETTINGS = {"problem": "quadratic", "algorithm": "dgd", "nodes": 4, "seed": 0, "executor": "dense"}
 
 
-def folder(topology: str = "ring", gap: float | None = 1.0) -> RunFolder:
+def folder(topology: str = "ring", gaps: Sequence[float | None] = (1.0, 1.0, 1.0)) -> RunFolder:
     made = RunFolder.create(Path("here"), "w")
     made.write_settings({**SETTINGS, "topology": topology})
-    for k in range(3):
+    for k, gap in enumerate(gaps):
         made.append_metric(Metric(50 * k, 0.1 * k, gap, gap, gap, 100 * k, k))
     made.close()
     return made
@@ -42,11 +42,27 @@ def test_a_graph_that_the_settings_do_not_spell_is_left_out(call: Call) -> None:
     assert call("plot", "here", "--json").data["files"] == ["here/convergence.png"]
 
 
-def test_where_nobody_saw_the_states_there_is_nothing_to_draw(call: Call) -> None:
-    folder(gap=None)
+@pytest.mark.parametrize("last", [None, 1e-9])
+def test_where_nobody_saw_the_states_the_pace_is_drawn_and_no_convergence(
+    call: Call, last: float | None
+) -> None:
+    folder(gaps=(None, None, last))
+    answer = call("plot", "here", "--json")
+    assert answer.data["files"] == ["here/topology.png", "here/pace.png"]
+    assert "no convergence is drawn: nobody saw the states on the way" in answer.stderr
+    assert not Path("here/convergence.png").exists()
+
+
+def test_one_observation_that_nobody_saw_is_nothing_to_draw(call: Call) -> None:
+    folder(gaps=(None,))
     answer = call("plot", "here", "--json")
     assert answer.code == 4
-    assert "--return-states" in answer.error["hint"]
+    assert "--observe-every" in answer.error["hint"]
+
+
+def test_one_observation_that_was_seen_is_drawn(call: Call) -> None:
+    folder(gaps=(1.0,))
+    assert call("plot", "here", "--json").data["files"][-1] == "here/convergence.png"
 
 
 def test_before_the_first_observation_one_waits(call: Call) -> None:
