@@ -241,10 +241,16 @@ class Desk:
                     )
         return chosen
 
-    @staticmethod
-    def _named(name: str, up: Mapping[str, NodeRecord]) -> NodeRecord:
+    def _named(self, name: str, up: Mapping[str, NodeRecord]) -> NodeRecord:
         if name not in up:
             names = ", ".join(list(up)[:20]) or "none"
+            known = self.nodes.get(NodeId(name))
+            if known is not None and known.is_up and known.is_draining:
+                raise NotEnoughNodes(
+                    f"node '{name}' is draining: it takes no new workload",
+                    hint=f"name another; up are: {names}",
+                    node=name,
+                )
             raise NotEnoughNodes(
                 f"node '{name[:80]}' is not up", hint=f"start it; up are: {names}", node=name[:80]
             )

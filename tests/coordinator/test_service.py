@@ -333,7 +333,7 @@ async def test_a_draining_node_is_listed_as_such_and_not_picked(tmp_path: Path) 
         assert [node.state for node in nodes] == ["draining", "up", "up"]
         with pytest.raises(NotEnoughNodes, match="3 nodes are asked for, 2 are up"):
             await client.submit(optimization())
-        with pytest.raises(NotEnoughNodes, match="'a' is not up"):
+        with pytest.raises(NotEnoughNodes, match="'a' is draining"):
             await client.submit(optimization(nodes=["a", "b"]))
         workload = await client.get(await client.submit(optimization(nodes=2)))
         assert [member.node for member in workload.members] == ["b", "c"]
