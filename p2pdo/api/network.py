@@ -24,6 +24,8 @@ from typing import Any, Self
 from p2pdo.algorithms.base import Algorithm
 from p2pdo.api.jobs import Job, Request, resolve
 from p2pdo.api.local_nodes import Executors, local_nodes
+from p2pdo.api.order import check_submit_order
+from p2pdo.api.processes import check_crossing
 from p2pdo.api.runs import Run, check_executor, check_processes
 from p2pdo.data import encode
 from p2pdo.driving.client import Client
@@ -132,6 +134,7 @@ class LocalNetwork:
         Raises:
             ConfigError: something is unknown or does not fit; nothing was started.
         """
+        check_submit_order(algorithm, problems)
         job = resolve(
             Request(
                 problem=problems,
@@ -151,12 +154,14 @@ class LocalNetwork:
         The run folder stays at `out`, or with `keep` at runs/ID.
 
         Raises:
-            ConfigError: a script is being imported; or too many processes for this machine.
+            ConfigError: a script is being imported; or too many processes for this machine, or a
+                class that cannot cross to them.
             Conflict: there are files in the folder already.
         """
         encode.refuse_while_importing()
         if self._executor == "processes":
             check_processes(job.plan.nodes)
+            check_crossing(job)
         request_id = uuid.uuid4().hex
         workload_id = workload_id_of(request_id)
         folder = self._make_folder(out, workload_id, keep=keep)

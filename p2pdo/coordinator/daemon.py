@@ -50,6 +50,9 @@ _ORPHAN_SECONDS = 2.0  # that draining may take once the launcher is gone
 @click.option("--insecure", is_flag=True, help="Speak plaintext, on loopback only.")
 @click.option("--local", is_flag=True, hidden=True, help="Started by p2pdo's own launcher.")
 @click.option("-v", "--verbose", is_flag=True, help="Log more, to stderr.")
+@click.version_option(
+    package_name="p2pdo", prog_name="p2pdo-coordinator", message="%(prog)s %(version)s"
+)
 def main(*, listen: str, state: Path, insecure: bool, local: bool, verbose: bool) -> NoReturn:
     """Registers nodes, keeps workloads, and tells each node who its neighbours are.
 

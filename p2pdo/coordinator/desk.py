@@ -26,7 +26,9 @@ from p2pdo.errors import (
     Conflict,
     NotEnoughNodes,
     NotFound,
+    RemoteProtocolError,
     TaskAborted as AbortedError,
+    WorkloadFailed,
 )
 from p2pdo.protocol.assignment import Member
 from p2pdo.protocol.tasks import Task, TaskBook, TaskState, Verdict, task_id_of, workload_id_of
@@ -241,10 +243,16 @@ class Desk:
                     )
         return chosen
 
-    @staticmethod
-    def _named(name: str, up: Mapping[str, NodeRecord]) -> NodeRecord:
+    def _named(self, name: str, up: Mapping[str, NodeRecord]) -> NodeRecord:
         if name not in up:
             names = ", ".join(list(up)[:20]) or "none"
+            known = self.nodes.get(NodeId(name))
+            if known is not None and known.is_up and known.is_draining:
+                raise NotEnoughNodes(
+                    f"node '{name}' is draining: it takes no new workload",
+                    hint=f"name another; up are: {names}",
+                    node=name,
+                )
             raise NotEnoughNodes(
                 f"node '{name[:80]}' is not up", hint=f"start it; up are: {names}", node=name[:80]
             )
@@ -433,7 +441,11 @@ class Desk:
         _require_member(record, node)
         for point in points:
             if max(point.iteration, point.bytes_sent, point.messages_sent) >= _COUNT_LIMIT:
-                raise ConfigError(f"node {node} tells counters that nothing reaches", node=node)
+                raise ConfigError(
+                    f"node {node} tells counters that nothing reaches",
+                    hint="that node is faulty: stop it, and run one version of p2pdo everywhere",
+                    node=node,
+                )
         for point in points:
             network = record.meter.add(node, point)
             if network is not None and record.hub:
@@ -508,7 +520,7 @@ class Desk:
             node=name,
             index=index,
             task=task.name if task else "",
-            state=str(task.state) if task else "",
+            state=_in_words(task.state) if task else "",
             result=done.result if done and len(done.result) <= _RESULT_SHOWN else "",
             iteration=point.iteration if point else 0,
             bytes_sent=point.bytes_sent if point else 0,
@@ -664,12 +676,21 @@ def _outcome(task: Task) -> TaskSucceeded | TaskFailed:
     try:
         payload: Plain = parse_plain(task.result)
     except ValueError:
-        error: dict[str, Plain] = {"message": f"node {task.node} answered {task.name} with no JSON"}
-        return TaskFailed(task.node, task.name, error)
+        error = RemoteProtocolError(f"node {task.node} answered {task.name} with no JSON")
+        return TaskFailed(task.node, task.name, error.to_plain())
     if task.state is TaskState.SUCCEEDED:
         return TaskSucceeded(task.node, task.name, payload)
-    told = payload if isinstance(payload, dict) else {"message": f"task {task.name} failed"}
-    return TaskFailed(task.node, task.name, told)
+    if isinstance(payload, dict):
+        return TaskFailed(task.node, task.name, payload)
+    unsaid = WorkloadFailed(
+        f"task {task.name} failed, and did not say why", hint=f"look at the log of {task.node}"
+    )
+    return TaskFailed(task.node, task.name, unsaid.to_plain())
+
+
+def _in_words(state: TaskState) -> str:
+    """As users are told; a lease is between coordinator and node."""
+    return "at the node" if state is TaskState.LEASED else str(state)
 
 
 def _to_wire(task: Task) -> wire.Task:

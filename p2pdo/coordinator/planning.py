@@ -15,8 +15,9 @@ from typing import Any
 
 from p2pdo.algorithms import catalogue
 from p2pdo.algorithms.base import Requires
-from p2pdo.config import OptimizationSpec, TasksSpec, parse_spec
+from p2pdo.config import OptimizationSpec, ProblemSpec, TasksSpec, parse_spec
 from p2pdo.coordinator.settings import Settings
+from p2pdo.data import catalogue as problem_catalogue
 from p2pdo.data.partition import check_partition
 from p2pdo.errors import ConfigError
 from p2pdo.graphs.spectral import modes
@@ -68,6 +69,7 @@ def read_spec(text: str, settings: Settings) -> Spec:
                 hint="use --rounds, or p2pdo run for a local run with --tol",
             )
         check_partition(spec.partition)
+        _check_problem(spec.problem)
         if spec.algorithm.where is None:
             _check_parameters(spec)
     return spec
@@ -151,6 +153,12 @@ def _refuse_what_is_local(spec: OptimizationSpec) -> None:
             "observer is refused: states never leave a node to be watched",
             hint="leave it out, or use p2pdo run for a local run",
         )
+
+
+def _check_problem(problem: ProblemSpec) -> None:
+    """What a site calls by a name of its own, only the site can check."""
+    if problem.parts is None and problem.name in problem_catalogue.PROBLEMS:
+        problem_catalogue.check_parameters(problem.name, problem.parameters)
 
 
 def _check_parameters(spec: OptimizationSpec) -> None:

@@ -243,11 +243,11 @@ class Service(wire_grpc.CoordinatorServicer):
             known = self._desk.find_request(request.request_id)  # the same call, meanwhile
             if known is not None:
                 return known
-            if all(self._is_still_up(node) for node in chosen):
+            if all(self._still_takes_it(node) for node in chosen):
                 return self._desk.create(plan, request.request_id)
 
-    def _is_still_up(self, node: NodeRecord) -> bool:
-        return node.is_up and self._desk.nodes.get(node.name) is node
+    def _still_takes_it(self, node: NodeRecord) -> bool:
+        return node.takes_workloads and self._desk.nodes.get(node.name) is node
 
     @_unary
     async def SendTasks(self, request: wire.SendTasksRequest) -> wire.SendTasksReply:

@@ -69,6 +69,7 @@ _LAST_NET = 2.0  # seconds that an orphan may take to clean up
 )
 @click.option("--keep-states", is_flag=True, help="Final states never leave this site.")
 @click.option("--local", is_flag=True, hidden=True, help="Started by p2pdo's own launcher.")
+@click.version_option(package_name="p2pdo", prog_name="p2pdo-node", message="%(prog)s %(version)s")
 @click.pass_context
 def main(ctx: click.Context, /, *, config: Path | None, local: bool, **_flags: Any) -> None:
     """Offers this machine's data and processor to the workloads of a coordinator.

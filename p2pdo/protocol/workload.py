@@ -254,7 +254,8 @@ class Optimization(_Machine):
             case TaskFailed(node, _, error):
                 return self._fail_as_told(node, error)
             case NodeGone(node, what, iteration):
-                return self._fail(WorkloadFailed(what, node=node, iteration=iteration))
+                hint = f"see that {node} is up (p2pdo nodes) and why in its log; submit again"
+                return self._fail(WorkloadFailed(what, hint=hint, node=node, iteration=iteration))
             case StopAsked(reason):
                 return self._stop(reason)
             case CloseAsked() | TaskAborted():
@@ -281,7 +282,11 @@ class Optimization(_Machine):
             return []
         if not isinstance(result, dict) or type(result.get("dimension")) is not int:
             return self._fail(
-                WorkloadFailed(f"node {node} did not tell its problem's dimension", node=node)
+                WorkloadFailed(
+                    f"node {node} did not tell its problem's dimension",
+                    hint=f"its problem needs an int as dimension; or {node} has another version",
+                    node=node,
+                )
             )
         self._configured[node] = result
         if len(self._configured) < len(self.members):
