@@ -36,7 +36,35 @@ Executors = Mapping[str, Callable[[], Executor]]
 async def local_nodes(
     names: Sequence[str], config: Path | None, executors: Executors
 ) -> AsyncIterator[Client]:
-    """Nodes of these names, each with the file's configuration and these executors beside.
+    """A coordinator and nodes of these names; gives its client.
+
+    Raises:
+        ConfigError: the configuration cannot work.
+    """
+    token = secrets.token_hex(32)
+    with tempfile.TemporaryDirectory(prefix="p2pdo-") as name:
+        folder = Path(name)
+        async with (
+            serving(folder / "coordinator", LOOPBACK, token=token) as address,
+            running_nodes(names, address, folder, config=config, executors=executors, token=token),
+            Client(address, token) as client,
+        ):
+            yield client
+
+
+@contextlib.asynccontextmanager
+async def running_nodes(
+    names: Sequence[str],
+    coordinator: str,
+    folder: Path,
+    *,
+    executors: Executors,
+    config: Path | None = None,
+    token: str | None = None,
+) -> AsyncIterator[None]:
+    """Nodes in this loop, each with the file's configuration and these executors beside.
+
+    They are there when all have joined, and end with the block.
 
     Raises:
         ConfigError: the configuration cannot work.
@@ -44,35 +72,21 @@ async def local_nodes(
     source = EMPTY if config is None else read_configuration(config)
     handled = _who_handles(executors, build(source, built_in()).tasks)
     provide = _with_executors(configured(source), executors, handled)
-    token = secrets.token_hex(32)
-    with tempfile.TemporaryDirectory(prefix="p2pdo-") as name:
-        folder = Path(name)
-        async with serving(folder / "coordinator", LOOPBACK, token=token) as address:
-            all_settings = [
-                NodeSettings(
-                    coordinator=address,
-                    name=name,
-                    state=folder / name,
-                    insecure=True,
-                    token=token,
-                    allow_code=True,
-                )
-                for name in names
-            ]
-            async with _running(all_settings, provide), Client(address, token) as client:
-                yield client
-
-
-@contextlib.asynccontextmanager
-async def _running(all_settings: Sequence[NodeSettings], provide: Provider) -> AsyncIterator[None]:
-    """The nodes, from when all have joined to the end of the block."""
     stop = Stop()
     async with task_group() as group:
         joined = []
-        for settings in all_settings:
+        for name in names:
             ready = asyncio.Event()
+            settings = NodeSettings(
+                coordinator=coordinator,
+                name=name,
+                state=folder / name,
+                insecure=True,
+                token=token,
+                allow_code=token is not None,
+            )
             work = run_node(settings, provide, stop=stop, ready=_setter(ready))
-            group.create_task(work, name=f"node {settings.name}")
+            group.create_task(work, name=f"node {name}")
             joined.append(ready)
         for ready in joined:
             await ready.wait()

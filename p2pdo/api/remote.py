@@ -29,7 +29,7 @@ from p2pdo.api.runs import Result
 from p2pdo.config import OptimizationSpec
 from p2pdo.data import catalogue as problem_catalogue
 from p2pdo.driving.client import Client
-from p2pdo.driving.tasks import SITE, Tasks
+from p2pdo.driving.tasks import SITE, Tasks, control
 from p2pdo.errors import ConfigError, Conflict, P2pdoError, WorkloadStopped, from_plain
 from p2pdo.protocol.judging import Objective, consensus_error, mean_state
 from p2pdo.reporting.digests import combine_digests
@@ -77,6 +77,30 @@ class RemoteNetwork:
         "executor": "torch"}}.
         """
         return Tasks(self.client, nodes, executor=executor, roles=roles)
+
+    async def control(
+        self,
+        controller: str,
+        nodes: Sequence[str] | None = None,
+        *,
+        executor: str = SITE,
+        roles: Mapping[str, Mapping[str, Any]] | None = None,
+        parameters: Mapping[str, Plain] | None = None,
+    ) -> Any:
+        """What a controller of the coordinator's returns, once it has.
+
+        Raises:
+            ConfigError: the coordinator has no controller of that name.
+            WorkloadFailed: it raised, or was stopped.
+        """
+        return await control(
+            self.client,
+            controller,
+            nodes,
+            executor=executor,
+            roles=roles or {},
+            parameters=parameters or {},
+        )
 
     async def submit(
         self,

@@ -35,6 +35,8 @@ from p2pdo.protocol.tasks import Task, TaskBook, TaskState, Verdict, task_id_of,
 from p2pdo.protocol.workload import (
     CancelTasks,
     CloseAsked,
+    ControllerFailed,
+    ControllerFinished,
     CreateTask,
     Effect,
     EndWorkload,
@@ -365,6 +367,10 @@ class Desk:
         record = self.find(workload)
         self._tell(record, StopAsked(reason))
         return record.machine.status
+
+    def tell_controller(self, workload: str, event: ControllerFinished | ControllerFailed) -> None:
+        """What became of a workload's controller."""
+        self._tell(self.find(workload), event)
 
     # ---- nodes ----
 

@@ -19,6 +19,7 @@ from p2pdo.config import OptimizationSpec, ProblemSpec, TasksSpec, parse_spec
 from p2pdo.coordinator.settings import Settings
 from p2pdo.data import catalogue as problem_catalogue
 from p2pdo.data.partition import check_partition
+from p2pdo.driving.controllers import find as find_controller
 from p2pdo.errors import ConfigError
 from p2pdo.graphs.spectral import modes
 from p2pdo.protocol.assignment import Member, config_payloads, resolve_graph, topology_digest
@@ -60,6 +61,8 @@ def read_spec(text: str, settings: Settings) -> Spec:
             f"the specification is not JSON: {error}", hint="send a JSON object"
         ) from None
     spec = parse_spec(data)
+    if isinstance(spec, TasksSpec) and spec.controller is not None:
+        find_controller(settings.controllers, spec.controller)
     if isinstance(spec, OptimizationSpec):
         if not settings.local:
             _refuse_what_is_local(spec)

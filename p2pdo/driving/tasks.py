@@ -44,7 +44,7 @@ from p2pdo.errors import (
 from p2pdo.runtime.backoff import Backoff
 from p2pdo.runtime.groups import task_group
 from p2pdo.types import NodeId, Plain, TaskId
-from p2pdo.wire.plain import encode_data
+from p2pdo.wire.plain import decode_data, encode_data, parse_plain
 
 SITE = "site"
 PATIENCE = 30.0
@@ -132,6 +132,7 @@ class Tasks:
         self._group: asyncio.TaskGroup | None = None
         self._reader: asyncio.Task[None] | None = None
         self._failure: P2pdoError | None = None
+        self._over = asyncio.Event()
 
     async def __aenter__(self) -> Self:
         if self._is_ours:
@@ -157,12 +158,7 @@ class Tasks:
             await self._block.__aexit__(None, None, None)
 
     async def _submit(self) -> None:
-        if self._roles:
-            self.nodes = [node for role in self._roles.values() for node in role["nodes"]]
-        if not self.nodes:
-            self.nodes = [node.name for node in await self.client.nodes() if node.state == "up"]
-        if not self.nodes:
-            raise NotEnoughNodes("no node is up", hint="start one with p2pdo-node")
+        self.nodes = await _members(self.client, self.nodes, self._roles)
         spec: dict[str, Any] = {"kind": "tasks", "executor": self._executor, "nodes": self.nodes}
         if self._roles:
             spec["roles"] = self._roles
@@ -175,6 +171,10 @@ class Tasks:
                 await self.client.close_workload(self.workload_id)
             else:
                 await self.client.stop(self.workload_id, "its driver was closed")
+
+    async def ended(self) -> None:
+        """Returns when the workload is over, however it ended."""
+        await self._over.wait()
 
     def role(self, name: str) -> list[str]:
         """The nodes of a role.
@@ -336,6 +336,12 @@ class Tasks:
     # ---- results ----
 
     async def _read(self) -> None:
+        try:
+            await self._follow()
+        finally:
+            self._over.set()
+
+    async def _follow(self) -> None:
         """Follows the workload to its end, through whatever happens to the coordinator."""
         backoff = Backoff()
         loop = asyncio.get_running_loop()
@@ -377,6 +383,46 @@ class Tasks:
         self._failure = self._failure or error
         self._settle_all(list(self._futures.values()), self._failure)
         self._futures.clear()
+
+
+async def control(
+    client: Client,
+    controller: str,
+    nodes: Sequence[str] | None,
+    *,
+    executor: str,
+    roles: Mapping[str, Mapping[str, Any]],
+    parameters: Mapping[str, Plain],
+) -> Any:
+    """What a controller of the coordinator's returns, once it has; see `RemoteNetwork.control`."""
+    spec: dict[str, Any] = {
+        "kind": "tasks",
+        "executor": executor,
+        "nodes": await _members(client, nodes or (), roles),
+        "roles": {name: dict(role) for name, role in roles.items()},
+        "controller": controller,
+        "parameters": dict(parameters),
+    }
+    workload_id = await client.submit(spec, uuid.uuid4().hex)
+    status = None
+    async for event in client.watch(workload_id):
+        if event.WhichOneof("event") == "status":
+            status = event.status
+    if status is None or status.status != "done":
+        error = json.loads(status.error) if status and status.error else {"message": "it vanished"}
+        raise from_plain(error)
+    return decode_data(parse_plain(json.loads(status.resolved)["result"]))
+
+
+async def _members(
+    client: Client, nodes: Sequence[str], roles: Mapping[str, Mapping[str, Any]]
+) -> list[str]:
+    """The nodes that are named, those of the roles included; all that are up where none are."""
+    named = list(dict.fromkeys([*nodes, *(n for role in roles.values() for n in role["nodes"])]))
+    found = named or [node.name for node in await client.nodes() if node.state == "up"]
+    if not found:
+        raise NotEnoughNodes("no node is up", hint="start one with p2pdo-node")
+    return found
 
 
 def _encode(payload: Any) -> str:

@@ -132,7 +132,30 @@ class CloseAsked:
     """No more tasks will come."""
 
 
-Event: TypeAlias = TaskSucceeded | TaskFailed | TaskAborted | NodeGone | StopAsked | CloseAsked
+@dataclass(frozen=True, slots=True)
+class ControllerFinished:
+    """The controller of a workload of tasks is done; `result` is JSON."""
+
+    result: str
+
+
+@dataclass(frozen=True, slots=True)
+class ControllerFailed:
+    """It is not, and will not be."""
+
+    error: Mapping[str, Plain]
+
+
+Event: TypeAlias = (
+    TaskSucceeded
+    | TaskFailed
+    | TaskAborted
+    | NodeGone
+    | StopAsked
+    | CloseAsked
+    | ControllerFinished
+    | ControllerFailed
+)
 
 
 # ---- effects ----
@@ -258,7 +281,7 @@ class Optimization(_Machine):
                 return self._fail(WorkloadFailed(what, hint=hint, node=node, iteration=iteration))
             case StopAsked(reason):
                 return self._stop(reason)
-            case CloseAsked() | TaskAborted():
+            case CloseAsked() | TaskAborted() | ControllerFinished() | ControllerFailed():
                 return []  # it closes itself, and its tasks are its own
             case _:
                 assert_never(event)
@@ -377,7 +400,7 @@ class TaskQueue(_Machine):
             raise LocalProtocolError(f"workload {self.workload} takes no more tasks")
         self.open_tasks += count
 
-    def receive(self, event: Event) -> list[Effect]:
+    def receive(self, event: Event) -> list[Effect]:  # noqa: PLR0911 - an arm per event
         if self.is_terminal:
             return []
         match event:
@@ -391,6 +414,11 @@ class TaskQueue(_Machine):
                 return self._stop(reason)
             case NodeGone():
                 return []  # its tasks wait for it
+            case ControllerFinished(result):
+                self.resolved["result"] = result
+                return self._move(Move.FINISH)
+            case ControllerFailed(error):
+                return self._fail(from_plain(dict(error)))
             case _:
                 assert_never(event)
 
