@@ -25,6 +25,7 @@ import grpc.aio
 
 from p2pdo.node.control import Control
 from p2pdo.node.executors import tasks_of
+from p2pdo.node.messages import Mailroom
 from p2pdo.node.offers import Offers
 from p2pdo.node.optimization import Optimization, Site, optimization
 from p2pdo.node.workplace import Workplace
@@ -66,8 +67,13 @@ async def default_executors(
 ) -> AsyncIterator[Workplace]:
     """The executors that p2pdo brings."""
     boot_id = services.control.identity.boot_id
-    async with PeerLinks(NodeId(services.name), boot_id, services.token) as links:
+    mailroom = Mailroom(services.control, services.token)
+    async with (
+        mailroom.running(),
+        PeerLinks(NodeId(services.name), boot_id, services.token) as links,
+    ):
         links.register(services.server)
+        mailroom.register(services.server)
         site = Site(
             links,
             services.control,
@@ -79,4 +85,5 @@ async def default_executors(
         yield Workplace(
             {OPTIMIZATION: optimization(site)},
             tasks=dict.fromkeys(tasks_of(Optimization), OPTIMIZATION),
+            messages=mailroom,
         )
