@@ -82,6 +82,7 @@ class ThreadCompute:
             if call is None:
                 return
             self._perform(*call)
+            del call  # what it was given may be large, and the next one may be long in coming
 
     @staticmethod
     def _perform(

@@ -192,7 +192,7 @@ class _ArrayNode:
         a = np.frombuffer(payload, self.dtype, self.count, offset)
         if self.size <= SMALL or sys.byteorder == "big" or not a.flags.aligned:
             a = a.astype(self.dtype.newbyteorder("="))  # a small view would keep a whole write
-        if self.dtype.kind == "b" and (a.view(np.uint8) > 1).any():
+        if self.dtype.kind == "b" and a.view(np.uint8).max(initial=0) > 1:
             raise RemoteProtocolError("an array of truth values holds a byte that is none")
         a = a.reshape(self.shape)
         a.flags.writeable = False

@@ -134,27 +134,25 @@ def _with_payload(kind: int, header: Message, parts: list[Part], size: int) -> I
         yield _frame(kind, header, parts)
         return
     pieces = _pieces(parts)
-    yield _frame(kind, header, [next(pieces)])
-    offset = CHUNK
-    for piece in pieces:
-        yield _frame(_CHUNK, pb.Chunk(offset=offset), [piece])
-        offset += len(piece)
+    yield _frame(kind, header, next(pieces))
+    for offset, piece in enumerate(pieces, 1):
+        yield _frame(_CHUNK, pb.Chunk(offset=offset * CHUNK), piece)
 
 
-def _pieces(parts: list[Part]) -> Iterator[bytes]:
-    """The payload in pieces of `CHUNK` bytes, the last one shorter."""
+def _pieces(parts: list[Part]) -> Iterator[list[Part]]:
+    """The payload in pieces of `CHUNK` bytes, the last one shorter; nothing is copied."""
     held: list[Part] = []
     room = CHUNK
     for part in parts:
         view = memoryview(part)
         while len(view) >= room:
-            yield b"".join((*held, view[:room]))
+            yield [*held, view[:room]]
             held, view, room = [], view[room:], CHUNK
         if view:
             held.append(view)
             room -= len(view)
     if held:
-        yield b"".join(held)
+        yield held
 
 
 def pack_frames(frames: Iterable[bytes]) -> Iterator[bytes]:

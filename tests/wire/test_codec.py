@@ -179,6 +179,16 @@ def test_truth_values_are_zero_or_one(size: int) -> None:
         unpack(layout, b"\1\0" + b"\2" * (size - 2))
 
 
+def test_many_truth_values_are_checked_without_a_copy_of_them() -> None:
+    layout, (part,) = pack(np.ones(1 << 22, bool))
+    tracemalloc.start()
+    try:
+        unpack(layout, part)
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()
+
+
 # ---- frames ----
 
 words = st.text(max_size=8)
