@@ -298,6 +298,9 @@ BROKEN = {
     "a piece of nothing": chunk(0, b"1"),
     "a piece out of place": announced(9, payload=b"1") + chunk(2, b"2"),
     "an empty piece": announced(9, payload=b"1") + chunk(1, b""),
+    "crumbs": announced(1 << 19) + chunk(0, b"\0"),
+    "a name without end": codec._frame(codec._LINK, pb.Link(protocol=1, node="a" * 501)),
+    "a boot without end": codec._frame(codec._LINK, pb.Link(protocol=1, boot_id="a" * 501)),
     "another frame between the pieces": announced(9, payload=b"1") + ACK,
     "an unknown effect": codec._frame(
         codec._VALUE,
@@ -321,6 +324,36 @@ def test_a_broken_rule_is_refused_without_allocating(data: bytes) -> None:
         assert tracemalloc.get_traced_memory()[1] < 1 << 20
     finally:
         tracemalloc.stop()
+
+
+def test_a_large_value_that_nobody_wants_is_read_and_not_kept() -> None:
+    wanted, other = WorkloadId("wanted"), WorkloadId("other")
+    value = np.zeros(1 << 20)
+    sent: list[Any] = [(w, Data(0, TAG, value)) for w in (other, wanted)]
+    decoder = Decoder(lambda workload: workload == wanted)
+    tracemalloc.start()
+    try:
+        got = [message for write in writes(sent[:1]) for message in decoder.feed(write)]
+        assert tracemalloc.get_traced_memory()[0] < value.nbytes / 2
+    finally:
+        tracemalloc.stop()
+    got += [message for write in writes(sent[1:]) for message in decoder.feed(write)]
+    assert all(map(same, sent[1:], got))
+    assert len(got) == 1
+
+
+def test_an_unwanted_value_is_held_to_the_rules_too() -> None:
+    decoder = Decoder(lambda _: False)
+    assert not list(decoder.feed(announced(9, payload=b"1")))
+    with pytest.raises(RemoteProtocolError, match="broken off"):
+        list(decoder.feed(ACK))
+    with pytest.raises(RemoteProtocolError, match="longer than announced"):
+        list(decoder.feed(chunk(1, b"1" * 9)))
+
+
+def test_of_a_long_reason_the_beginning_is_kept() -> None:
+    (message,) = Decoder().feed(b"".join(encode((W, Bye("tired" * 1000)))))
+    assert message == (W, Bye("tired" * 100))
 
 
 SEEDS: list[bytes] = [
