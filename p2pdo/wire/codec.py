@@ -222,7 +222,7 @@ class Decoder:
             return _valued(header, read.read(payload))
         self._header = header
         if isinstance(header, pb.Observation) or self.wants(WorkloadId(header.workload_id)):
-            self._buffer = np.empty(header.size, np.uint8)
+            self._buffer = np.empty(read.shift + header.size, np.uint8)[read.shift :]
         self._filled = 0
         return self._fill(payload)
 

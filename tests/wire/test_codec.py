@@ -255,6 +255,21 @@ def test_large_values_cross_in_pieces(sizes: tuple[int, ...]) -> None:
     assert all(map(same, sent, got))
 
 
+@pytest.mark.parametrize("first", [(), (True,), ({"a": True, "b": np.zeros(3, np.int16)},)])
+def test_a_large_array_behind_odd_bytes_is_put_where_it_need_not_be_copied(first: Any) -> None:
+    value = (*first, {"x": np.random.default_rng(0).random(1 << 19)}, True)
+    data = writes([(W, Data(7, TAG, value))])
+    decoder = Decoder()
+    tracemalloc.start()
+    try:
+        got = [message for write in data for message in decoder.feed(write)]
+        assert tracemalloc.get_traced_memory()[1] < 1.5 * 8 * (1 << 19)
+    finally:
+        tracemalloc.stop()
+    assert all(map(same, [(W, Data(7, TAG, value))], got))
+    assert got[0][1].value[-2]["x"].flags.aligned  # type: ignore[index,union-attr,call-overload]
+
+
 def test_small_frames_share_a_write_and_no_write_is_larger_than_the_limit() -> None:
     sent: list[Any] = [(W, Data(k, TAG, np.zeros(1000))) for k in range(2000)]
     data = writes(sent)
