@@ -112,6 +112,9 @@ class Performer:
                 payload = await self._compute.run(_call, handler, task)
         except Exception as error:  # noqa: BLE001 - a handler may raise anything; it is told whole
             payload = json.dumps(failure(error, node=self._node, workload=task.workload_id))
+            # An executor may keep its failure, and a failure keeps the variables of every call
+            # that it left: states and values, until some collection of garbage finds the circle.
+            traceback.clear_frames(error.__traceback__)
             return Result(task.task_id, task.workload_id, task.attempt, ok=False, payload=payload)
         return Result(task.task_id, task.workload_id, task.attempt, ok=True, payload=payload)
 

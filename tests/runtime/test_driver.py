@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
 import weakref
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
@@ -511,3 +513,24 @@ async def test_a_waiting_thread_keeps_nothing_of_what_it_has_computed_with() -> 
     del value
     assert await asyncio.to_thread(gone.wait, 10)
     compute.close()
+
+
+@pytest.mark.asyncio
+async def test_a_computation_that_fails_lets_go_of_what_it_was_given_once_it_is_told() -> None:
+    import threading
+
+    def fails(_: Array) -> None:
+        raise KeyError("boom")
+
+    compute, gone = ThreadCompute("w"), threading.Event()
+    value = np.zeros(1)
+    weakref.finalize(value, gone.set)
+    gc.disable()
+    try:
+        with contextlib.suppress(KeyError):
+            await compute.run(fails, value)
+        del value
+        assert await asyncio.to_thread(gone.wait, 10)
+    finally:
+        gc.enable()
+        compute.close()
