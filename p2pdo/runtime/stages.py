@@ -1,0 +1,129 @@
+"""Where a participant's own loop runs: a plain function that waits, in the middle, for coroutines.
+
+    result = await stage.run(function)      function(wait_for); wait_for(make) runs make() on the
+                                            loop and gives what it returns, or raises what it raises
+
+`ThreadStage` is the real one: the function has the workload's thread, blocks only itself, and the
+loop goes on. Nobody can interrupt a thread: when whoever awaits `run` is cancelled, the function
+is left alone until it waits again, and every wait of it raises from then on.
+
+`TurnStage` is for virtual time, where nothing may happen while a function computes: the loop
+stands still until the function waits or ends. One order of events is one run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import threading
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Future
+from typing import Any, Protocol, TypeAlias, TypeVar
+
+from p2pdo.errors import WorkloadStopped
+from p2pdo.runtime.compute import Compute, limit_blas_threads
+from p2pdo.runtime.groups import task_group
+
+T = TypeVar("T")
+Make: TypeAlias = Callable[[], Awaitable[Any]]
+WaitFor: TypeAlias = Callable[[Make], Any]
+
+
+class Stage(Protocol):
+    """Runs one function that waits."""
+
+    async def run(self, function: Callable[[WaitFor], T]) -> T: ...
+
+
+class ThreadStage:
+    """On the thread of a `Compute`, which is not the loop's."""
+
+    def __init__(self, compute: Compute) -> None:
+        self._compute = compute
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._group: asyncio.TaskGroup | None = None  # Invariant: set while `run` is awaited.
+
+    async def run(self, function: Callable[[WaitFor], T]) -> T:
+        """The function's result.
+
+        Raises:
+            BaseException: what the function raised.
+        """
+        self._loop = asyncio.get_running_loop()
+        try:
+            async with task_group() as self._group:
+                return await self._compute.run(function, self._wait_for)
+        finally:
+            self._group = None
+
+    def _wait_for(self, make: Make) -> Any:
+        """Called on the function's thread."""
+        assert self._loop is not None
+        answer: Future[Any] = Future()
+        try:
+            self._loop.call_soon_threadsafe(self._start, make, answer)
+        except RuntimeError:  # the loop has closed
+            raise _over() from None
+        return answer.result()
+
+    def _start(self, make: Make, answer: Future[Any]) -> None:
+        settling = _settle(make, answer)
+        try:
+            if self._group is None:
+                raise RuntimeError  # noqa: TRY301 - as a group that is ending does
+            self._group.create_task(settling, name="a participant's wait")
+        except RuntimeError:
+            settling.close()
+            answer.set_exception(_over())
+
+
+async def _settle(make: Make, answer: Future[Any]) -> None:
+    try:
+        answer.set_result(await make())
+    except asyncio.CancelledError:
+        answer.set_exception(_over())
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever it is, it belongs to who waits
+        answer.set_exception(error)
+
+
+class TurnStage:
+    """On a thread of its own that runs only while the loop stands still."""
+
+    async def run(self, function: Callable[[WaitFor], T]) -> T:
+        """The function's result; see `ThreadStage.run`."""
+        asked: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
+        answers: queue.SimpleQueue[tuple[Any, BaseException | None]] = queue.SimpleQueue()
+
+        def wait_for(make: Make) -> Any:
+            asked.put(("wait", make))
+            value, error = answers.get()
+            if error is not None:
+                raise error
+            return value
+
+        def perform() -> None:
+            limit_blas_threads()
+            try:
+                asked.put(("result", function(wait_for)))
+            except BaseException as error:  # noqa: BLE001 - it belongs to who awaits `run`
+                asked.put(("error", error))
+
+        threading.Thread(target=perform, name="participant", daemon=True).start()
+        while True:
+            what, it = asked.get()
+            if what == "result":
+                return it  # type: ignore[no-any-return]
+            if what == "error":
+                raise it
+            try:
+                answers.put((await it(), None))
+            except asyncio.CancelledError:
+                answers.put((None, _over()))
+                raise
+            except Exception as error:  # noqa: BLE001 - it belongs to who waits
+                answers.put((None, error))
+
+
+def _over() -> WorkloadStopped:
+    return WorkloadStopped("the workload is over", hint="return when me.aborted is true")
