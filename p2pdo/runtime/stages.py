@@ -93,14 +93,14 @@ class TurnStage:
     async def run(self, function: Callable[[WaitFor], T]) -> T:
         """The function's result; see `ThreadStage.run`."""
         asked: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
-        answers: queue.SimpleQueue[tuple[Any, BaseException | None]] = queue.SimpleQueue()
+        answers: queue.SimpleQueue[tuple[Any, bool]] = queue.SimpleQueue()
 
         def wait_for(make: Make) -> Any:
             asked.put(("wait", make))
-            value, error = answers.get()
-            if error is not None:
-                raise error
-            return value
+            answer, is_good = answers.get()
+            if not is_good:
+                raise answer
+            return answer
 
         def perform() -> None:
             limit_blas_threads()
@@ -110,19 +110,23 @@ class TurnStage:
                 asked.put(("error", error))
 
         threading.Thread(target=perform, name="participant", daemon=True).start()
+        cancelled: asyncio.CancelledError | None = None
         while True:
             what, it = asked.get()
-            if what == "result":
-                return it  # type: ignore[no-any-return]
-            if what == "error":
-                raise it
+            if what != "wait":
+                break
             try:
-                answers.put((await it(), None))
-            except asyncio.CancelledError:
-                answers.put((None, _over()))
-                raise
+                answers.put((_over(), False) if cancelled else (await it(), True))
+            except asyncio.CancelledError as error:  # the function still comes to its end
+                cancelled = error
+                answers.put((_over(), False))
             except Exception as error:  # noqa: BLE001 - it belongs to who waits
-                answers.put((None, error))
+                answers.put((error, False))
+        if cancelled is not None:
+            raise cancelled
+        if what == "error":
+            raise it
+        return it  # type: ignore[no-any-return]
 
 
 def _over() -> WorkloadStopped:
