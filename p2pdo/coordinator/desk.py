@@ -463,6 +463,7 @@ class Desk:
             bytes_sent=point.bytes_sent,
             messages_sent=point.messages_sent,
             nodes_alive=sum(node is not None and node.is_up for node in nodes),
+            logged=json.dumps(point.logged) if point.logged else "",
         )
 
     # ---- inside ----

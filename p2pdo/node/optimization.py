@@ -27,8 +27,9 @@ from p2pdo.data import catalogue as problems, encode
 from p2pdo.data.parts import part_path, read_part
 from p2pdo.effects import Row
 from p2pdo.errors import ConfigError, LocalProtocolError, P2pdoError, Unreachable
-from p2pdo.node.control import Control, MetricPoint
+from p2pdo.node.control import Control
 from p2pdo.node.executors import Executor, ExecutorFactory, Handler, Task, WorkloadContext
+from p2pdo.node.metering import metered
 from p2pdo.protocol.judging import Report
 from p2pdo.protocol.plan import make_start, start_of
 from p2pdo.protocol.stepper import Place, Stepper
@@ -39,8 +40,6 @@ from p2pdo.runtime.groups import task_group
 from p2pdo.transports.observation import ObserverClient
 from p2pdo.transports.peers import PeerLinks
 from p2pdo.types import Array, NodeId
-
-_METRICS_PERIOD = 0.5  # seconds between two batches of metrics
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +66,7 @@ class Optimization(Executor):
     def __init__(self, site: Site, context: WorkloadContext) -> None:
         self._site = site
         self._context = context
-        self._config: _Config | None = None
+        self._config: Assigned | None = None
         self._exchanger: Exchanger | None = None
         self._problem: Any = None
         self._start: Array | None = None
@@ -83,7 +82,7 @@ class Optimization(Executor):
         self._exchanger = self._problem = self._start = None
 
     async def _configure(self, task: Task) -> object:
-        config = self._config = _Config.parse(task.payload)
+        config = self._config = Assigned.parse(task.payload)
         self._problem, self._start = await self._context.compute.run(self._load, config)
         self._exchanger = Exchanger(config.place, config.names, config.digest)
         wire = self._site.links.open(self._context.workload_id, self._exchanger, config.addresses)
@@ -95,7 +94,7 @@ class Optimization(Executor):
             "is_quadratic": bool(getattr(self._problem, "is_quadratic", True)),
         }
 
-    def _load(self, config: _Config) -> tuple[Any, Array]:
+    def _load(self, config: Assigned) -> tuple[Any, Array]:
         spec = config.spec
         parts = spec["problem"]["parts"]
         if parts is not None:
@@ -188,7 +187,7 @@ def _write_state(folder: Path, x: Array) -> Path:
 
 
 @dataclass(frozen=True, slots=True)
-class _Config:
+class Assigned:
     """The `config` task's payload: the place in the topology, and the run's settings."""
 
     place: Place
@@ -199,7 +198,7 @@ class _Config:
     spec: Mapping[str, Any]
 
     @classmethod
-    def parse(cls, payload: Any) -> _Config:
+    def parse(cls, payload: Any) -> Assigned:
         neighbors = {int(j): peer for j, peer in payload["neighbors"].items()}
         names = {j: NodeId(peer["name"]) for j, peer in neighbors.items()}
         place = Place(
@@ -261,36 +260,9 @@ async def _observed(address: str, token: str | None) -> AsyncIterator[_Watch]:
 
 @contextlib.asynccontextmanager
 async def _metered(control: Control, context: WorkloadContext) -> AsyncIterator[_Watch]:
-    """Counters go to the coordinator, in batches and off the hot path."""
-    loop = asyncio.get_running_loop()
-    began = loop.time()
-    points: list[MetricPoint] = []
-    arrived = asyncio.Event()
-
-    def observe(report: Report) -> None:
-        seconds = loop.time() - began
-        points.append(
-            MetricPoint(report.iteration, seconds, report.bytes_sent, report.messages_sent)
-        )
-        arrived.set()
-
-    async def push() -> None:
-        batch, points[:] = points[:], []
-        if batch:
-            await control.push_metrics(context.workload_id, batch)
-
-    async def run() -> None:
-        while True:
-            await arrived.wait()
-            arrived.clear()
-            await push()
-            await asyncio.sleep(_METRICS_PERIOD)  # gathers the next batch
-
-    async with task_group() as group:
-        running = group.create_task(run(), name="metrics")
-        yield _Watch(observe)
-        running.cancel()
-    await push()
+    """Counters go to the coordinator."""
+    async with metered(control, context) as tell:
+        yield _Watch(lambda report: tell(report, {}))
 
 
-__all__ = ["Optimization", "Site", "optimization"]
+__all__ = ["Assigned", "Optimization", "Site", "optimization"]

@@ -17,7 +17,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
@@ -26,6 +26,8 @@ import grpc.aio
 from p2pdo.node.control import Control
 from p2pdo.node.executors import ExecutorFactory
 from p2pdo.node.optimization import Site, optimization
+from p2pdo.node.participation import participation
+from p2pdo.participants.definition import Participant
 from p2pdo.transports.peers import PeerLinks
 from p2pdo.types import NodeId
 
@@ -42,6 +44,7 @@ class Services:
         keep_states: whether final states never leave this site.
         server: takes handlers until the provider yields.
         control: for metrics and states.
+        participants: what the site lets run, or its place, by the names that workloads may use.
     """
 
     name: str
@@ -52,6 +55,7 @@ class Services:
     keep_states: bool
     server: grpc.aio.Server
     control: Control
+    participants: Mapping[str, Participant | str] = field(default_factory=dict)
 
 
 Provider: TypeAlias = Callable[
@@ -68,4 +72,7 @@ async def default_executors(
     async with PeerLinks(NodeId(services.name), boot_id, services.token) as links:
         links.register(services.server)
         site = Site(links, services.control, services.token, services.state, services.allow_code)
-        yield {"optimization": optimization(site)}
+        yield {
+            "optimization": optimization(site),
+            "participant": participation(site, services.participants),
+        }

@@ -27,6 +27,9 @@ from p2pdo.protocol.asking import Asking
 from p2pdo.protocol.stepper import Outgoing, Place
 from p2pdo.types import Plain, Value
 
+MOST_LOGGED = 64
+"""Names that one node may log in a round."""
+
 
 @dataclass(frozen=True)
 class Part:
@@ -52,6 +55,11 @@ class Part:
     record: tuple[str, ...]
     state: Path
     checkpoints: Path
+
+
+def folders_of(state: Path, workload: str, checkpoints: str | None) -> tuple[Path, Path]:
+    """Where a node keeps a run's history, and its checkpoints."""
+    return state / "workloads" / workload, state / "checkpoints" / (checkpoints or workload)
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,6 +228,11 @@ class Me:
 
     def log(self, **scalars: Any) -> None:
         """Tells numbers to whoever submitted the run, with the metrics of this round."""
+        if len(self._logged.keys() | scalars.keys()) > MOST_LOGGED or max(map(len, scalars), default=0) > 100:
+            raise LocalProtocolError(
+                f"more than {MOST_LOGGED} names are logged in a round, or one of over 100 letters",
+                hint="log less; me.record keeps arrays at this site",
+            )
         for name, scalar in scalars.items():
             try:
                 number = float(scalar)

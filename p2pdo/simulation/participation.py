@@ -15,7 +15,7 @@ from typing import Any
 from p2pdo.graphs.graph import Graph
 from p2pdo.graphs.weights import Weights
 from p2pdo.participants.definition import Participant
-from p2pdo.participants.me import Outcome, Part
+from p2pdo.participants.me import Outcome, Part, folders_of
 from p2pdo.participants.taking_part import Tell, take_part
 from p2pdo.protocol.plan import node_name
 from p2pdo.protocol.stepper import Place
@@ -38,7 +38,7 @@ class ParticipantPlan:
         rounds: the limit.
         observe_every: rounds between metrics.
         record: the names that nodes keep a history of.
-        checkpoints: the name under which runs go on from each other.
+        checkpoints: the name under which runs go on from each other; None: this run's.
         folders: node i's own folder at index i.
     """
 
@@ -47,11 +47,11 @@ class ParticipantPlan:
     graph: Graph
     weights: Weights
     rounds: int
-    checkpoints: str
     folders: Callable[[int], Path]
     observe_every: int = 1
     seed: int = 0
     record: tuple[str, ...] = ()
+    checkpoints: str | None = None
 
     @property
     def nodes(self) -> int:
@@ -77,11 +77,6 @@ class ParticipantPlan:
             self.record,
             *folders_of(self.folders(node), workload, self.checkpoints),
         )
-
-
-def folders_of(state: Path, workload: str, checkpoints: str | None) -> tuple[Path, Path]:
-    """Where a node keeps a run's history, and its checkpoints."""
-    return state / "workloads" / workload, state / "checkpoints" / (checkpoints or workload)
 
 
 async def run_participants(plan: ParticipantPlan, workload: str, tell: Tell) -> list[Outcome]:
