@@ -183,9 +183,7 @@ def _requires(spec: OptimizationSpec | ParticipantSpec) -> Requires | None:
 
 
 def _refuse_what_is_local(spec: OptimizationSpec) -> None:
-    _refuse_places(
-        {"problem.parts": spec.problem.parts, "algorithm.where": spec.algorithm.where}
-    )
+    _refuse_places({"problem.parts": spec.problem.parts, "algorithm.where": spec.algorithm.where})
     if spec.observer is not None:
         raise ConfigError(
             "observer is refused: states never leave a node to be watched",

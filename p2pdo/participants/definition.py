@@ -100,9 +100,7 @@ def _keywords(function: Callable[..., Any]) -> dict[str, Any]:
         ConfigError: it cannot be called as function(me, **parameters).
     """
     declared = list(inspect.signature(function).parameters.values())
-    positional = [
-        p for p in declared if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
-    ]
+    positional = [p for p in declared if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     if len(positional) != 1:
         raise ConfigError(
             f"{function.__qualname__} takes {len(positional)} positional arguments, not one",
@@ -179,4 +177,3 @@ def require_plain(value: Any, what: str) -> None:
             f"{what} holds {odd.kind}{f' at {odd.where}' if odd.where else ''}",
             hint="parameters are plain data: numbers, text, lists and dicts; data stay at the site",
         ) from None
-

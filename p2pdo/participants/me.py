@@ -228,7 +228,10 @@ class Me:
 
     def log(self, **scalars: Any) -> None:
         """Tells numbers to whoever submitted the run, with the metrics of this round."""
-        if len(self._logged.keys() | scalars.keys()) > MOST_LOGGED or max(map(len, scalars), default=0) > 100:
+        if (
+            len(self._logged.keys() | scalars.keys()) > MOST_LOGGED
+            or max(map(len, scalars), default=0) > 100
+        ):
             raise LocalProtocolError(
                 f"more than {MOST_LOGGED} names are logged in a round, or one of over 100 letters",
                 hint="log less; me.record keeps arrays at this site",
@@ -350,4 +353,3 @@ class Me:
         counters = (self._asking.bytes_sent, self._asking.messages_sent)
         self._network.tell(Progress(self.node, self._done, *counters, self._logged))
         self._logged = {}
-

@@ -48,7 +48,7 @@ def _take(thing: Any, where: str, arrays: dict[str, Array]) -> Plain:
     if has_state(thing):
         return _take(thing.state_dict(), where, arrays)
     if thing is None or isinstance(thing, bool | str) or type(thing) is int:
-        return thing  # type: ignore[return-value]
+        return thing
     if type(thing) is float:
         return thing if math.isfinite(thing) else {"$float": repr(thing)}
     if isinstance(thing, np.ndarray | np.generic):
@@ -108,21 +108,21 @@ def _keep(array: Array, kind: str, where: str, arrays: dict[str, Array]) -> Plai
     return {"$array": [name, kind]}
 
 
-def give(plain: Plain, arrays: Mapping[str, Array]) -> Any:
+def give(plain: Any, arrays: Mapping[str, Array]) -> Any:
     """What `take` took."""
     if isinstance(plain, list):
         return [give(item, arrays) for item in plain]
     if not isinstance(plain, dict):
         return plain
-    word, it = next(iter(plain.items()), ("", None))
+    word, it = next(iter(plain.items()), ("", ()))
     match word:
         case "$array":
-            name, kind = it  # type: ignore[misc]
+            name, kind = it
             return _give_array(np.array(arrays[str(name)]), str(kind))
         case "$tuple":
             return tuple(give(it, arrays))
         case "$dict":
-            return {key: give(item, arrays) for key, item in it}  # type: ignore[union-attr,misc]
+            return {key: give(item, arrays) for key, item in it}
         case "$float":
             return float(str(it))
         case _:

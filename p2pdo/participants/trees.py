@@ -11,7 +11,7 @@ has not, travels and is mixed as float32 and is rounded when it is back.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 

@@ -45,13 +45,13 @@ class Asking:
             LocalProtocolError: the value holds something that cannot be exchanged.
             WorkloadFailed: it is not finite.
         """
-        match effect:
-            case Mix(values):
-                kind, value = EffectKind.MIX, freeze(values)
-                self._asked = Mix(value)
-            case Exchange(sent):
-                kind, value = EffectKind.EXCHANGE, freeze(sent)
-                self._asked = Exchange(value)
+        value: Value
+        if isinstance(effect, Mix):
+            self._asked = Mix(freeze(effect.values))
+            kind, value = EffectKind.MIX, self._asked.values
+        else:
+            self._asked = Exchange(freeze(effect.value))
+            kind, value = EffectKind.EXCHANGE, self._asked.value
         self._check_finite(value)
         phase = self._next[1] if self._next[0] == self.iteration else 0
         self._next = (self.iteration, phase + 1)
@@ -139,4 +139,3 @@ def leaves(value: Value, where: str = "") -> Iterator[tuple[str, Value]]:
 
 def _join(where: str, key: str) -> str:
     return f"{where}.{key}" if where else key
-

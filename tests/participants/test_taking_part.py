@@ -90,9 +90,7 @@ def test_me_knows_where_it_is_and_draws_what_a_step_would(run: Any) -> None:
         seen[me.node] = (me, draws)
         return {"weights": me.weights, "lr": lr, "steps": steps}
 
-    outcomes, _ = run(
-        look, topology="directed-ring", rounds=3, seed=7, parameters={"lr": 0.25}
-    )
+    outcomes, _ = run(look, topology="directed-ring", rounds=3, seed=7, parameters={"lr": 0.25})
     me, draws = seen[2]
     assert (me.name, me.node, me.nodes, me.seed) == ("node-2", 2, 4, 7)
     assert (me.in_neighbors, me.out_neighbors) == (("node-1",), ("node-3",))
