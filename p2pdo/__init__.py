@@ -12,6 +12,7 @@ The tour:
 
 - `run(...)` for plain scripts; `local(...)` and `connect(...)` for asyncio: networks of nodes to
   `submit` runs to.
+- `participant`: makes a training loop of your own, in PyTorch, JAX or NumPy, one of the network's.
 - `algorithms`: the library; an own method is a class with `init` and `step`, see `effects`.
 - `problems`: costs; anything with `dimension`, `value` and `gradient` is one.
 - `graphs`: topologies, mixing weights, spectra.
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from p2pdo.api.runs import Result, Run
     from p2pdo.api.script import run
     from p2pdo.errors import P2pdoError
+    from p2pdo.participants.definition import participant
 
 __all__ = [
     "LocalNetwork",
@@ -47,6 +49,7 @@ __all__ = [
     "errors",
     "graphs",
     "local",
+    "participant",
     "problems",
     "run",
 ]
@@ -59,6 +62,7 @@ _PLACES = {
     "Run": "p2pdo.api.runs",
     "connect": "p2pdo.api.remote",
     "local": "p2pdo.api.network",
+    "participant": "p2pdo.participants.definition",
     "run": "p2pdo.api.script",
 }
 _ROOMS = frozenset({"algorithms", "effects", "errors", "graphs", "problems"})

@@ -1,6 +1,7 @@
-"""What all runs on this machine share: they are owned by their network's block, are followed by
-their metrics, can be stopped, and settle once. A failure is raised by `result()` and `metrics()`,
-never lost.
+"""What all runs on this machine share: how they are followed, stopped and ended.
+
+A run is owned by its network's block and ends with it. It settles once; its failure is raised by
+`result()` and `metrics()`, never lost.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ calls `me` cannot be interrupted: let long work look at `me.aborted`.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -29,6 +30,10 @@ from p2pdo.types import Plain, Value
 
 MOST_LOGGED = 64
 """Names that one node may log in a round."""
+
+LONGEST_NAME = 100
+RESULT_LIMIT = 60 * 1024
+"""Characters of JSON; a submitter is shown no longer ones."""
 
 
 @dataclass(frozen=True)
@@ -228,12 +233,10 @@ class Me:
 
     def log(self, **scalars: Any) -> None:
         """Tells numbers to whoever submitted the run, with the metrics of this round."""
-        if (
-            len(self._logged.keys() | scalars.keys()) > MOST_LOGGED
-            or max(map(len, scalars), default=0) > 100
-        ):
+        names = self._logged.keys() | scalars.keys()
+        if len(names) > MOST_LOGGED or any(len(name) > LONGEST_NAME for name in names):
             raise LocalProtocolError(
-                f"more than {MOST_LOGGED} names are logged in a round, or one of over 100 letters",
+                f"over {MOST_LOGGED} names, or one of over {LONGEST_NAME} letters, in one round",
                 hint="log less; me.record keeps arrays at this site",
             )
         for name, scalar in scalars.items():
@@ -334,6 +337,11 @@ class Me:
                 f"what {self._part.participant.name} returned holds {odd.kind}{at}",
                 hint="return plain data: numbers, text, lists and dicts of them",
             ) from None
+        if len(json.dumps(result)) > RESULT_LIMIT:
+            raise LocalProtocolError(
+                f"what {self._part.participant.name} returned has over {RESULT_LIMIT} characters",
+                hint="return a summary; me.record and me.checkpoint keep data at this site",
+            )
         self._tell(is_last=True)
         asking = self._asking
         return Outcome(self._done, asking.bytes_sent, asking.messages_sent, result)

@@ -57,8 +57,9 @@ def _module_places(module: Any) -> list[tuple[str, Place]]:
 
 def _mapping_places(model: Any, where: str) -> list[tuple[str, Place]]:
     if not isinstance(model, Mapping) or not all(isinstance(key, str) for key in model):
+        at = f" at '{where}'" if where else ""
         raise LocalProtocolError(
-            f"mix_ cannot change {type(model).__name__}{f' at {where!r}' if where else ''} in place",
+            f"mix_ cannot change {type(model).__name__}{at} in place",
             hint="give it a torch module or a dict of NumPy arrays or tensors; "
             "of anything else, a JAX pytree or a number, me.mix(value) returns a new one",
         )

@@ -46,22 +46,27 @@ def has_state(thing: Any) -> bool:
 
 def _take(thing: Any, where: str, arrays: dict[str, Array]) -> Plain:
     if has_state(thing):
-        return _take(thing.state_dict(), where, arrays)
-    if thing is None or isinstance(thing, bool | str) or type(thing) is int:
-        return thing
-    if type(thing) is float:
-        return thing if math.isfinite(thing) else {"$float": repr(thing)}
+        thing = thing.state_dict()
+    if isinstance(thing, list | tuple):
+        items = [_take(item, f"{where}.{i}", arrays) for i, item in enumerate(thing)]
+        return items if isinstance(thing, list) else {"$tuple": items}
+    if isinstance(thing, Mapping):
+        return _take_mapping(thing, where, arrays)
+    if type(thing) is float and not math.isfinite(thing):
+        return {"$float": repr(thing)}
+    if thing is None or isinstance(thing, bool | str) or type(thing) in (int, float):
+        plain: Plain = thing
+        return plain
+    return _take_array(thing, where, arrays)
+
+
+def _take_array(thing: Any, where: str, arrays: dict[str, Array]) -> Plain:
     if isinstance(thing, np.ndarray | np.generic):
         return _keep(np.asarray(thing), "numpy", where, arrays)
     if is_tensor(thing):
         return _take_tensor(thing, where, arrays)
     if is_jax_array(thing):
         return _keep(np.asarray(thing), "jax", where, arrays)
-    if isinstance(thing, list | tuple):
-        items = [_take(item, f"{where}.{i}", arrays) for i, item in enumerate(thing)]
-        return items if isinstance(thing, list) else {"$tuple": items}
-    if isinstance(thing, Mapping):
-        return _take_mapping(thing, where, arrays)
     raise ConfigError(
         f"'{where}' is of type {type(thing).__qualname__}, which a checkpoint cannot hold",
         hint="give arrays, plain data, or objects with state_dict and load_state_dict",
@@ -114,19 +119,24 @@ def give(plain: Any, arrays: Mapping[str, Array]) -> Any:
         return [give(item, arrays) for item in plain]
     if not isinstance(plain, dict):
         return plain
-    word, it = next(iter(plain.items()), ("", ()))
+    if len(plain) == 1:
+        ((word, it),) = plain.items()
+        if word.startswith("$"):
+            return _give_word(word, it, arrays)
+    return {key: give(item, arrays) for key, item in plain.items()}
+
+
+def _give_word(word: str, it: Any, arrays: Mapping[str, Array]) -> Any:
     match word:
         case "$array":
             name, kind = it
-            return _give_array(np.array(arrays[str(name)]), str(kind))
+            return _give_array(np.array(arrays[name]), kind)
         case "$tuple":
             return tuple(give(it, arrays))
         case "$dict":
             return {key: give(item, arrays) for key, item in it}
-        case "$float":
-            return float(str(it))
         case _:
-            return {key: give(item, arrays) for key, item in plain.items()}
+            return float(it)
 
 
 def _give_array(array: Array, kind: str) -> Any:

@@ -35,14 +35,9 @@ def pack(message: Any) -> Packed:
     Raises:
         LocalProtocolError: it holds something that cannot be exchanged.
     """
-    if isinstance(message, np.ndarray):
-        return Packed(np.array(message), _own)
-    if isinstance(message, np.generic | float | int):
-        return Packed(message, _same)
-    if is_tensor(message):
-        return Packed(to_host(message), lambda value: _to_tensor(value, message))
-    if is_jax_array(message):
-        return Packed(_from_jax(message), lambda value: _to_jax(value, message))
+    leaf = _pack_leaf(message)
+    if leaf is not None:
+        return leaf
     if message is None:  # a pytree's way to leave a place empty
         return Packed((), lambda _value: None)
     if isinstance(message, tuple | list):
@@ -54,6 +49,18 @@ def pack(message: Any) -> Packed:
             lambda value: {key: packed[key].unpack(value[key]) for key in packed},
         )
     return _pack_pytree(message)
+
+
+def _pack_leaf(message: Any) -> Packed | None:
+    if isinstance(message, np.ndarray):
+        return Packed(np.array(message), _own)
+    if isinstance(message, np.generic | float | int):
+        return Packed(message, _same)
+    if is_tensor(message):
+        return Packed(to_host(message), lambda value: _to_tensor(value, message))
+    if is_jax_array(message):
+        return Packed(_from_jax(message), lambda value: _to_jax(value, message))
+    return None
 
 
 def _pack_sequence(message: tuple[Any, ...] | list[Any]) -> Packed:

@@ -90,43 +90,47 @@ async def _settle(make: Make, answer: Future[Any]) -> None:
 class TurnStage:
     """On a thread of its own that runs only while the loop stands still."""
 
+    def __init__(self) -> None:
+        self._asked: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
+        self._answers: queue.SimpleQueue[tuple[Any, bool]] = queue.SimpleQueue()
+
     async def run(self, function: Callable[[WaitFor], T]) -> T:
         """The function's result; see `ThreadStage.run`."""
-        asked: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
-        answers: queue.SimpleQueue[tuple[Any, bool]] = queue.SimpleQueue()
-
-        def wait_for(make: Make) -> Any:
-            asked.put(("wait", make))
-            answer, is_good = answers.get()
-            if not is_good:
-                raise answer
-            return answer
-
-        def perform() -> None:
-            limit_blas_threads()
-            try:
-                asked.put(("result", function(wait_for)))
-            except BaseException as error:  # noqa: BLE001 - it belongs to who awaits `run`
-                asked.put(("error", error))
-
-        threading.Thread(target=perform, name="participant", daemon=True).start()
+        threading.Thread(
+            target=self._perform, args=(function,), name="participant", daemon=True
+        ).start()
         cancelled: asyncio.CancelledError | None = None
         while True:
-            what, it = asked.get()
+            what, it = self._asked.get()
             if what != "wait":
                 break
             try:
-                answers.put((_over(), False) if cancelled else (await it(), True))
+                self._answers.put((_over(), False) if cancelled else (await it(), True))
             except asyncio.CancelledError as error:  # the function still comes to its end
                 cancelled = error
-                answers.put((_over(), False))
+                self._answers.put((_over(), False))
             except Exception as error:  # noqa: BLE001 - it belongs to who waits
-                answers.put((error, False))
+                self._answers.put((error, False))
         if cancelled is not None:
             raise cancelled
         if what == "error":
             raise it
         return it  # type: ignore[no-any-return]
+
+    def _perform(self, function: Callable[[WaitFor], Any]) -> None:
+        """The function's thread."""
+        limit_blas_threads()
+        try:
+            self._asked.put(("result", function(self._wait_for)))
+        except BaseException as error:  # noqa: BLE001 - it belongs to who awaits `run`
+            self._asked.put(("error", error))
+
+    def _wait_for(self, make: Make) -> Any:
+        self._asked.put(("wait", make))
+        answer, is_good = self._answers.get()
+        if not is_good:
+            raise answer
+        return answer
 
 
 def _over() -> WorkloadStopped:

@@ -138,7 +138,7 @@ def test_what_is_not_in_the_checkpoint_is_refused(run: Any) -> None:
     with pytest.raises(P2pdoError, match="checkpoint of round 2 has no 'y'") as failure:
         run(asks, parameters={"what": "y"})
     assert failure.value.node is not None
-    with pytest.raises(P2pdoError, match="'steps' .* cannot be restored in place"):
+    with pytest.raises(P2pdoError, match=r"'steps' .* cannot be restored in place"):
         run(asks, parameters={"what": "steps"})
 
 
