@@ -67,23 +67,32 @@ class ThreadStage:
         return answer.result()
 
     def _start(self, make: Make, answer: Future[Any]) -> None:
-        settling = _settle(make, answer)
+        making = _await(make)
         try:
             if self._group is None:
                 raise RuntimeError  # noqa: TRY301 - as a group that is ending does
-            self._group.create_task(settling, name="a participant's wait")
+            task = self._group.create_task(making, name="a participant's wait")
         except RuntimeError:
-            settling.close()
+            making.close()
             answer.set_exception(_over())
+        else:
+            task.add_done_callback(lambda task: _settle(task, answer))
 
 
-async def _settle(make: Make, answer: Future[Any]) -> None:
+async def _await(make: Make) -> tuple[Any, Exception | None]:
+    """What it gives or raises; a failure is for who waits, not for the group."""
     try:
-        answer.set_result(await make())
-    except asyncio.CancelledError:
-        answer.set_exception(_over())
-        raise
-    except Exception as error:  # noqa: BLE001 - whatever it is, it belongs to who waits
+        return await make(), None
+    except Exception as error:  # noqa: BLE001 - whatever it is
+        return None, error
+
+
+def _settle(task: asyncio.Task[tuple[Any, Exception | None]], answer: Future[Any]) -> None:
+    """Also where the task was cancelled before it began."""
+    value, error = (None, _over()) if task.cancelled() else task.result()
+    if error is None:
+        answer.set_result(value)
+    else:
         answer.set_exception(error)
 
 
