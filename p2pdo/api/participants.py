@@ -27,7 +27,7 @@ from p2pdo.config import ParticipantSpec, parse_spec
 from p2pdo.data import encode
 from p2pdo.errors import ConfigError
 from p2pdo.graphs.graph import Graph, from_networkx
-from p2pdo.participants.definition import Participant
+from p2pdo.participants.definition import Participant, is_plain
 from p2pdo.participants.me import Outcome, Progress
 from p2pdo.protocol.assignment import resolve_graph
 from p2pdo.protocol.plan import node_name
@@ -78,7 +78,7 @@ class ParticipantJob:
     weights: Any
     topology: str
     executor: Executor
-    parameters: dict[str, Plain]
+    parameters: dict[str, Any]
     state: Path | None
 
     @property
@@ -92,7 +92,7 @@ class ParticipantJob:
             **plain,
             "problem": PROBLEM,
             "algorithm": self.request.participant.name,
-            "parameters": self.parameters,
+            "parameters": {k: v for k, v in self.parameters.items() if is_plain(v)},
             "topology": self.topology,
             "executor": self.executor,
         }
@@ -126,7 +126,11 @@ def resolve(
     spec = parse_spec(
         {
             "kind": "participant",
-            "participant": {"name": asked.name, "parameters": parameters, "where": where},
+            "participant": {
+                "name": asked.name,
+                "parameters": dict(request.parameters),
+                "where": where,
+            },
             "nodes": [str(node_name(i)) for i in range(nodes)],
             "topology": graph_asked,
             "weights": weights,

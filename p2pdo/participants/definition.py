@@ -6,7 +6,7 @@
             ...
             x = me.mix(x)
 
-The function's keyword-only arguments are its parameters. It is called on the sites by its name or
+The function's arguments behind `me` are its parameters. It is called on the sites by its name or
 its place; neither it nor its data travel.
 """
 
@@ -65,11 +65,11 @@ class Participant:
     def name(self) -> str:
         return self.__name__
 
-    def bind(self, parameters: Mapping[str, Plain]) -> dict[str, Plain]:
+    def bind(self, parameters: Mapping[str, Plain]) -> dict[str, Any]:
         """Every parameter with its value, the defaults included.
 
         Raises:
-            ConfigError: one is unknown or missing, or none was declared to be plain data.
+            ConfigError: one is unknown, missing, or no plain data.
         """
         declared = _keywords(self.function)
         takes_any = any(
@@ -87,26 +87,30 @@ class Participant:
                 hint=f"parameters={{'{lacking[0]}': …}}, or give it a default",
             )
         defaults = {name: value for name, value in declared.items() if name not in missing}
-        bound = {**defaults, **parameters}
-        for name, value in bound.items():
+        for name, value in parameters.items():
             require_plain(value, f"the parameter '{name}' of {self.name}")
-        return bound
+        return {**defaults, **parameters}
 
 
 def _keywords(function: Callable[..., Any]) -> dict[str, Any]:
-    """Its keyword-only arguments with their defaults; one argument stands before them.
+    """Its arguments behind the first, with their defaults.
 
     Raises:
         ConfigError: it cannot be called as function(me, **parameters).
     """
     declared = list(inspect.signature(function).parameters.values())
-    positional = [p for p in declared if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    if len(positional) != 1:
+    by_place = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    behind = declared[1:]
+    if (
+        not declared
+        or declared[0].kind not in by_place
+        or any(p.kind is p.POSITIONAL_ONLY for p in behind)
+    ):
         raise ConfigError(
-            f"{function.__qualname__} takes {len(positional)} positional arguments, not one",
-            hint="write def train(me, *, lr=1e-3): the parameters stand behind the star",
+            f"{function.__qualname__} cannot be called as {function.__name__}(me, **parameters)",
+            hint="write def train(me, *, lr=1e-3): …",
         )
-    return {p.name: p.default for p in declared if p.kind is p.KEYWORD_ONLY}
+    return {p.name: p.default for p in behind if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)}
 
 
 @overload
@@ -166,6 +170,14 @@ def plain_of(value: Any, where: str = "") -> Plain:
     is_number = isinstance(value, float)
     kind = f"something of type {type(value).__qualname__}"
     raise NotPlain(where, "a number that is not finite" if is_number else kind)
+
+
+def is_plain(value: Any) -> bool:
+    try:
+        plain_of(value)
+    except NotPlain:
+        return False
+    return True
 
 
 def require_plain(value: Any, what: str) -> None:

@@ -50,7 +50,7 @@ class Part:
     """
 
     participant: Participant
-    parameters: Mapping[str, Plain]
+    parameters: Mapping[str, Any]
     place: Place
     names: Mapping[int, str]
     nodes: int

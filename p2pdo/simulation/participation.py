@@ -26,7 +26,7 @@ from p2pdo.simulation.clock import VirtualTimeLoop
 from p2pdo.simulation.inprocess import first_error
 from p2pdo.simulation.network import SimulatedNetwork, Weather
 from p2pdo.transports.memory import MemoryNetwork
-from p2pdo.types import NodeId, Plain
+from p2pdo.types import NodeId
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,10 +64,9 @@ class ParticipantPlan:
         hears, tells = self.graph.in_neighbors(node), self.graph.out_neighbors(node)
         names = {j: self.name(j) for j in sorted({*hears, *tells})}
         row = self.weights.row(node)
-        plain: dict[str, Plain] = self.parameters
         return Part(
             self.participant,
-            plain,
+            self.parameters,
             Place(node, self.name(node), hears, tells, row, names),
             names,
             self.nodes,
