@@ -47,6 +47,7 @@ class OptimizationSpec(_Strict):
         weights: a name, or None for the default of that graph.
         start: "zeros" or "normal"; None is the algorithm's own default.
         observe_every: iterations between metrics.
+        record: what each node keeps a history of, at its site: "x", at observed iterations.
         observer: where a local run's launcher receives the states.
     """
 
@@ -63,6 +64,7 @@ class OptimizationSpec(_Strict):
     partition: str = "iid"
     dtype: Literal["float64", "float32"] = "float64"
     return_states: bool = False
+    record: list[Literal["x"]] = Field(default_factory=list)
     observer: str | None = None
     tol: float | None = Field(default=None, gt=0)
 

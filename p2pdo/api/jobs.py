@@ -47,6 +47,7 @@ class Request:
         topology: a name, a JSON file or its content, a networkx graph or a `Graph`.
         weights: a name; None takes the graph's default.
         start: "zeros", "normal", an array of shape (d,) or (N, d), or a file of one.
+        record: "x": each node keeps a history of it at observed iterations.
         delay_seed: of the weather of a simulated network; the result does not depend on it.
     """
 
@@ -64,6 +65,7 @@ class Request:
     partition: str = "iid"
     dtype: str = "float64"
     delay_seed: int = 0
+    record: str | Sequence[str] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,7 +97,14 @@ class Job:
             "seed": request.seed,
             "partition": request.partition,
             "dtype": request.dtype,
+            "record": list(self.record),
         }
+
+    @property
+    def record(self) -> tuple[str, ...]:
+        """What the nodes keep a history of."""
+        asked = self.request.record
+        return (asked,) if isinstance(asked, str) else tuple(asked)
 
 
 def parameters_of(algorithm: Algorithm[Any]) -> dict[str, Plain]:
@@ -134,7 +143,14 @@ def resolve(request: Request) -> Job:
             "a tolerance needs a problem whose optimum is known: its class has no minimiser",
             hint="give the class a minimiser(problems), or use --rounds alone",
         )
-    return Job(plan, objective, request, problem_label, algorithm_label, topology_label)
+    job = Job(plan, objective, request, problem_label, algorithm_label, topology_label)
+    for name in job.record:
+        if name != "x":
+            raise ConfigError(
+                f"'{name}' cannot be recorded of an algorithm",
+                hint="--record x, the decision variable; a participant records what it likes",
+            )
+    return job
 
 
 def with_tolerance(job: Job, tol: float) -> Job:

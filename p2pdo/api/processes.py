@@ -81,7 +81,8 @@ async def run_processes(
         ):
             coordinator = await children.start_coordinator(work)
             names = [job.plan.name(node) for node in range(job.plan.nodes)]
-            await children.start_nodes(names, coordinator, lambda name: work / name)
+            state = work.parent / "nodes" if job.record else work  # histories stay
+            await children.start_nodes(names, coordinator, lambda name: state / name)
             async with Client(coordinator, token) as client:
                 spec = _specification(job, work, observer_address)
                 await children.watched(_run_workload(client, spec, request_id), observer.failure)
@@ -212,6 +213,7 @@ def _specification(job: Job, work: Path, observer: str) -> dict[str, Plain]:
         "seed": plan.seed,
         "dtype": job.request.dtype,
         "observer": observer,
+        "record": list(job.record),
         "tol": plan.tol,
     }
 

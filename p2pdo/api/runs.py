@@ -9,9 +9,10 @@ How a run is followed, stopped and ended is in `running`.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -22,7 +23,15 @@ from p2pdo.api.jobs import Job
 from p2pdo.api.processes import run_processes
 from p2pdo.api.running import Running
 from p2pdo.errors import ConfigError, did_you_mean
-from p2pdo.protocol.judging import Judge, Judgement, Report, consensus_error, mean_state
+from p2pdo.participants.history import History
+from p2pdo.protocol.judging import (
+    Judge,
+    Judgement,
+    Objective,
+    Report,
+    consensus_error,
+    mean_state,
+)
 from p2pdo.reporting.digests import state_sha256
 from p2pdo.reporting.records import Metric, Summary
 from p2pdo.reporting.run_folder import RunFolder
@@ -86,6 +95,32 @@ def describe(summary: Summary) -> str:
     return f"{summary.algorithm} · {summary.topology} of {summary.nodes} · {summary.executor}"
 
 
+class RecordingJudge(Judge):
+    """Keeps each node's observed states in that node's history."""
+
+    def __init__(
+        self,
+        objective: Objective,
+        nodes: int,
+        tol: float | None,
+        histories: Sequence[History],
+    ) -> None:
+        super().__init__(objective, nodes, tol)
+        self._histories = histories
+        self._kept = [-1] * nodes  # the last iteration of each
+
+    def receive(self, report: Report) -> list[Judgement]:
+        """Takes in a report; see `Judge.receive`."""
+        if report.iteration > self._kept[report.node]:
+            self._kept[report.node] = report.iteration
+            self._histories[report.node].append("x", report.iteration, report.x)
+        return super().receive(report)
+
+    def close(self) -> None:
+        for history in self._histories:
+            history.close()
+
+
 class Run(Running[Result]):
     """A run of an algorithm in progress on this machine."""
 
@@ -95,10 +130,23 @@ class Run(Running[Result]):
         super().__init__(workload_id, request_id, folder, job.plan.nodes)
         self.job = job
         self.executor = executor
-        self._judge = Judge(job.objective, job.plan.nodes, job.plan.tol)
+        self._judge = self._make_judge()
+
+    def _make_judge(self) -> Judge:
+        plan = self.job.plan
+        asked = (self.job.objective, plan.nodes, plan.tol)
+        if not self.job.record or self.executor == "processes":  # there the nodes record
+            return Judge(*asked)
+        state = self.folder.path / "nodes"
+        folders = [state / plan.name(i) / "workloads" / self.workload_id for i in range(plan.nodes)]
+        return RecordingJudge(*asked, [History(folder) for folder in folders])
 
     async def _run(self) -> Result:
-        return self._make_result(await self._execute())
+        try:
+            return self._make_result(await self._execute())
+        finally:
+            if isinstance(self._judge, RecordingJudge):
+                await asyncio.to_thread(self._judge.close)
 
     async def _execute(self) -> list[Report]:
         plan = self.job.plan

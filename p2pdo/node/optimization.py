@@ -30,6 +30,7 @@ from p2pdo.errors import ConfigError, LocalProtocolError, P2pdoError, Unreachabl
 from p2pdo.node.control import Control
 from p2pdo.node.executors import Executor, ExecutorFactory, Handler, Task, WorkloadContext
 from p2pdo.node.metering import metered
+from p2pdo.participants.history import History
 from p2pdo.protocol.judging import Report
 from p2pdo.protocol.plan import make_start, start_of
 from p2pdo.protocol.stepper import Place, Stepper
@@ -124,7 +125,7 @@ class Optimization(Executor):
         )
         loop = asyncio.get_running_loop()
         began = loop.time()
-        async with self._watching(config.spec) as watch:
+        async with self._watching(config.spec) as watch, self._recording(watch, config.spec):
             driver = Driver(
                 stepper,
                 exchanger,
@@ -169,10 +170,36 @@ class Optimization(Executor):
             return _observed(spec["observer"], self._site.token)
         return _metered(self._site.control, self._context)
 
+    @contextlib.asynccontextmanager
+    async def _recording(self, watch: _Watch, spec: Mapping[str, Any]) -> AsyncIterator[None]:
+        """Keeps every observed state in this site's history, where that was asked for.
+
+        It is written on the workload's own thread, so a slow disk slows the steps and no queue
+        grows.
+        """
+        if not spec["record"]:
+            yield
+            return
+        compute, observe = self._context.compute, watch.observe
+        history = History(self._folder)
+        async with task_group() as group:
+
+            def keep(report: Report) -> None:
+                row = ("x", report.iteration, report.x)
+                group.create_task(compute.run(history.append, *row), name="history")
+                observe(report)
+
+            watch.observe = keep
+            yield
+        await compute.run(history.close)
+
+    @property
+    def _folder(self) -> Path:
+        return self._site.state / "workloads" / self._context.workload_id
+
     async def _keep_state(self, x: Array, *, leaves: bool) -> None:
         """Writes the final state at this site; sends it where the submitter may have it."""
-        folder = self._site.state / "workloads" / self._context.workload_id
-        path = await self._context.compute.run(_write_state, folder, x)
+        path = await self._context.compute.run(_write_state, self._folder, x)
         if leaves:
             await self._site.control.push_state(self._context.workload_id, path)
 

@@ -36,6 +36,7 @@ SETTINGS = (
     "start",
     "rounds",
     "observe_every",
+    "record",
     "observer",
     "return_states",
     "tol",

@@ -4,8 +4,8 @@
                                             loop and gives what it returns, or raises what it raises
 
 `ThreadStage` is the real one: the function has the workload's thread, blocks only itself, and the
-loop goes on. Nobody can interrupt a thread: when whoever awaits `run` is cancelled, the function
-is left alone until it waits again, and every wait of it raises from then on.
+loop goes on. Nobody can interrupt a thread: when whoever awaits `run` is cancelled, every wait of
+the function raises; one that does not wait is left alone after a moment.
 
 `TurnStage` is for virtual time, where nothing may happen while a function computes: the loop
 stands still until the function waits or ends. One order of events is one run.
@@ -25,6 +25,7 @@ from p2pdo.runtime.compute import Compute, limit_blas_threads
 from p2pdo.runtime.groups import task_group
 
 T = TypeVar("T")
+_GRACE = 2.0  # seconds that a cancelled function may take to let go of what it holds
 Make: TypeAlias = Callable[[], Awaitable[Any]]
 WaitFor: TypeAlias = Callable[[Make], Any]
 
@@ -50,9 +51,15 @@ class ThreadStage:
             BaseException: what the function raised.
         """
         self._loop = asyncio.get_running_loop()
+        running = asyncio.ensure_future(self._compute.run(function, self._wait_for))
         try:
             async with task_group() as self._group:
-                return await self._compute.run(function, self._wait_for)
+                return await asyncio.shield(running)
+        except asyncio.CancelledError:
+            self._group = None  # every wait of the function raises from here on
+            running.add_done_callback(_look)
+            await asyncio.wait([running], timeout=_GRACE)
+            raise
         finally:
             self._group = None
 
@@ -77,6 +84,12 @@ class ThreadStage:
             answer.set_exception(_over())
         else:
             task.add_done_callback(lambda task: _settle(task, answer))
+
+
+def _look(running: asyncio.Future[Any]) -> None:
+    """Nobody asks any more what a cancelled function came to."""
+    if not running.cancelled():
+        running.exception()
 
 
 async def _await(make: Make) -> tuple[Any, Exception | None]:
