@@ -26,6 +26,7 @@ from p2pdo.graphs.graph import Graph, from_networkx
 from p2pdo.graphs.spectral import modes
 from p2pdo.graphs.topologies import TOPOLOGIES
 from p2pdo.graphs.weights import Weights, by_name, check_weights, default
+from p2pdo.participants.definition import Participant
 from p2pdo.protocol.assignment import resolve_graph
 from p2pdo.protocol.judging import Objective
 from p2pdo.protocol.plan import Plan, make_start, start_of
@@ -233,6 +234,12 @@ def _from_file(
 ) -> tuple[list[Any], str]:
     """A list of problems, one a node, or a factory of them."""
     found = encode.load_object(where)
+    if isinstance(found, Participant):
+        raise ConfigError(
+            f"{where} is a participant, not a problem",
+            hint="run it from a script: async with p2pdo.local(8, processes=True) as net: "
+            f"run = await net.submit({found.name}, rounds=100)",
+        )
     if callable(found):
         return _given(_made(found, where, request, parameters), request, where)
     if isinstance(found, Sequence):

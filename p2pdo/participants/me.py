@@ -241,8 +241,8 @@ class Me:
             )
         for name, scalar in scalars.items():
             try:
-                number = float(scalar)
-            except (TypeError, ValueError):
+                number = float(scalar.detach() if is_tensor(scalar) else scalar)
+            except (TypeError, ValueError, RuntimeError):
                 raise LocalProtocolError(
                     f"log({name}=…) was given {type(scalar).__name__}, which is no number",
                     hint="log numbers; me.record keeps arrays at this site",

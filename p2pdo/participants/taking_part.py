@@ -34,11 +34,9 @@ async def take_part(part: Part, exchanger: Exchanger, stage: Stage, tell: Tell) 
     loop = asyncio.get_running_loop()
     try:
         outcome = await stage.run(
-            lambda wait_for: _perform(part, _Network(exchanger, wait_for, loop, tell))
+            lambda wait_for: _perform(part, _Network(exchanger, wait_for, loop, tell)),
+            lambda: exchanger.fail(WorkloadStopped("the workload is over")),
         )
-    except asyncio.CancelledError:
-        exchanger.fail(_over())  # wakes and ends the thread
-        raise
     except Exception:
         exchanger.check()
         raise
@@ -94,20 +92,9 @@ class _Network:
         return self._exchanger.has_failed
 
     def exchange(self, outgoing: Outgoing) -> Mapping[int, Value]:
-        inbox: Mapping[int, Value] = self._wait_for(lambda: self._exchange(outgoing))
+        inbox: Mapping[int, Value] = self._wait_for(lambda: self._exchanger.exchange(outgoing))
         return inbox
-
-    async def _exchange(self, outgoing: Outgoing) -> Mapping[int, Value]:
-        try:
-            return await self._exchanger.exchange(outgoing)
-        except asyncio.CancelledError:
-            self._exchanger.fail(_over())  # before the thread is woken
-            raise
 
     def tell(self, progress: Progress) -> None:
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._tell, progress)
-
-
-def _over() -> WorkloadStopped:
-    return WorkloadStopped("the workload is over")

@@ -79,7 +79,11 @@ class Asking:
         if same_layout(own, theirs):
             return
         name = self.place.name_of(sender)
-        told = next(differences(own[0], theirs[0] if isinstance(theirs, tuple) else theirs))
+        if isinstance(theirs, tuple) and len(theirs) == len(own) == 1:
+            own_one, their_one = own[0], theirs[0]  # so that names are told without an index
+        else:
+            own_one, their_one = own, theirs
+        told = next(differences(own_one, their_one))
         raise RemoteProtocolError(
             f"{name} and {self.place.name} mix values of different layouts: {told}",
             hint="all nodes must mix values of the same names, shapes and dtypes: "

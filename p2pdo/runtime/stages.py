@@ -31,9 +31,12 @@ WaitFor: TypeAlias = Callable[[Make], Any]
 
 
 class Stage(Protocol):
-    """Runs one function that waits."""
+    """Runs one function that waits.
 
-    async def run(self, function: Callable[[WaitFor], T]) -> T: ...
+    `cancelled` is called when whoever awaits is cancelled, before the function is told.
+    """
+
+    async def run(self, function: Callable[[WaitFor], T], cancelled: Callable[[], None]) -> T: ...
 
 
 class ThreadStage:
@@ -44,7 +47,9 @@ class ThreadStage:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._group: asyncio.TaskGroup | None = None  # Invariant: set while `run` is awaited.
 
-    async def run(self, function: Callable[[WaitFor], T]) -> T:
+    async def run(
+        self, function: Callable[[WaitFor], T], cancelled: Callable[[], None] = lambda: None
+    ) -> T:
         """The function's result.
 
         Raises:
@@ -54,7 +59,11 @@ class ThreadStage:
         running = asyncio.ensure_future(self._compute.run(function, self._wait_for))
         try:
             async with task_group() as self._group:
-                return await asyncio.shield(running)
+                try:
+                    return await asyncio.shield(running)
+                except asyncio.CancelledError:
+                    cancelled()
+                    raise
         except asyncio.CancelledError:
             self._group = None  # every wait of the function raises from here on
             running.add_done_callback(_look)
@@ -116,25 +125,28 @@ class TurnStage:
         self._asked: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
         self._answers: queue.SimpleQueue[tuple[Any, bool]] = queue.SimpleQueue()
 
-    async def run(self, function: Callable[[WaitFor], T]) -> T:
+    async def run(
+        self, function: Callable[[WaitFor], T], cancelled: Callable[[], None] = lambda: None
+    ) -> T:
         """The function's result; see `ThreadStage.run`."""
         threading.Thread(
             target=self._perform, args=(function,), name="participant", daemon=True
         ).start()
-        cancelled: asyncio.CancelledError | None = None
+        cancellation: asyncio.CancelledError | None = None
         while True:
             what, it = self._asked.get()
             if what != "wait":
                 break
             try:
-                self._answers.put((_over(), False) if cancelled else (await it(), True))
+                self._answers.put((_over(), False) if cancellation else (await it(), True))
             except asyncio.CancelledError as error:  # the function still comes to its end
-                cancelled = error
+                cancellation = error
+                cancelled()
                 self._answers.put((_over(), False))
             except Exception as error:  # noqa: BLE001 - it belongs to who waits
                 self._answers.put((error, False))
-        if cancelled is not None:
-            raise cancelled
+        if cancellation is not None:
+            raise cancellation
         if what == "error":
             raise it
         return it  # type: ignore[no-any-return]

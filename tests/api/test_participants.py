@@ -119,6 +119,24 @@ async def test_a_run_that_is_stopped_ends_its_threads() -> None:
 
 
 @pytest.mark.asyncio
+async def test_long_work_sees_that_its_workload_is_over_without_asking() -> None:
+    began, seen = threading.Event(), threading.Event()
+
+    def computes(me: Any) -> None:
+        for _ in me.rounds():
+            began.set()
+            while not me.aborted:
+                threading.Event().wait(0.001)
+            seen.set()
+
+    async with asyncio.timeout(LIMIT), p2pdo.local(1) as net:
+        submitted = await net.submit(p2pdo.participant(computes), rounds=1)
+        await asyncio.to_thread(began.wait, LIMIT)
+        await submitted.stop()
+        assert seen.is_set()
+
+
+@pytest.mark.asyncio
 @pytest.mark.parametrize("on", ["dense", "stacked"])
 async def test_lock_step_is_refused_with_the_reason(on: str) -> None:
     with pytest.raises(ConfigError, match="owns its loop"):

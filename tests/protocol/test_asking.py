@@ -20,12 +20,8 @@ def asking() -> Asking:
 def test_exchanges_are_numbered_within_their_round() -> None:
     made = asking()
     tags = []
-    for iteration, effect in [
-        (0, Exchange(1.0)),
-        (0, Mix((1.0,))),
-        (3, Mix((1.0,))),
-        (3, Mix((2,))),
-    ]:
+    asked = [(0, Exchange(1.0)), (0, Mix((1.0,))), (3, Mix((1.0,))), (3, Mix((2,)))]
+    for iteration, effect in asked:
         made.iteration = iteration
         tags.append(made.outgoing(effect).tag)
     assert tags == [
@@ -63,14 +59,20 @@ def test_what_is_sent_is_frozen_finite_and_of_known_types() -> None:
 def test_a_neighbour_s_other_layout_is_told_in_words() -> None:
     made = asking()
     made.outgoing(Mix(({"w": np.zeros(2)},)))
-    with pytest.raises(
-        RemoteProtocolError, match=r"c and b .* 'w' is float64 \(2,\) here"
-    ) as error:
+    with pytest.raises(RemoteProtocolError, match=r"c and b .* 'w' is float64 \(2,\)") as error:
         made.reply({0: ({"w": np.zeros(2)},), 2: ({"w": np.zeros(3)},)})
     assert error.value.node == "c"
     made.outgoing(Mix((1.0,)))
     with pytest.raises(RemoteProtocolError, match=r"float here, float64 \(1,\) there"):
         made.reply({0: (np.zeros(1),), 2: (1.0,)})
+
+
+def test_a_neighbour_that_mixes_another_number_of_values_is_told_too() -> None:
+    for odd in ((1.0, 2.0), (), 3.0):
+        made = asking()
+        made.outgoing(Mix((1.0,)))
+        with pytest.raises(RemoteProtocolError, match="c and b mix values of different layouts"):
+            made.reply({0: (1.0,), 2: odd})
 
 
 def test_every_difference_is_found() -> None:
