@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import signal
 import threading
 from pathlib import Path
 from typing import Any
@@ -116,6 +118,21 @@ async def test_a_run_that_is_stopped_ends_its_threads() -> None:
     for thread in threads:
         await asyncio.to_thread(thread.join, 10)
         assert not thread.is_alive()
+
+
+@pytest.mark.asyncio
+@pytest.mark.e2e
+@pytest.mark.slow
+async def test_a_node_that_is_killed_ends_the_run_with_its_name() -> None:
+    async with asyncio.timeout(LIMIT), p2pdo.local(3, processes=True) as net:
+        submitted = await net.submit(endless, rounds=10**9)
+        async for _ in submitted.metrics():
+            break
+        pids = {event.get("process"): event.get("pid") for event in submitted.folder.read_events()}
+        os.kill(int(str(pids["node-1"])), signal.SIGKILL)
+        with pytest.raises(WorkloadFailed, match=r"node-1 died \(killed by SIGKILL\)") as failure:
+            await submitted.result()
+    assert failure.value.node == "node-1"
 
 
 @pytest.mark.asyncio
