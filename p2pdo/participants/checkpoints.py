@@ -123,7 +123,8 @@ class Checkpoints:
                 self._remove(int(record["round"]))
 
     def _prune(self, exchanges: int) -> None:
-        old = [r for r in self._records() if r["exchanges"] <= exchanges - self._nodes]
+        behind = self._nodes if self._nodes > 1 else 0  # exchanges; nobody is behind oneself
+        old = [r for r in self._records() if r["exchanges"] <= exchanges - behind]
         for record in old[:-1]:
             self._remove(int(record["round"]))
 

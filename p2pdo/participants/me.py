@@ -85,6 +85,9 @@ class Network(Protocol):
     def is_over(self) -> bool:
         """Whether something has ended the workload."""
 
+    def check(self) -> None:
+        """Raises what has ended the workload, if anything has."""
+
     def exchange(self, outgoing: Outgoing) -> Mapping[int, Value]:
         """Waits for every in-neighbour's value; raises what ended the workload."""
 
@@ -158,6 +161,7 @@ class Me:
             P2pdoError: what ended the workload.
         """
         for number in range(self._done, self._part.rounds):
+            self._network.check()
             if self._has_begun:
                 self._tell()
             self.round = self._asking.iteration = number

@@ -91,6 +91,9 @@ class _Network:
     def is_over(self) -> bool:
         return self._exchanger.has_failed
 
+    def check(self) -> None:
+        self._exchanger.check()
+
     def exchange(self, outgoing: Outgoing) -> Mapping[int, Value]:
         inbox: Mapping[int, Value] = self._wait_for(lambda: self._exchanger.exchange(outgoing))
         return inbox

@@ -213,6 +213,26 @@ def test_who_waits_for_a_failed_neighbour_is_woken_by_an_error(run: Any) -> None
     assert sorted(woken) == [1, 2, 3]
 
 
+def test_a_round_does_not_begin_when_the_workload_is_over(run: Any) -> None:
+    rounds: list[int] = []
+
+    def only_one_fails(me: Any) -> Any:
+        for k in me.rounds():
+            try:
+                me.mix(1.0)
+            except P2pdoError:
+                continue  # it should not
+            finally:
+                if me.node == 2:
+                    rounds.append(k)
+            if (me.node, k) == (0, 4):
+                raise ValueError("boom")
+
+    with pytest.raises(WorkloadFailed, match="boom"):
+        run(only_one_fails, rounds=1000)
+    assert len(rounds) < 10
+
+
 @pytest.mark.parametrize("topology", ["ring", "directed-ring", "star"])
 def test_a_participant_that_returns_early_is_a_disagreement_and_no_wait(
     run: Any, topology: str
