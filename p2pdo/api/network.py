@@ -22,7 +22,7 @@ from typing import Any, Self
 
 from p2pdo.algorithms.base import Algorithm
 from p2pdo.api.jobs import Job, Request, resolve
-from p2pdo.api.runs import Run, check_executor, check_processes
+from p2pdo.api.runs import Observe, Run, check_executor, check_processes
 from p2pdo.data import encode
 from p2pdo.protocol.tasks import workload_id_of
 from p2pdo.reporting.run_folder import RunFolder
@@ -72,6 +72,7 @@ class LocalNetwork:
         *,
         parameters: Mapping[str, Plain] | None = None,
         out: Path | str | None = None,
+        observe: Observe | None = None,
         **settings: Any,
     ) -> Run:
         """Resolves and starts a run.
@@ -79,6 +80,10 @@ class LocalNetwork:
         `problems` is a catalogue name, "file.py:object", or one problem a node. Further
         `settings` are the fields of `api.jobs.Request`: rounds, tol, seed, observe_every, start,
         partition, dtype. With `out` the run folder is kept there.
+
+        `observe(iteration, states)` is called at each observed iteration, in order, with every
+        node's x in node order; the states are read-only and may be kept. The run waits for it,
+        so that figures of one's own, as test accuracy, are of exactly these states.
 
         Raises:
             ConfigError: something is unknown or does not fit; nothing was started.
@@ -94,9 +99,16 @@ class LocalNetwork:
                 **settings,
             )
         )
-        return self.start(job, out=out)
+        return self.start(job, out=out, observe=observe)
 
-    def start(self, job: Job, *, out: Path | str | None = None, keep: bool = False) -> Run:
+    def start(
+        self,
+        job: Job,
+        *,
+        out: Path | str | None = None,
+        keep: bool = False,
+        observe: Observe | None = None,
+    ) -> Run:
         """Starts what `api.jobs.resolve` made.
 
         The run folder stays at `out`, or with `keep` at runs/ID.
@@ -113,6 +125,7 @@ class LocalNetwork:
         folder = self._make_folder(out, workload_id, keep=keep)
         folder.write_settings({**job.settings(), "executor": self._executor})
         run = Run(job, self._executor, workload_id, request_id, folder)
+        run.observe = observe
         run.is_temporary = out is None and not keep
         self._runs.append(run)
         self._tasks.append(asyncio.create_task(run.work(), name=f"run {workload_id}"))

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -22,7 +22,13 @@ import numpy as np
 
 from p2pdo.api.jobs import Job
 from p2pdo.api.processes import run_processes
-from p2pdo.errors import ConfigError, P2pdoError, WorkloadStopped, did_you_mean
+from p2pdo.errors import (
+    ConfigError,
+    P2pdoError,
+    WorkloadFailed,
+    WorkloadStopped,
+    did_you_mean,
+)
 from p2pdo.protocol.judging import Judge, Judgement, Report, consensus_error, mean_state
 from p2pdo.reporting.digests import state_sha256
 from p2pdo.reporting.records import Metric, Summary
@@ -31,6 +37,9 @@ from p2pdo.simulation.inprocess import run_in_process, run_simulated
 from p2pdo.simulation.lockstep import run_lockstep
 from p2pdo.simulation.stacked import run_stacked
 from p2pdo.types import Array, Plain
+
+Observe: TypeAlias = Callable[[int, Sequence[Array]], None]
+"""observe(iteration, states): called at each observed iteration, in order, with every node's x."""
 
 Executor: TypeAlias = Literal["dense", "stacked", "simulated", "inprocess", "processes"]
 EXECUTORS: tuple[Executor, ...] = ("dense", "stacked", "simulated", "inprocess", "processes")
@@ -97,6 +106,7 @@ class Run:
         self.folder = folder
         self.is_temporary = False  # whether nobody wants the folder when the network is closed
         self.told: list[Metric] = []  # every metric so far
+        self.observe: Observe | None = None
         self.on_metric: Callable[[Metric], None] = lambda _metric: None
         self._request_id = request_id
         self._judge = Judge(job.objective, job.plan.nodes, job.plan.tol)
@@ -198,12 +208,12 @@ class Run:
                     lambda *arguments: run_simulated(*arguments, delay_seed=seed)
                 )
             case "inprocess":
-                return await run_in_process(plan, self._judge, self._tell)
+                return await run_in_process(plan, self._judge, self._show_and_tell)
             case "processes":
                 return await run_processes(
                     self.job,
                     self._judge,
-                    self._tell,
+                    self._show_and_tell,
                     folder=self.folder.path,
                     is_temporary=self.is_temporary,
                     happened=self.happened,
@@ -218,6 +228,7 @@ class Run:
         def tell(judgement: Judgement) -> None:
             if is_cancelled:
                 raise WorkloadStopped(self._stop_reason or "its network was closed")
+            self._show(judgement)
             loop.call_soon_threadsafe(self._tell, judgement)
 
         work = asyncio.ensure_future(asyncio.to_thread(run, self.job.plan, self._judge, tell))
@@ -228,6 +239,28 @@ class Run:
             await asyncio.wait([work])
             work.exception()
             raise
+
+    def _show_and_tell(self, judgement: Judgement) -> None:
+        self._show(judgement)
+        self._tell(judgement)
+
+    def _show(self, judgement: Judgement) -> None:
+        """Shows the states to who asked to see them, where they were judged.
+
+        Raises:
+            WorkloadFailed: that went wrong.
+        """
+        if self.observe is None:
+            return
+        states = [report.x for report in judgement.reports]
+        try:
+            self.observe(judgement.iteration, states)
+        except Exception as error:
+            raise WorkloadFailed(
+                f"observe() raised {type(error).__name__}: {error}",
+                hint="it is called as observe(iteration, states), states[i] is x of node i",
+                iteration=judgement.iteration,
+            ) from error
 
     def _tell(self, judgement: Judgement) -> None:
         now = time.monotonic()

@@ -4,9 +4,10 @@
     where = locate(type(problem))               "module:Class" or "/abs/path/script.py:Class"
     from_fields(load(where), plain, arrays)     the same problem, in another process
 
-Only dataclasses cross, field by field: a field is plain data, an array, or a tuple of arrays. The
-arrays of a tuple are named `field.0`, `field.1` … and its length stands at `field.length` in the
-plain data; no field's name has a dot, so nothing else can be meant.
+Only dataclasses cross, field by field: a field is plain data, an array, a tuple of arrays, or a
+function or class that can be imported. The arrays of a tuple are named `field.0`, `field.1` … and
+its length stands at `field.length` in the plain data, as the place of a function at `field.place`;
+no field's name has a dot, so nothing else can be meant.
 
 A class is imported from where it was written. That of a script run by its path is imported again
 under a name made from the path: once per process, and never as `__main__`, so that what the script
@@ -24,7 +25,7 @@ import importlib.util
 import math
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import MISSING, Field, fields, is_dataclass
 from pathlib import Path
@@ -41,6 +42,7 @@ T = TypeVar("T")
 SCRIPT_PREFIX = "p2pdo_script_"
 GUARD_HINT = 'put what the script does under: if __name__ == "__main__":'
 FILE_HINT = "put it into a file, at the top level of a module, and import it from there"
+_FUNCTION_HINT = "write a function at the top level of a file, and give that"
 
 _importing: ContextVar[Path | None] = ContextVar("importing", default=None)
 """The script that is being imported here."""
@@ -69,6 +71,8 @@ def to_fields(problem: object) -> tuple[dict[str, Plain], dict[str, Array]]:
             plain[f"{field.name}.length"] = len(value)
             for i, item in enumerate(value):
                 arrays[f"{field.name}.{i}"] = _portable(f"{where}[{i}]", item)
+        elif callable(value) and hasattr(value, "__qualname__"):
+            plain[f"{field.name}.place"] = locate(value)
         else:
             plain[field.name] = _plain(where, value)
     return plain, arrays
@@ -116,6 +120,8 @@ def _field_value(
         return plain[name]
     if name in arrays:
         return _own(arrays[name])
+    if f"{name}.place" in plain:
+        return load_object(str(plain[f"{name}.place"]))
     length = plain.get(f"{name}.length")
     keys = [f"{name}.{i}" for i in range(length)] if isinstance(length, int) else [f"{name}.length"]
     for key in keys:
@@ -158,7 +164,7 @@ def _plain(where: str, value: object) -> Plain:
         return {key: _plain(f"{where}[{key!r}]", item) for key, item in value.items()}
     raise ConfigError(
         f"{where} is of type {type(value).__qualname__}, which cannot cross to another process",
-        hint=_remedy(value),
+        hint=_FUNCTION_HINT if callable(value) else _remedy(value),
     )
 
 
@@ -181,11 +187,13 @@ def _remedy(value: object) -> str:
             )
 
 
-# Classes
+# Classes and functions
 
 
-def locate(cls: type) -> str:
+def locate(cls: type | Callable[..., Any]) -> str:
     """Where `load` finds the class: "module:Class" or "/abs/path/script.py:Class".
+
+    A function is found there by `load_object`.
 
     Raises:
         ConfigError: it cannot be imported again: it lives in a notebook, a prompt or a function.
@@ -200,7 +208,7 @@ def locate(cls: type) -> str:
     return f"{_module_place(module, cls)}:{cls.__qualname__}"
 
 
-def _module_place(module: ModuleType, cls: type) -> str:
+def _module_place(module: ModuleType, cls: type | Callable[..., Any]) -> str:
     """The module's name, or the path of a script."""
     name = cls.__module__
     if name != "__main__" and not name.startswith(SCRIPT_PREFIX):

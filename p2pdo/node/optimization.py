@@ -30,7 +30,7 @@ from p2pdo.errors import ConfigError, LocalProtocolError, P2pdoError, Unreachabl
 from p2pdo.node.control import Control, MetricPoint
 from p2pdo.node.executors import Executor, ExecutorFactory, Handler, Task, WorkloadContext
 from p2pdo.protocol.judging import Report
-from p2pdo.protocol.plan import make_start, start_of
+from p2pdo.protocol.plan import start_at
 from p2pdo.protocol.stepper import Place, Stepper
 from p2pdo.reporting.digests import digest_of
 from p2pdo.runtime.driver import Driver
@@ -110,8 +110,14 @@ class Optimization(Executor):
             dtype=spec["dtype"],
             parameters=spec["problem"]["parameters"],
         )
-        kind = start_of(spec["start"], spec["algorithm"]["name"])
-        start = make_start(kind, problem.dimension, config.place.node, spec["seed"], spec["dtype"])
+        start = start_at(
+            problem,
+            spec["start"],
+            spec["algorithm"]["name"],
+            node=config.place.node,
+            seed=spec["seed"],
+            dtype=spec["dtype"],
+        )
         return problem, start
 
     async def _run_algorithm(self, task: Task) -> object:
