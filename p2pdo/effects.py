@@ -106,7 +106,7 @@ class Here:
 
         It is another than `rng`: what an algorithm draws changes no mini-batch.
         """
-        return np.random.default_rng([self.seed, 2, self.node, self.iteration])
+        return np.random.default_rng([self.seed, 7, self.node, self.iteration])
 
     @cached_property
     def common_rng(self) -> np.random.Generator:
