@@ -35,6 +35,7 @@ def train(problems: list[TorchProblem], algorithm: str, test: tuple[torch.Tensor
         rounds=ITERATIONS,
         observe_every=20,
         observe=recorder,
+        on="inprocess",
     )
     return recorder
 

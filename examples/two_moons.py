@@ -38,8 +38,9 @@ def train(problems: list[TorchProblem], algorithm: str, step_size: float) -> Rec
         algorithm=algorithm,
         parameters={"step_size": step_size},
         rounds=ITERATIONS,
-        observe_every=10,
+        observe_every=20,
         observe=recorder,
+        on="inprocess",
     )
     print(
         f"{algorithm:17} step {step_size}: accuracy at least {min(recorder.last):.1%}, "

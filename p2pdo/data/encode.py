@@ -42,8 +42,6 @@ T = TypeVar("T")
 SCRIPT_PREFIX = "p2pdo_script_"
 GUARD_HINT = 'put what the script does under: if __name__ == "__main__":'
 FILE_HINT = "put it into a file, at the top level of a module, and import it from there"
-_FUNCTION_HINT = "write a function at the top level of a file, and give that"
-
 _importing: ContextVar[Path | None] = ContextVar("importing", default=None)
 """The script that is being imported here."""
 
@@ -71,8 +69,8 @@ def to_fields(problem: object) -> tuple[dict[str, Plain], dict[str, Array]]:
             plain[f"{field.name}.length"] = len(value)
             for i, item in enumerate(value):
                 arrays[f"{field.name}.{i}"] = _portable(f"{where}[{i}]", item)
-        elif callable(value) and hasattr(value, "__qualname__"):
-            plain[f"{field.name}.place"] = locate(value)
+        elif callable(value):
+            plain[f"{field.name}.place"] = _place(where, value)
         else:
             plain[field.name] = _plain(where, value)
     return plain, arrays
@@ -164,8 +162,22 @@ def _plain(where: str, value: object) -> Plain:
         return {key: _plain(f"{where}[{key!r}]", item) for key, item in value.items()}
     raise ConfigError(
         f"{where} is of type {type(value).__qualname__}, which cannot cross to another process",
-        hint=_FUNCTION_HINT if callable(value) else _remedy(value),
+        hint=_remedy(value),
     )
+
+
+def _place(where: str, function: Any) -> str:
+    """Where a field's function or class is imported from."""
+    if not hasattr(function, "__qualname__"):
+        raise ConfigError(
+            f"{where} is an object of type {type(function).__qualname__} that can be called, "
+            "which cannot cross to another process",
+            hint="write a function at the top level of a file, and give that",
+        )
+    try:
+        return locate(function)
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error.message}", hint=error.hint) from None
 
 
 def _remedy(value: object) -> str:
@@ -200,10 +212,11 @@ def locate(cls: type | Callable[..., Any]) -> str:
     """
     if "<locals>" in cls.__qualname__:
         raise ConfigError(f"{cls.__qualname__} exists only inside a function", hint=FILE_HINT)
-    module = sys.modules.get(cls.__module__)
+    home = str(getattr(cls, "__module__", None))
+    module = sys.modules.get(home)
     if module is None or _find(module, cls.__qualname__) is not cls:
         raise ConfigError(
-            f"{cls.__qualname__} is not what {cls.__module__} has under that name", hint=FILE_HINT
+            f"{cls.__qualname__} is not what {home} has under that name", hint=FILE_HINT
         )
     return f"{_module_place(module, cls)}:{cls.__qualname__}"
 

@@ -20,6 +20,7 @@ import copy
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
@@ -43,6 +44,20 @@ class Mode(Enum):
     WHOLE = "whole"  # dropout does not drop, batch norm uses the samples at hand
 
 
+@dataclass(frozen=True, eq=False, slots=True)
+class _Copy:
+    """A module that one caller at a time uses, with what would be looked for at each call."""
+
+    module: Any
+    trainable: list[Any]
+    buffers: list[Any]
+
+    @classmethod
+    def of(cls, module: Any) -> _Copy:
+        copied = copy.deepcopy(module)
+        return cls(copied, _trainable(copied), list(copied.buffers()))
+
+
 class Network:
     """A module, as its factory makes it, as a function of x of shape (d,)."""
 
@@ -54,6 +69,7 @@ class Network:
             ConfigError: the factory fails, or there is nothing in its module to train.
         """
         _require_torch()
+        _require_device(device)
         self._factory = factory
         self._device = device
         self._module = _make(factory, FROZEN_SEED, device)
@@ -61,8 +77,9 @@ class Network:
         _require_one_kind(trainable)
         self.dtype = np.dtype(str(trainable[0].dtype).removeprefix("torch."))
         self.dimension: int = sum(p.numel() for p in trainable)
+        self._buffers = list(self._module.buffers())
         self._draws = device != "cpu"  # until `probe` knows
-        self._idle: dict[Mode, deque[Any]] = {mode: deque() for mode in Mode}
+        self._idle: dict[Mode, deque[_Copy]] = {mode: deque() for mode in Mode}
 
     def initial(self, seed: int) -> Array:
         """The trainable parameters that the factory makes under this seed, shape (d,)."""
@@ -80,8 +97,8 @@ class Network:
         """The loss at x: NaN or infinite where it is."""
         import torch
 
-        with self._borrowed(x, mode) as module, torch.no_grad(), self._seeded(seed):
-            return float(loss(module))
+        with self._borrowed(x, mode) as copied, torch.no_grad(), self._seeded(seed):
+            return float(loss(copied.module))
 
     def gradient(self, x: Array, mode: Mode, seed: int, loss: Loss) -> Array:
         """The gradient of the loss at x, in the dtype of x; zero for what it does not depend on.
@@ -91,11 +108,11 @@ class Network:
         """
         import torch
 
-        with self._borrowed(x, mode) as module:
+        with self._borrowed(x, mode) as copied:
             with torch.enable_grad(), self._seeded(seed):
-                told = loss(module)
+                told = loss(copied.module)
             _require_finite(told)
-            slopes = torch.autograd.grad(told, _trainable(module), materialize_grads=True)
+            slopes = torch.autograd.grad(told, copied.trainable, materialize_grads=True)
         return _to_host(slopes, x.dtype)
 
     def copy_at(self, x: Array, forward: Callable[[Any], Any]) -> Any:
@@ -106,8 +123,9 @@ class Network:
         import torch
 
         _limit_threads()
-        module = copy.deepcopy(self._module)
-        self._load(module, x)
+        copied = _Copy.of(self._module)
+        module = copied.module
+        self._load(copied, x)
         norms = _norms(module)
         if norms:
             momenta = [norm.momentum for norm in norms]
@@ -157,19 +175,19 @@ class Network:
                 )
 
     @contextmanager
-    def _borrowed(self, x: Array, mode: Mode) -> Iterator[Any]:
+    def _borrowed(self, x: Array, mode: Mode) -> Iterator[_Copy]:
         """A copy of the module with x in it, which nobody else uses meanwhile."""
         _limit_threads()
         try:
-            module = self._idle[mode].pop()
+            copied = self._idle[mode].pop()
         except IndexError:
-            module = copy.deepcopy(self._module)
-            _set_mode(module, mode)
-        self._load(module, x)
-        yield module
-        self._idle[mode].append(module)
+            copied = _Copy.of(self._module)
+            _set_mode(copied.module, mode)
+        self._load(copied, x)
+        yield copied
+        self._idle[mode].append(copied)
 
-    def _load(self, module: Any, x: Array) -> None:
+    def _load(self, copied: _Copy, x: Array) -> None:
         import torch
 
         if x.shape != (self.dimension,):
@@ -177,13 +195,12 @@ class Network:
                 f"x has shape {x.shape}, but the model has {self.dimension} trainable parameters",
                 hint=f"give an x of shape ({self.dimension},)",
             )
-        trainable = _trainable(module)
         with torch.no_grad():
-            flat = torch.tensor(x, dtype=trainable[0].dtype, device=self._device)
-            parts = flat.split([p.numel() for p in trainable])
-            for parameter, part in zip(trainable, parts, strict=True):
+            flat = torch.tensor(x, dtype=copied.trainable[0].dtype, device=self._device)
+            parts = flat.split([p.numel() for p in copied.trainable])
+            for parameter, part in zip(copied.trainable, parts, strict=True):
                 parameter.copy_(part.view_as(parameter))
-            for buffer, made in zip(module.buffers(), self._module.buffers(), strict=True):
+            for buffer, made in zip(copied.buffers, self._buffers, strict=True):
                 buffer.copy_(made)
 
     def _seeded(self, seed: int) -> Any:
@@ -195,6 +212,18 @@ def _require_torch() -> None:
         import torch  # noqa: F401 - whether it is there
     except ImportError:
         raise MissingExtra("a PyTorch problem", "torch", "torch") from None
+
+
+def _require_device(device: str) -> None:
+    import torch
+
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).partition("\n")[0]
+        raise ConfigError(
+            f"there is no device '{device}': {reason}", hint="use device='cpu'"
+        ) from error
 
 
 def _limit_threads() -> None:
@@ -222,12 +251,7 @@ def _make(factory: Callable[[], Any], seed: int, device: str) -> Any:
             f"the model's factory returned {type(module).__name__}, not a torch.nn.Module",
             hint="give a function or class that makes the module: model=Net, not model=Net()",
         )
-    try:
-        return module.to(device)
-    except (RuntimeError, AssertionError) as error:
-        raise ConfigError(
-            f"the model cannot go to device '{device}': {error}", hint="use device='cpu'"
-        ) from error
+    return module.to(device)
 
 
 def _trainable(module: Any) -> list[Any]:
@@ -271,7 +295,7 @@ def _require_finite(told: Any) -> None:
 
     if not torch.isfinite(told).all():
         raise WorkloadFailed(
-            f"the loss is {float(told)}",
+            f"the loss is {float(told.detach())}",
             hint="a smaller step size (--set step_size=…), or look at the samples and the loss",
         )
 

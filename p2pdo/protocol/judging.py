@@ -47,7 +47,7 @@ class Judgement:
     bytes_sent: int
     messages_sent: int
     stop: bool
-    reports: Sequence[Report] = ()
+    reports: Sequence[Report] = field(default=(), compare=False, repr=False)
 
 
 @dataclass
