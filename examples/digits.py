@@ -25,7 +25,9 @@ def network() -> nn.Module:
     return nn.Sequential(nn.Linear(64, 128), nn.ReLU(), nn.Linear(128, 10))
 
 
-def train(problems: list[TorchProblem], algorithm: str, test: tuple[torch.Tensor, ...]) -> Recorder:
+def train(
+    problems: list[TorchProblem], algorithm: str, test: tuple[torch.Tensor, ...], every: int
+) -> Recorder:
     """Every node's accuracy on a fifth of the data that nobody trains on."""
     recorder = Recorder(lambda node, x: accuracy(problems[node].module_at(x), *test))
     p2pdo.run(
@@ -33,9 +35,8 @@ def train(problems: list[TorchProblem], algorithm: str, test: tuple[torch.Tensor
         algorithm=algorithm,
         parameters={"step_size": STEP_SIZES[algorithm]},
         rounds=ITERATIONS,
-        observe_every=20,
+        observe_every=every,
         observe=recorder,
-        on="inprocess",
     )
     return recorder
 
@@ -52,8 +53,8 @@ def main() -> None:
     ]
     curves = []
     for algorithm in STEP_SIZES:
-        together = train(problems, algorithm, test)
-        alone = [min(train([problem], algorithm, test).last) for problem in problems]
+        together = train(problems, algorithm, test, every=20)
+        alone = [train([p], algorithm, test, every=ITERATIONS).last[0] for p in problems]
         print(
             f"{algorithm:17} together at least {min(together.last):.1%}, "
             f"alone at most {max(alone):.1%}"

@@ -40,7 +40,6 @@ def train(problems: list[TorchProblem], algorithm: str, step_size: float) -> Rec
         rounds=ITERATIONS,
         observe_every=20,
         observe=recorder,
-        on="inprocess",
     )
     print(
         f"{algorithm:17} step {step_size}: accuracy at least {min(recorder.last):.1%}, "

@@ -46,16 +46,23 @@ class Mode(Enum):
 
 @dataclass(frozen=True, eq=False, slots=True)
 class _Copy:
-    """A module that one caller at a time uses, with what would be looked for at each call."""
+    """A module that one caller at a time uses; its trainable parameters are views of `flat`."""
 
     module: Any
+    flat: Any
     trainable: list[Any]
     buffers: list[Any]
 
     @classmethod
     def of(cls, module: Any) -> _Copy:
+        import torch
+
         copied = copy.deepcopy(module)
-        return cls(copied, _trainable(copied), list(copied.buffers()))
+        trainable = _trainable(copied)
+        flat = torch.cat([p.detach().reshape(-1) for p in trainable])
+        for p, part in zip(trainable, flat.split([p.numel() for p in trainable]), strict=True):
+            p.data = part.view(p.shape)
+        return cls(copied, flat, trainable, list(copied.buffers()))
 
 
 class Network:
@@ -196,10 +203,7 @@ class Network:
                 hint=f"give an x of shape ({self.dimension},)",
             )
         with torch.no_grad():
-            flat = torch.tensor(x, dtype=copied.trainable[0].dtype, device=self._device)
-            parts = flat.split([p.numel() for p in copied.trainable])
-            for parameter, part in zip(copied.trainable, parts, strict=True):
-                parameter.copy_(part.view_as(parameter))
+            copied.flat.copy_(torch.tensor(x))
             for buffer, made in zip(copied.buffers, self._buffers, strict=True):
                 buffer.copy_(made)
 
