@@ -13,7 +13,7 @@ from torch.nn.functional import cross_entropy
 import p2pdo
 from p2pdo.problems import TorchProblem
 from p2pdo.problems.torch_problem import accuracy
-from p2pdo.reporting.curves import Recorder, plot_curves
+from p2pdo.reporting.curves import Curve, Recorder, plot_curves
 
 NODES, ITERATIONS, NOISE = 6, 1000, 0.1
 
@@ -29,49 +29,44 @@ def moons(points: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.tensor(inputs, dtype=torch.float32), torch.tensor(labels)
 
 
-def train(problems: list[TorchProblem], algorithm: str, step_size: float) -> Recorder:
+def train(algorithm: str, step_size: float, *, dashed: bool = False) -> Curve:
     """Every node's accuracy on 1000 points that nobody trains on."""
+    problems = [
+        TorchProblem(network, cross_entropy, *moons(128, seed=node), batch_size=64)
+        for node in range(NODES)
+    ]
     test = moons(1000, seed=42)
     recorder = Recorder(lambda node, x: accuracy(problems[node].module_at(x), *test))
     p2pdo.run(
         problems,
         algorithm=algorithm,
+        topology="ring",
         parameters={"step_size": step_size},
         rounds=ITERATIONS,
         observe_every=20,
         observe=recorder,
     )
-    print(
-        f"{algorithm:17} step {step_size}: accuracy at least {min(recorder.last):.1%}, "
-        f"95 % after {recorder.first(0.95) or 'more than 1000'} iterations"
-    )
-    return recorder
+    return recorder.curve(f"{algorithm.removeprefix('gradient-')} {step_size}", dashed=dashed)
 
 
 def main() -> None:
-    problems = [
-        TorchProblem(network, cross_entropy, *moons(128, seed=node), batch_size=64)
-        for node in range(NODES)
+    curves = [
+        train("dgd", 0.05),
+        train("gradient-tracking", 0.05),
+        train("gtadam", 0.01),
+        train("dgd", 0.01, dashed=True),
+        train("gradient-tracking", 0.01, dashed=True),
     ]
-    dgd = train(problems, "dgd", 0.05)
-    tracking = train(problems, "gradient-tracking", 0.05)
-    gtadam = train(problems, "gtadam", 0.01)
-    slow_dgd = train(problems, "dgd", 0.01)
-    slow_tracking = train(problems, "gradient-tracking", 0.01)
+    for curve in curves:
+        reached = curve.first(0.95) or f"more than {ITERATIONS}"
+        print(f"{curve.name:13} accuracy {min(curve.last):.1%}, 95 % after {reached} iterations")
 
-    runs = (dgd, tracking, gtadam)
-    assert all(min(run.last) >= 0.97 for run in runs)
-    sooner, *others = (run.first(0.95) for run in (gtadam, dgd, tracking))
+    dgd, tracking, gtadam = curves[:3]
+    assert all(min(curve.last) >= 0.97 for curve in (dgd, tracking, gtadam))
+    sooner, *others = (curve.first(0.95) for curve in (gtadam, dgd, tracking))
     assert sooner is not None
     assert all(other is not None and sooner <= other / 2 for other in others)
 
-    curves = [
-        dgd.curve("DGD 0.05"),
-        tracking.curve("tracking 0.05"),
-        gtadam.curve("GTAdam 0.01"),
-        slow_dgd.curve("DGD 0.01", dashed=True),
-        slow_tracking.curve("tracking 0.01", dashed=True),
-    ]
     subtitle = "test accuracy: mean, and worst to best node · ring of 6"
     plot_curves(curves, "two_moons.png", "Two moons", subtitle, unit="%")
 

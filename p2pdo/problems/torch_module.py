@@ -131,12 +131,11 @@ class Network:
 
         _limit_threads()
         copied = _Copy.of(self._module)
-        module = copied.module
         self._load(copied, x)
-        norms = _norms(module)
+        module = copy.deepcopy(copied.module)  # whose parameters are no views of one another
+        norms = _set_mode(module, Mode.WHOLE)
         if norms:
             momenta = [norm.momentum for norm in norms]
-            _set_mode(module, Mode.WHOLE)
             for norm in norms:
                 norm.momentum = 1.0
             with torch.no_grad(), seeded(FROZEN_SEED, self._device):
@@ -311,11 +310,18 @@ def _norms(module: Any) -> list[Any]:
     return [m for m in module.modules() if isinstance(m, _NormBase) and m.track_running_stats]
 
 
-def _set_mode(module: Any, mode: Mode) -> None:
-    module.train(mode is Mode.TRAINING)
+def _set_mode(module: Any, mode: Mode) -> list[Any]:
+    """Sets the mode; returns the layers that take statistics in it.
+
+    A module may keep a part of itself in evaluation whatever it is told, as a frozen backbone does.
+    """
+    module.train()
+    norms = [norm for norm in _norms(module) if norm.training]
     if mode is Mode.WHOLE:
-        for norm in _norms(module):
+        module.eval()
+        for norm in norms:
             norm.train()
+    return norms
 
 
 def _to_host(tensors: Any, dtype: np.dtype[Any]) -> Array:

@@ -48,6 +48,16 @@ class Curve:
     y: Array
     dashed: bool = False
 
+    @property
+    def last(self) -> Array:
+        """Each node's latest figure, shape (N,)."""
+        return np.asarray(self.y[-1])
+
+    def first(self, at_least: float) -> int | None:
+        """The first observed iteration at which every node has this much; None: never."""
+        reached = self.iterations[self.y.min(axis=1) >= at_least]
+        return int(reached[0]) if len(reached) else None
+
 
 class Recorder:
     """An `observe` for a run: measures every node's state at each observed iteration.
@@ -63,20 +73,6 @@ class Recorder:
     def __call__(self, iteration: int, states: Sequence[Array]) -> None:
         self._iterations.append(iteration)
         self._figures.append([self._measure(node, x) for node, x in enumerate(states)])
-
-    @property
-    def last(self) -> list[float]:
-        """Each node's latest figure."""
-        return self._figures[-1]
-
-    def first(self, at_least: float) -> int | None:
-        """The first observed iteration at which every node has this much; None: never."""
-        reached = (
-            iteration
-            for iteration, figures in zip(self._iterations, self._figures, strict=True)
-            if min(figures) >= at_least
-        )
-        return next(reached, None)
 
     def curve(self, name: str, *, dashed: bool = False) -> Curve:
         return Curve(name, np.array(self._iterations), np.array(self._figures), dashed)

@@ -212,6 +212,39 @@ def test_the_module_at_x_has_the_running_statistics_of_the_nodes_samples() -> No
     assert (module.training, module[1].momentum) == (False, 0.1)
 
 
+class Backbone(nn.Module):
+    """Frozen, statistics included: it stays in evaluation whatever it is told."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm1d(3).double().requires_grad_(requires_grad=False)
+        self.norm.running_mean.fill_(5.0)
+        self.head = nn.Linear(3, 2).double()
+
+    def train(self, mode: bool = True) -> Any:
+        super().train(mode)
+        self.norm.eval()
+        return self
+
+    def forward(self, rows: Any) -> Any:
+        return self.head(self.norm(rows))
+
+
+def test_frozen_statistics_stay_what_they_are() -> None:
+    p = made(Backbone)
+    x = p.initial(0)
+    assert p.dimension == 3 * 2 + 2
+    assert p.module_at(x).norm.running_mean.tolist() == [5.0] * 3
+    whole = F.cross_entropy(p.module_at(x)(torch.tensor(INPUTS)), torch.tensor(LABELS))
+    assert p.value(x) == pytest.approx(float(whole.detach()), rel=1e-14)
+
+
+def test_the_module_at_x_can_be_saved_parameter_by_parameter() -> None:
+    p = made()
+    storages = [q.untyped_storage().nbytes() for q in p.module_at(p.initial(0)).parameters()]
+    assert storages == [8 * 15, 8 * 5, 8 * 10, 8 * 2]
+
+
 def test_the_module_at_x_is_the_callers_own_and_holds_x() -> None:
     p = made()
     x = np.arange(float(p.dimension))

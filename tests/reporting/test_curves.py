@@ -19,12 +19,13 @@ def test_a_recorder_measures_every_node_at_every_observed_iteration() -> None:
     curve = recorded().curve("mine")
     assert curve.iterations.tolist() == [0, 10, 20]
     assert curve.y.tolist() == [[0, 1], [1, 2], [2, 3]]
-    assert recorded().last == [2, 3]
+    assert curve.last.tolist() == [2, 3]
 
 
 def test_it_knows_when_the_last_node_was_first_that_far() -> None:
-    assert recorded().first(1.0) == 10
-    assert recorded().first(2.5) is None
+    curve = recorded().curve("mine")
+    assert curve.first(1.0) == 10
+    assert curve.first(2.5) is None
 
 
 def test_a_curve_is_the_mean_in_a_band_with_its_name_at_its_end(tmp_path: Path) -> None:
