@@ -44,6 +44,7 @@ from p2pdo.coordinator.service import serving
 from p2pdo.node.control import Control, Identity
 from p2pdo.node.executors import Executor, Handler, Result, Task, WorkloadContext
 from p2pdo.node.lead_client import LeadClient
+from p2pdo.node.workplace import Workplace
 from p2pdo.types import TaskId, WorkloadId
 from p2pdo.wire.v1 import coordinator_pb2 as pb, coordinator_pb2_grpc as pb_grpc
 
@@ -238,7 +239,7 @@ async def rig() -> AsyncIterator[Rig]:
             asyncio.TaskGroup() as group,
         ):
             book = Book()
-            executors = {"work": lambda context: Work(context, book)}
+            executors = Workplace({"work": lambda context: Work(context, book)})
             async with LeadClient(
                 NODE, executors, grant=control.grant, report=control.report
             ).running() as lead:
@@ -331,7 +332,7 @@ async def routed(clients: int = CLIENTS, each: int = 500, wave: int = 16) -> flo
             finished.set()
         return results
 
-    executors = {"work": lambda context: Work(context, book)}
+    executors = Workplace({"work": lambda context: Work(context, book)})
     lead = LeadClient("n", executors, grant=lambda _credits: None, report=report)
     wave_end = 0
     async with lead.running():
@@ -448,7 +449,7 @@ def show(figures: Mapping[str, Any]) -> None:
             "",
         ),
     ]
-    for what, figure, bound in rows:
+    for what, figure, bound in [("what", "measured", "bound"), *rows]:
         print(f"{what:<40}{figure:<58}{bound}")
 
 

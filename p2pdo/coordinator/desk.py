@@ -21,12 +21,22 @@ from p2pdo.coordinator.planning import Plan, Spec
 from p2pdo.coordinator.settings import Settings
 from p2pdo.coordinator.store import Store
 from p2pdo.coordinator.watching import Hub, Meter, Point
-from p2pdo.errors import ConfigError, Conflict, NotEnoughNodes, NotFound
+from p2pdo.errors import (
+    ConfigError,
+    Conflict,
+    NotEnoughNodes,
+    NotFound,
+    RemoteProtocolError,
+    TaskAborted as AbortedError,
+    WorkloadFailed,
+)
 from p2pdo.protocol.assignment import Member
 from p2pdo.protocol.tasks import Task, TaskBook, TaskState, Verdict, task_id_of, workload_id_of
 from p2pdo.protocol.workload import (
     CancelTasks,
     CloseAsked,
+    ControllerFailed,
+    ControllerFinished,
     CreateTask,
     Effect,
     EndWorkload,
@@ -37,6 +47,7 @@ from p2pdo.protocol.workload import (
     Status,
     StatusChanged,
     StopAsked,
+    TaskAborted,
     TaskFailed,
     TaskQueue,
     TaskSucceeded,
@@ -234,10 +245,16 @@ class Desk:
                     )
         return chosen
 
-    @staticmethod
-    def _named(name: str, up: Mapping[str, NodeRecord]) -> NodeRecord:
+    def _named(self, name: str, up: Mapping[str, NodeRecord]) -> NodeRecord:
         if name not in up:
             names = ", ".join(list(up)[:20]) or "none"
+            known = self.nodes.get(NodeId(name))
+            if known is not None and known.is_up and known.is_draining:
+                raise NotEnoughNodes(
+                    f"node '{name}' is draining: it takes no new workload",
+                    hint=f"name another; up are: {names}",
+                    node=name,
+                )
             raise NotEnoughNodes(
                 f"node '{name[:80]}' is not up", hint=f"start it; up are: {names}", node=name[:80]
             )
@@ -282,6 +299,55 @@ class Desk:
         self._store.submit(rows.write_send(machine.workload, request_id, task_ids))
         return task_ids
 
+    def abort_tasks(self, workload: str, task_ids: Sequence[str], reason: str) -> list[TaskId]:
+        """Gives up tasks that have no result yet; returns which had none.
+
+        Raises:
+            NotFound: no such workload, or a task is none of its.
+            ConfigError: its tasks are its own.
+        """
+        record = self.find(workload)
+        if not isinstance(record.machine, TaskQueue):
+            raise ConfigError(f"workload {workload} makes its own tasks", hint="use stop to end it")
+        wanted = [self._task_of(record, task_id) for task_id in task_ids]
+        told = [task for task in wanted if self._abort(record, task, reason)]
+        if told:
+            self._store.submit(rows.write_tasks(told))
+            record.hub.nudge()
+        for task in told:
+            self._tell(record, TaskAborted(task.node, task.name))
+        return [task.task_id for task in told]
+
+    def _task_of(self, record: WorkloadRecord, task_id: str) -> Task:
+        task = self._book.get(TaskId(task_id))
+        if task is None or task.workload != record.workload:
+            raise NotFound(
+                f"workload {record.workload} has no task '{task_id[:80]}'",
+                hint="use the ids that sending them gave",
+            )
+        return task
+
+    def _abort(self, record: WorkloadRecord, task: Task, reason: str) -> bool:
+        error = AbortedError(f"aborted: {reason[:1000]}", node=task.node, workload=record.workload)
+        if not self._book.abort(task.task_id, json.dumps(error.to_plain())):
+            return False
+        record.note_result(task)
+        node = self.nodes.get(task.node)
+        if task.state is TaskState.LEASED and node is not None and node.stream is not None:
+            node.stream.again.append(task)
+            node.wake()
+        return True
+
+    def members_of(self, node: NodeId, workload: str) -> Sequence[Member]:
+        """Who takes part, for one who does.
+
+        Raises:
+            NotFound: no such workload, or the node is no member of it.
+        """
+        record = self.find(workload)
+        _require_member(record, node)
+        return record.members
+
     def close_workload(self, workload: str) -> None:
         """No more tasks will come; it is done when nothing is open.
 
@@ -302,6 +368,10 @@ class Desk:
         self._tell(record, StopAsked(reason))
         return record.machine.status
 
+    def tell_controller(self, workload: str, event: ControllerFinished | ControllerFailed) -> None:
+        """What became of a workload's controller."""
+        self._tell(self.find(workload), event)
+
     # ---- nodes ----
 
     def report(
@@ -310,16 +380,20 @@ class Desk:
         """Takes results; the verdicts are in the order of the results."""
         verdicts = []
         recorded: list[Task] = []
+        given_up: list[Task] = []
         for result in results:
             task_id = TaskId(result.task_id)
+            was_aborted = task_id in self._book and self._book[task_id].is_aborted
             verdict = self._book.report(
                 node, task_id, attempt=result.attempt, ok=result.ok, payload=result.payload
             )
             verdicts.append(_VERDICTS[verdict])
             if verdict is Verdict.RECORDED:
                 recorded.append(self._book[task_id])
-        if recorded:
-            self._store.submit(rows.write_tasks(recorded))
+            elif was_aborted:
+                given_up.append(self._book[task_id])
+        if recorded or given_up:
+            self._store.submit(rows.write_tasks([*recorded, *given_up]))
         for task in recorded:
             record = self._workloads[task.workload]
             record.note_result(task)
@@ -373,7 +447,11 @@ class Desk:
         _require_member(record, node)
         for point in points:
             if max(point.iteration, point.bytes_sent, point.messages_sent) >= _COUNT_LIMIT:
-                raise ConfigError(f"node {node} tells counters that nothing reaches", node=node)
+                raise ConfigError(
+                    f"node {node} tells counters that nothing reaches",
+                    hint="that node is faulty: stop it, and run one version of p2pdo everywhere",
+                    node=node,
+                )
         for point in points:
             network = record.meter.add(node, point)
             if network is not None and record.hub:
@@ -448,7 +526,7 @@ class Desk:
             node=name,
             index=index,
             task=task.name if task else "",
-            state=str(task.state) if task else "",
+            state=_in_words(task.state) if task else "",
             result=done.result if done and len(done.result) <= _RESULT_SHOWN else "",
             iteration=point.iteration if point else 0,
             bytes_sent=point.bytes_sent if point else 0,
@@ -530,11 +608,11 @@ class Desk:
             record.hub.publish(wire.WorkloadEvent(status=self.describe(record)))
 
     def _create_tasks(self, record: WorkloadRecord, new: Sequence[NewTask]) -> list[Task]:
-        executor = planning.executor_of(record.spec)
         created: list[Task] = []
         for node, name, payload in new:
             number = record.counts.get(node, 0)
             task_id = task_id_of(record.workload, record.index[node], number)
+            executor = planning.executor_of(record.spec, node)
             task = Task(task_id, record.workload, node, number, executor, name, payload)
             self._book.add(task)
             record.note(task)
@@ -573,7 +651,8 @@ class Desk:
         for task in sorted(tasks, key=lambda task: task.number):
             record = self._workloads[task.workload]
             record.note(task)
-            if task.is_open and isinstance(record.machine, TaskQueue):
+            is_unanswered = task.is_open and not task.is_aborted
+            if is_unanswered and isinstance(record.machine, TaskQueue):
                 record.machine.open_tasks += 1
         for task in sorted((t for t in tasks if t.recorded), key=lambda task: task.recorded):
             self._workloads[task.workload].note_result(task)
@@ -603,12 +682,21 @@ def _outcome(task: Task) -> TaskSucceeded | TaskFailed:
     try:
         payload: Plain = parse_plain(task.result)
     except ValueError:
-        error: dict[str, Plain] = {"message": f"node {task.node} answered {task.name} with no JSON"}
-        return TaskFailed(task.node, task.name, error)
+        error = RemoteProtocolError(f"node {task.node} answered {task.name} with no JSON")
+        return TaskFailed(task.node, task.name, error.to_plain())
     if task.state is TaskState.SUCCEEDED:
         return TaskSucceeded(task.node, task.name, payload)
-    told = payload if isinstance(payload, dict) else {"message": f"task {task.name} failed"}
-    return TaskFailed(task.node, task.name, told)
+    if isinstance(payload, dict):
+        return TaskFailed(task.node, task.name, payload)
+    unsaid = WorkloadFailed(
+        f"task {task.name} failed, and did not say why", hint=f"look at the log of {task.node}"
+    )
+    return TaskFailed(task.node, task.name, unsaid.to_plain())
+
+
+def _in_words(state: TaskState) -> str:
+    """As users are told; a lease is between coordinator and node."""
+    return "at the node" if state is TaskState.LEASED else str(state)
 
 
 def _to_wire(task: Task) -> wire.Task:
@@ -619,8 +707,13 @@ def _to_wire(task: Task) -> wire.Task:
         name=task.name,
         number=task.number,
         attempt=task.attempt,
-        payload=task.payload,
+        payload="" if task.is_aborted else task.payload,
+        aborted=_reason_of(task) if task.is_aborted else "",
     )
+
+
+def _reason_of(task: Task) -> str:
+    return str(json.loads(task.result)["message"])
 
 
 def _next_batch(tasks: deque[Task]) -> tuple[list[Task], int]:

@@ -1,24 +1,33 @@
-"""The client of one workload: takes its tasks one by one and has its executor handle them.
+"""The client of one workload: takes its tasks one by one and has them performed.
 
-A task's failure is a result. The client itself fails only where its executor cannot be made or
-something in p2pdo is wrong; then its supervisor makes it anew.
+A task's failure is a result. The client itself fails only where its executor or a component cannot
+be made, or something in p2pdo is wrong; then its supervisor makes it anew.
 
-The end of a workload cancels the client. An asynchronous handler is cancelled where it waits; a
-plain one cannot be, so its thread is left to finish and what it returns is dropped.
+Two things end a task early. An *abort* is for one task: the signal in its context is set, a
+coroutine is cancelled where it waits, the task is answered as aborted, and the next one is taken. A
+plain handler cannot be cancelled: what it returns is dropped, and the next plain handler waits for
+the thread. The *end of the workload* cancels the client; its thread is left to finish.
 """
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import logging
 from collections.abc import Callable
 
-from p2pdo.node.executors import Executor, ExecutorFactory, Performer, WorkloadContext
+from p2pdo.node.context import Abort, WorkloadContext
+from p2pdo.node.events import ABORT, Events
+from p2pdo.node.executors import aborted
+from p2pdo.node.workplace import Roster, Workplace
 from p2pdo.protocol.routing import Result, Task
 from p2pdo.runtime.actor import Actor
 from p2pdo.runtime.compute import ThreadCompute
-from p2pdo.types import WorkloadId
+from p2pdo.types import TaskId, WorkloadId
 
 log = logging.getLogger(__name__)
+
+_LAST_WORDS = 1.0  # seconds for who listens to the end; the thread may be busy for ever
 
 
 class ClientActor(Actor[Task]):
@@ -28,43 +37,90 @@ class ClientActor(Actor[Task]):
         self,
         node: str,
         workload: WorkloadId,
-        make_executor: ExecutorFactory,
+        executor: str,
+        workplace: Workplace,
+        *,
         took: Callable[[WorkloadId], None],
         finished: Callable[[Result], None],
-        *,
         inbox: int,
         idle: float = 30.0,
     ) -> None:
         super().__init__(f"client {workload}", inbox=inbox)
-        self._node = node
         self._workload = workload
-        self._make_executor = make_executor
         self._took = took
         self._finished = finished
         self._compute = ThreadCompute(f"workload {workload}", idle=idle)
-        self._executor: Executor | None = None
-        self._performer: Performer | None = None
+        self._abort = Abort()  # of the task in hand
+        self._in_hand: Task | None = None
+        self._life: asyncio.Task[object] | None = None
+        self._given_up: dict[TaskId, str] = {}  # aborted while they wait in the inbox
+        self._roster = Roster(
+            workplace,
+            executor,
+            WorkloadContext(
+                node,
+                workload,
+                self._compute,
+                logging.LoggerAdapter(log, {"workload": workload, "node": node}),
+                events=Events(asyncio.get_running_loop()),
+            ),
+        )
 
     @property
     def needed_until_end(self) -> bool:
         """Whether other nodes may need this workload's executor when its tasks are done."""
-        return self._executor is not None and self._executor.needed_until_end
+        return self._roster.needed_until_end
+
+    def abort_task(self, task_id: TaskId, reason: str) -> None:
+        """Gives up a task of this client, wherever it is."""
+        if self._in_hand is None or self._in_hand.task_id != task_id:
+            self._given_up[task_id] = reason
+            return
+        if not self._abort.is_set and self._life is not None:
+            self._abort.set(reason)
+            self._life.cancel()
 
     async def on_start(self) -> None:
-        adapter = logging.LoggerAdapter(log, {"workload": self._workload, "node": self._node})
-        self._executor = self._make_executor(
-            WorkloadContext(self._node, self._workload, self._compute, adapter)
-        )
-        self._performer = Performer(self._executor, self._compute, self._node)
+        self._life = asyncio.current_task()
+        try:
+            await self._roster.open()
+        except BaseException:
+            await self._roster.close()
+            raise
 
     async def receive(self, message: Task) -> None:
-        assert self._performer is not None
         self._took(self._workload)
-        self._finished(await self._performer.perform(message))
+        self._abort = Abort()
+        if reason := self._given_up.pop(message.task_id, message.aborted):
+            self._finished(self._roster.failed(message, aborted(reason)))
+            return
+        self._in_hand = message
+        try:
+            result = await self._roster.perform(message, self._abort)
+        except asyncio.CancelledError:
+            result = self._taken_back(message)
+        finally:
+            self._in_hand = None
+        self._finished(result)
+        if self._abort.is_set:
+            await self._roster.tell(ABORT, task=message, reason=self._abort.reason)
+
+    def _taken_back(self, message: Task) -> Result:
+        """The result of a task that was aborted; goes on being cancelled where the client is.
+
+        As `asyncio.timeout` does it: of all who cancelled, only we are asked back.
+        """
+        life = asyncio.current_task()
+        if not self._abort.is_set or life is None or life.uncancel() > 0:
+            raise asyncio.CancelledError
+        return self._roster.failed(message, aborted(self._abort.reason))
 
     async def on_stop(self) -> None:
         try:
-            if self._executor is not None:
-                await self._executor.close()
+            self._abort.set("the workload has ended")
+            await self._roster.close()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_LAST_WORDS):
+                    await self._roster.end()
         finally:
             self._compute.close()

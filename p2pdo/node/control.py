@@ -32,10 +32,10 @@ from p2pdo.errors import (
     RemoteProtocolError,
     Unreachable,
 )
-from p2pdo.node.backoff import Backoff
 from p2pdo.protocol.routing import Result, Task
+from p2pdo.runtime.backoff import Backoff
 from p2pdo.transports import rpc
-from p2pdo.types import TaskId, WorkloadId
+from p2pdo.types import NodeId, TaskId, WorkloadId
 from p2pdo.wire.errors import decode_error
 from p2pdo.wire.plain import parse_plain
 from p2pdo.wire.v1 import coordinator_pb2 as pb, coordinator_pb2_grpc as pb_grpc
@@ -44,6 +44,7 @@ T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
+_MEMBERS_DEADLINE = 10.0  # seconds
 CHUNK = 1024 * 1024  # bytes of a state in one message
 
 
@@ -350,6 +351,19 @@ class Control:
 
         await self._persist(lambda: self._stub.PushState(chunks(), metadata=self._metadata))
 
+    async def members(self, workload_id: WorkloadId) -> dict[NodeId, str]:
+        """Everybody who takes part in a workload, with the addresses, in index order.
+
+        Raises:
+            P2pdoError: this node does not, or the coordinator does not answer.
+        """
+        request = pb.MembersRequest(
+            node=self.identity.node, boot_id=self.identity.boot_id, workload_id=workload_id
+        )
+        call = self._stub.Members(request, metadata=self._metadata, timeout=_MEMBERS_DEADLINE)
+        reply = await self._call(call)
+        return {NodeId(member.node): member.address for member in reply.members}
+
     async def _persist(self, call: Callable[[], Awaitable[T]]) -> T:
         """Calls until the coordinator answers, however long it is away."""
         backoff = Backoff()
@@ -390,6 +404,7 @@ def _decode(orders: pb.NodeOrders) -> tuple[list[Task], list[tuple[WorkloadId, s
             task.number,
             task.attempt,
             _plain(task.payload),
+            task.aborted,
         )
         for task in orders.tasks
     ]

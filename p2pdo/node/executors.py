@@ -1,76 +1,94 @@
 """Executors: what a node can do for a workload, by the names of tasks.
 
-An executor is made for one workload by its factory and lives as long as the workload's client. It
-has a table of handlers; a task names one of them. A plain function runs on the workload's own
-thread and may block; a coroutine function runs on the event loop and must not.
+    class Trainer(Executor):
+        def __init__(self, column: str) -> None:          # arguments of the site's configuration
+            self._rows = load_rows(column)
 
-    class Statistics(Executor):
-        def __init__(self, context: WorkloadContext) -> None:
-            self._rows = load_rows()
+        @task("train")
+        def train(self, task: Task, context: Context) -> object:
+            for step in range(task.payload["steps"]):
+                context.abort.check()
+                ...
+            return {"loss": loss, "weights": weights}     # numbers, text, lists, dicts, arrays
 
-        @property
-        def handlers(self) -> Mapping[str, Handler]:
-            return {"mean": self._mean}
+        @task
+        async def status(self, task): ...
 
-        def _mean(self, task: Task) -> object:
-            return {"mean": float(self._rows[task.payload["column"]].mean())}
+An executor is made for one workload and lives as long as the workload's client. A task names one
+of its handlers, which takes the task, and the context if it wants it. A plain function runs on the
+workload's own thread and may block; a coroutine function runs on the event loop and must not.
 
-What a handler returns travels as JSON, so it is plain data. What it raises fails its task, and
+What a handler returns travels as JSON with arrays in it. What it raises fails its task, and
 nothing else: the next task is handled. A `P2pdoError` keeps its code; any other exception becomes
-`task-failed` with its type, its words and its traceback.
+`task-failed` with its type, its words and its traceback, or, where the site's policy redacts, with
+its type alone.
 """
 
 from __future__ import annotations
 
 import inspect
 import json
-import logging
 import traceback
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, ClassVar, TypeAlias, TypeVar, overload
 
-from p2pdo.errors import P2pdoError, TaskFailed, UnknownTask, did_you_mean, legible
+from p2pdo.errors import P2pdoError, TaskAborted, TaskFailed, legible
+from p2pdo.node.context import Context, WorkloadContext
+from p2pdo.node.events import takes
 from p2pdo.protocol.routing import Result, Task
-from p2pdo.runtime.compute import Compute
-from p2pdo.types import Plain, WorkloadId
+from p2pdo.types import Plain
+from p2pdo.wire.plain import encode_data
 
 __all__ = [
+    "Context",
     "Executor",
     "ExecutorFactory",
     "Handler",
-    "Performer",
+    "Handlers",
     "Result",
     "Task",
     "WorkloadContext",
     "failure",
+    "task",
 ]
 
 RESULT_LIMIT = 4 * 1024 * 1024  # bytes of JSON; what is larger is data and stays at its site
 _TRACEBACK_LIMIT = 16 * 1024  # characters
+_MARK = "__p2pdo_task__"
 
-_encode = json.JSONEncoder(allow_nan=False).encode
-
-Handler: TypeAlias = Callable[[Task], object]
-
-
-@dataclass(frozen=True)
-class WorkloadContext:
-    """What an executor is made with.
-
-    Attributes:
-        compute: the workload's thread, started at its first use.
-        log: a logger whose messages name the workload.
-    """
-
-    node: str
-    workload_id: WorkloadId
-    compute: Compute
-    log: logging.Logger | logging.LoggerAdapter[logging.Logger]
+Handler: TypeAlias = Callable[..., object]
+F = TypeVar("F", bound=Callable[..., Any])
 
 
-class Executor(ABC):
+@overload
+def task(name: str) -> Callable[[F], F]: ...
+@overload
+def task(name: F) -> F: ...
+def task(name: Any) -> Any:
+    """Marks a method as the handler of the task of this name, or of the method's own."""
+    if callable(name):
+        setattr(name, _MARK, name.__name__)
+        return name
+
+    def mark(method: F) -> F:
+        setattr(method, _MARK, name)
+        return method
+
+    return mark
+
+
+def tasks_of(cls: type) -> dict[str, str]:
+    """The marked methods of a class, by the names of their tasks."""
+    found: dict[str, str] = {}
+    for name in dir(cls):
+        mark = getattr(getattr(cls, name, None), _MARK, None)
+        if isinstance(mark, str):
+            found[mark] = name
+    return found
+
+
+class Executor:
     """Handles one workload's tasks, one at a time.
 
     Attributes:
@@ -81,72 +99,70 @@ class Executor(ABC):
     needed_until_end: ClassVar[bool] = False
 
     @property
-    @abstractmethod
     def handlers(self) -> Mapping[str, Handler]:
         """By the task's name; plain functions or coroutine functions. Asked for once."""
+        return {name: getattr(self, method) for name, method in tasks_of(type(self)).items()}
 
-    async def close(self) -> None:  # noqa: B027 - an optional hook
+    async def close(self) -> None:
         """Runs once, when the workload has ended; a plain handler may still be running."""
 
 
-ExecutorFactory: TypeAlias = Callable[[WorkloadContext], Executor]
+ExecutorFactory: TypeAlias = Callable[[WorkloadContext], "Executor | Awaitable[Executor]"]
 
 
-class Performer:
-    """Performs tasks with an executor; a task's failure is its result."""
+@dataclass(frozen=True, slots=True)
+class Handlers:
+    """An executor's handlers, and how each wants to be called."""
 
-    def __init__(self, executor: Executor, compute: Compute, node: str) -> None:
-        self._compute = compute
-        self._node = node
-        self._handlers = {
-            name: (handler, inspect.iscoroutinefunction(handler))
-            for name, handler in executor.handlers.items()
-        }
+    executor: Executor
+    table: Mapping[str, tuple[Handler, bool, bool]]  # with: is it a coroutine, takes the context
 
-    async def perform(self, task: Task) -> Result:
-        try:
-            handler, is_async = self._handlers.get(task.name) or self._refuse(task)
-            if is_async:
-                payload = _to_json(await handler(task))  # type: ignore[misc]
-            else:
-                payload = await self._compute.run(_call, handler, task)
-        except Exception as error:  # noqa: BLE001 - a handler may raise anything; it is told whole
-            payload = json.dumps(failure(error, node=self._node, workload=task.workload_id))
-            return Result(task.task_id, task.workload_id, task.attempt, ok=False, payload=payload)
-        return Result(task.task_id, task.workload_id, task.attempt, ok=True, payload=payload)
-
-    def _refuse(self, task: Task) -> tuple[Handler, bool]:
-        raise UnknownTask(
-            f"executor '{task.executor}' has no task '{task.name}'",
-            hint=did_you_mean(task.name, sorted(self._handlers)),
+    @classmethod
+    def of(cls, executor: Executor) -> Handlers:
+        return cls(
+            executor,
+            {
+                name: (handler, inspect.iscoroutinefunction(handler), takes(handler, 2))
+                for name, handler in executor.handlers.items()
+            },
         )
 
+    def get(self, name: str) -> tuple[Handler, bool, bool] | None:
+        return self.table.get(name)
 
-def failure(error: Exception, *, node: str, workload: str) -> dict[str, Plain]:
+
+def failure(
+    error: Exception, *, node: str, workload: str, redacted: bool = False
+) -> dict[str, Plain]:
     """What the submitter is told: code, message, hint, node, workload, iteration, traceback."""
     told: P2pdoError
     if isinstance(error, P2pdoError):
         told = error
     else:
-        words = str(error)
+        words = "" if redacted else str(error)
         name = type(error).__name__
-        told = TaskFailed(f"{name}: {words}" if words else name)
+        told = TaskFailed(
+            f"{name}: {words}" if words else name,
+            hint="its words are kept in the node's log" if redacted else None,
+        )
     plain = {"node": node, "workload": workload, **told.to_plain()}
-    plain["traceback"] = legible("".join(traceback.format_exception(error)), _TRACEBACK_LIMIT)
+    if not redacted:
+        plain["traceback"] = legible("".join(traceback.format_exception(error)), _TRACEBACK_LIMIT)
     return plain
 
 
-def _call(handler: Handler, task: Task) -> str:
-    return _to_json(handler(task))
+def encode_result(value: Any) -> str:
+    """What a handler returned, as it travels.
 
-
-def _to_json(value: Any) -> str:
+    Raises:
+        TaskFailed: it cannot.
+    """
     try:
-        text = _encode(value)
-    except (TypeError, ValueError) as error:
+        text = encode_data(value)
+    except ValueError as error:
         raise TaskFailed(
             f"what the handler returned cannot travel as JSON: {error}",
-            hint="return numbers, text, lists and dicts; no arrays, no NaN",
+            hint="return numbers, text, lists, dicts and numpy arrays; no NaN outside arrays",
         ) from None
     if len(text) > RESULT_LIMIT:
         raise TaskFailed(
@@ -154,3 +170,13 @@ def _to_json(value: Any) -> str:
             hint="return a summary; data stays where it is",
         )
     return text
+
+
+def failed_result(task: Task, plain: Mapping[str, Plain]) -> Result:
+    return Result(task.task_id, task.workload_id, task.attempt, ok=False, payload=json.dumps(plain))
+
+
+def aborted(reason: str) -> TaskAborted:
+    return TaskAborted(
+        f"aborted: {reason}", hint="send it again with a longer deadline, or not at all"
+    )

@@ -20,10 +20,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from typing import assert_never
 
 from p2pdo.errors import P2pdoError, WorkloadStopped
-from p2pdo.node.backoff import Backoff
 from p2pdo.node.client import ClientActor
-from p2pdo.node.executors import ExecutorFactory, failure
+from p2pdo.node.executors import failure
+from p2pdo.node.workplace import Workplace
 from p2pdo.protocol.routing import (
+    AbortTask,
     Acknowledged,
     ClientFailed,
     ClientRestarted,
@@ -44,6 +45,7 @@ from p2pdo.protocol.routing import (
     TasksArrived,
 )
 from p2pdo.runtime.actor import ActorRef
+from p2pdo.runtime.backoff import Backoff
 from p2pdo.runtime.compute import limit_blas_threads
 from p2pdo.runtime.groups import task_group
 from p2pdo.runtime.supervisor import Supervisor
@@ -71,17 +73,17 @@ class LeadClient:
     def __init__(
         self,
         node: str,
-        executors: Mapping[str, ExecutorFactory],
+        workplace: Workplace,
         *,
         grant: Grant,
         report: SendReport,
         inbox: int = INBOX,
     ) -> None:
         self._node = node
-        self._executors = executors
+        self._workplace = workplace
         self._grant = grant
         self._inbox = inbox
-        self._routing = Routing(node, executors.keys(), capacity=inbox)
+        self._routing = Routing(node, workplace.names, capacity=inbox)
         self._outbox = Outbox(report, self._acknowledged)
         self._clients: dict[WorkloadId, ActorRef[Task]] = {}
         self._actors: dict[WorkloadId, ClientActor] = {}  # the latest of each
@@ -163,16 +165,25 @@ class LeadClient:
                 case GrantCredit(credits):
                     self._grant(credits)
                 case CreateClient(workload, executor):
-                    self._create(workload, self._executors[executor])
+                    self._create(workload, executor)
+                case AbortTask(workload, task_id, reason):
+                    if workload in self._actors:
+                        self._actors[workload].abort_task(task_id, reason)
                 case CloseClient(workload):
                     self._close(workload)
                 case _:
                     assert_never(effect)
 
-    def _create(self, workload: WorkloadId, make_executor: ExecutorFactory) -> None:
+    def _create(self, workload: WorkloadId, executor: str) -> None:
         def make_client() -> ClientActor:
             actor = self._actors[workload] = ClientActor(
-                self._node, workload, make_executor, self._took, self._finished, inbox=self._inbox
+                self._node,
+                workload,
+                executor,
+                self._workplace,
+                took=self._took,
+                finished=self._finished,
+                inbox=self._inbox,
             )
             return actor
 

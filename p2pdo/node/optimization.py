@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,15 +23,18 @@ import grpc.aio
 
 from p2pdo.algorithms import catalogue as algorithms
 from p2pdo.algorithms.base import Algorithm
-from p2pdo.data import catalogue as problems, encode
+from p2pdo.data import encode
 from p2pdo.data.parts import part_path, read_part
 from p2pdo.effects import Row
 from p2pdo.errors import ConfigError, LocalProtocolError, P2pdoError, Unreachable
 from p2pdo.node.control import Control, MetricPoint
-from p2pdo.node.executors import Executor, ExecutorFactory, Handler, Task, WorkloadContext
+from p2pdo.node.events import AFTER_ALGORITHM, BEFORE_ALGORITHM
+from p2pdo.node.executors import Executor, ExecutorFactory, Task, WorkloadContext, task
+from p2pdo.node.offers import Offers
 from p2pdo.protocol.judging import Report
 from p2pdo.protocol.plan import start_at
 from p2pdo.protocol.stepper import Place, Stepper
+from p2pdo.protocol.workload import CONFIG, RUN
 from p2pdo.reporting.digests import digest_of
 from p2pdo.runtime.driver import Driver
 from p2pdo.runtime.exchange import Exchanger
@@ -52,6 +55,7 @@ class Site:
     token: str | None
     state: Path
     allow_code: bool
+    offers: Offers = field(default_factory=Offers)
 
 
 def optimization(site: Site) -> ExecutorFactory:
@@ -72,17 +76,14 @@ class Optimization(Executor):
         self._problem: Any = None
         self._start: Array | None = None
 
-    @property
-    def handlers(self) -> Mapping[str, Handler]:
-        return {"config": self._configure, "run_algorithm": self._run_algorithm}
-
     async def close(self) -> None:
         if self._exchanger is not None:
             self._exchanger.close("the workload has ended")
         self._site.links.close(self._context.workload_id)
         self._exchanger = self._problem = self._start = None
 
-    async def _configure(self, task: Task) -> object:
+    @task(CONFIG)
+    async def configure(self, task: Task) -> object:
         config = self._config = _Config.parse(task.payload)
         self._problem, self._start = await self._context.compute.run(self._load, config)
         self._exchanger = Exchanger(config.place, config.names, config.digest)
@@ -101,12 +102,12 @@ class Optimization(Executor):
         if parts is not None:
             self._require_code("a problem by its parts")
             return read_part(part_path(parts, config.place.node))
-        problem = problems.build(
+        problem = self._site.offers.problem(
             spec["problem"]["name"],
             config.place.node,
             config.nodes,
-            spec["partition"],
-            spec["seed"],
+            partition=spec["partition"],
+            seed=spec["seed"],
             dtype=spec["dtype"],
             parameters=spec["problem"]["parameters"],
         )
@@ -120,7 +121,8 @@ class Optimization(Executor):
         )
         return problem, start
 
-    async def _run_algorithm(self, task: Task) -> object:
+    @task(RUN)
+    async def run_algorithm(self, task: Task) -> object:
         config, exchanger = self._config, self._exchanger
         if config is None or exchanger is None or not isinstance(task.payload, dict):
             raise LocalProtocolError("run_algorithm came before config")
@@ -143,7 +145,9 @@ class Optimization(Executor):
             )
             watch.driver = driver
             try:
+                await self._tell(BEFORE_ALGORITHM, algorithm=algorithm, problem=self._problem)
                 report = await driver.run()
+                await self._tell(AFTER_ALGORITHM, algorithm=algorithm, x=report.x, report=report)
             finally:
                 watch.driver = None  # what is large is let go with the run, not at some collection
         digest = await self._context.compute.run(digest_of, report.x)
@@ -156,7 +160,13 @@ class Optimization(Executor):
             "state_sha256": digest.hex(),
         }
 
+    async def _tell(self, event: str, **data: Any) -> None:
+        """Lets the site's components look at the run, before its first and after its last step."""
+        if self._context.events is not None:
+            await self._context.events.tell(event, self._context, **data)
+
     def _algorithm(self, spec: Mapping[str, Any], parameters: Mapping[str, Any]) -> Algorithm[Any]:
+        self._site.offers.require_allowed("algorithms", spec["name"])
         if spec["where"] is None:
             cls = algorithms.find(spec["name"])
         else:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,9 +19,9 @@ import grpc.aio
 
 from p2pdo.errors import ConfigError
 from p2pdo.node.control import Control, Identity, Pull
-from p2pdo.node.executors import ExecutorFactory
 from p2pdo.node.lead_client import LeadClient
 from p2pdo.node.site import Provider, Services, default_executors
+from p2pdo.node.workplace import Workplace
 from p2pdo.runtime.groups import task_group
 from p2pdo.transports import rpc
 
@@ -91,10 +91,10 @@ async def run_node(
         control=control,
     )
     async with (
-        _started(server, provide(services)) as executors,
+        _started(server, provide(services)) as workplace,
         control.joined(timeout=settings.connect_timeout),
         LeadClient(
-            settings.name, executors, grant=control.grant, report=control.report
+            settings.name, workplace, grant=control.grant, report=control.report
         ).running() as lead,
     ):
         ready(address)
@@ -123,12 +123,12 @@ async def _serve(name: str, control: Control, lead: LeadClient, stop: Stop) -> N
 @contextlib.asynccontextmanager
 async def _started(
     server: grpc.aio.Server,
-    provider: contextlib.AbstractAsyncContextManager[Mapping[str, ExecutorFactory]],
-) -> AsyncIterator[Mapping[str, ExecutorFactory]]:
+    provider: contextlib.AbstractAsyncContextManager[Workplace],
+) -> AsyncIterator[Workplace]:
     try:
-        async with provider as executors:  # peers' streams end with it, before the server does
+        async with provider as workplace:  # peers' streams end with it, before the server does
             await server.start()
-            yield executors
+            yield workplace
     finally:
         await server.stop(None)
 

@@ -2,10 +2,10 @@
 
 A provider is an async context manager over the node's `Services`. Before it yields it may
 register gRPC handlers on `server`, which starts after that; inside its block it may keep tasks
-and connections of its own; what it yields are the factories by the executors' names.
+and connections of its own; what it yields is the workplace that workloads find.
 
     @contextlib.asynccontextmanager
-    async def my_site(services: Services) -> AsyncIterator[Mapping[str, ExecutorFactory]]:
+    async def my_site(services: Services) -> AsyncIterator[Workplace]:
         async with default_executors(services) as executors:
             yield {**executors, "statistics": Statistics}
 
@@ -15,7 +15,7 @@ and connections of its own; what it yields are the factories by the executors' n
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,8 +24,12 @@ from typing import TypeAlias
 import grpc.aio
 
 from p2pdo.node.control import Control
-from p2pdo.node.executors import ExecutorFactory
-from p2pdo.node.optimization import Site, optimization
+from p2pdo.node.executors import tasks_of
+from p2pdo.node.messages import Mailroom
+from p2pdo.node.offers import Offers
+from p2pdo.node.optimization import Optimization, Site, optimization
+from p2pdo.node.workplace import Workplace
+from p2pdo.protocol.workload import EXECUTOR as OPTIMIZATION
 from p2pdo.transports.peers import PeerLinks
 from p2pdo.types import NodeId
 
@@ -54,18 +58,32 @@ class Services:
     control: Control
 
 
-Provider: TypeAlias = Callable[
-    [Services], AbstractAsyncContextManager[Mapping[str, ExecutorFactory]]
-]
+Provider: TypeAlias = Callable[[Services], AbstractAsyncContextManager[Workplace]]
 
 
 @contextlib.asynccontextmanager
 async def default_executors(
-    services: Services,
-) -> AsyncIterator[Mapping[str, ExecutorFactory]]:
+    services: Services, offers: Offers | None = None
+) -> AsyncIterator[Workplace]:
     """The executors that p2pdo brings."""
     boot_id = services.control.identity.boot_id
-    async with PeerLinks(NodeId(services.name), boot_id, services.token) as links:
+    mailroom = Mailroom(services.control, services.token)
+    async with (
+        mailroom.running(),
+        PeerLinks(NodeId(services.name), boot_id, services.token) as links,
+    ):
         links.register(services.server)
-        site = Site(links, services.control, services.token, services.state, services.allow_code)
-        yield {"optimization": optimization(site)}
+        mailroom.register(services.server)
+        site = Site(
+            links,
+            services.control,
+            services.token,
+            services.state,
+            services.allow_code,
+            offers or Offers(),
+        )
+        yield Workplace(
+            {OPTIMIZATION: optimization(site)},
+            tasks=dict.fromkeys(tasks_of(Optimization), OPTIMIZATION),
+            messages=mailroom,
+        )

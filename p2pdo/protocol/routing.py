@@ -20,6 +20,9 @@ actor, clock or wire.
 - *Bounded memory*: a workload's unacknowledged results stop its credit at `UNREPORTED`; an
   acknowledged result leaves only its number, and adjacent numbers are one run; a workload that has
   ended leaves only its id, and the oldest of those are forgotten.
+- *Abort*: a task that was aborted is offered again with the reason. Where it is open, its client
+  is told; where it is new, it goes the way of every task, so that numbers and credit stay whole,
+  and the client answers it unread.
 - A task of a workload that has ended is dropped. A task of a client that was given up is answered
   with the reason.
 """
@@ -30,7 +33,7 @@ import json
 from collections import deque
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TypeAlias, assert_never
+from typing import Any, TypeAlias, assert_never
 
 from p2pdo.errors import P2pdoError, UnknownExecutor, did_you_mean
 from p2pdo.types import Plain, TaskId, WorkloadId
@@ -46,6 +49,7 @@ class Task:
     Attributes:
         number: its place among this node's tasks of the workload, from 0.
         attempt: which offer of it this is, from 1.
+        aborted: why it is not to be done any more; empty while it is.
     """
 
     task_id: TaskId
@@ -54,7 +58,8 @@ class Task:
     name: str
     number: int
     attempt: int
-    payload: Plain
+    payload: Any
+    aborted: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,13 +182,22 @@ class Report:
 
 
 @dataclass(frozen=True, slots=True)
+class AbortTask:
+    """The client has this task, in hand or in its inbox, and is to give it up."""
+
+    workload: WorkloadId
+    task_id: TaskId
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class CloseClient:
     """End the client, also in the middle of a task."""
 
     workload: WorkloadId
 
 
-Effect: TypeAlias = CreateClient | Deliver | GrantCredit | Report | CloseClient
+Effect: TypeAlias = CreateClient | Deliver | GrantCredit | Report | AbortTask | CloseClient
 
 
 # ---- the machine ----
@@ -257,12 +271,19 @@ class Routing:
                 if state.executor is not None:
                     effects.append(CreateClient(task.workload_id, state.executor))
             if task.task_id in state.open:
-                state.open[task.task_id] = _newer(state.open[task.task_id], task)
+                self._offer_again(state, task, effects)
             elif task.task_id in state.answered:
                 effects.append(Report(state.offer_again(task)))
             elif task.number not in state.acknowledged:
                 self._accept(state, task, effects)
         return effects
+
+    def _offer_again(self, state: _Workload, task: Task, effects: list[Effect]) -> None:
+        """Takes the newest attempt of a task that is here, and whether it was aborted since."""
+        known = state.open[task.task_id]
+        if task.aborted and not known.aborted:
+            effects.append(AbortTask(task.workload_id, task.task_id, task.aborted))
+        state.open[task.task_id] = _newer(known, task)
 
     def _begin(self, task: Task) -> _Workload:
         executor = task.executor if task.executor in self._executors else None
@@ -473,4 +494,7 @@ def _answer(state: _Workload, task: Task, error: Mapping[str, Plain]) -> Report:
 
 
 def _newer(known: Task, offered: Task) -> Task:
-    return replace(known, attempt=offered.attempt) if offered.attempt > known.attempt else known
+    if offered.attempt <= known.attempt and not offered.aborted:
+        return known
+    attempt = max(known.attempt, offered.attempt)
+    return replace(known, attempt=attempt, aborted=known.aborted or offered.aborted)

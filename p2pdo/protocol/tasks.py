@@ -13,6 +13,10 @@ accepted result is the only one. What a later report is told depends on its atte
     an older attempt, cancelled   STALE_ATTEMPT      no effect
     anything else                 CONFLICT           no effect
 
+An *abort* records a failure in the node's place: that is the first accepted result. The task
+stays open until the node has given it up too: it is offered as every other, marked, so that no
+number is left out, and whatever the node then reports is in CONFLICT with what is recorded.
+
 The `TaskBook` keeps the tasks of all workloads and answers what a node may be sent next: its
 pending tasks, in order of `number` in each workload, against the credit that it grants. No clock
 and no disk: methods return what they changed, and whoever calls writes that down.
@@ -120,6 +124,11 @@ class Task:
     def is_open(self) -> bool:
         return self.state in {TaskState.PENDING, TaskState.LEASED}
 
+    @property
+    def is_aborted(self) -> bool:
+        """Whether it has a result that is not its node's."""
+        return self.is_open and bool(self.digest)
+
     def lease(self) -> None:
         self._move(TaskMove.LEASE)
 
@@ -139,9 +148,18 @@ class Task:
             return Verdict.CONFLICT  # an attempt that was never leased
         if self.state is not TaskState.LEASED:
             return Verdict.ALREADY_RECORDED if digest == self.digest else Verdict.CONFLICT
+        if self.is_aborted:
+            self._move(TaskMove.FAIL)
+            return Verdict.CONFLICT
         self._move(TaskMove.SUCCEED if ok else TaskMove.FAIL)
         self.digest, self.result = digest, payload
         return Verdict.RECORDED
+
+    def abort(self, payload: str) -> None:
+        """Records a failure in the node's place; the task must be open and without a result."""
+        if not self.is_open or self.digest:
+            raise LocalProtocolError(f"task {self.task_id}: abort while {self.state}")
+        self.digest, self.result = result_digest(ok=False, payload=payload), payload
 
     def _move(self, move: TaskMove) -> None:
         try:
@@ -165,6 +183,9 @@ class TaskBook:
 
     def __getitem__(self, task_id: TaskId) -> Task:
         return self._tasks[task_id]
+
+    def get(self, task_id: TaskId) -> Task | None:
+        return self._tasks.get(task_id)
 
     def __contains__(self, task_id: TaskId) -> bool:
         return task_id in self._tasks
@@ -219,12 +240,26 @@ class TaskBook:
         task = self._tasks.get(task_id)
         if task is None or task.node != node:
             return Verdict.UNKNOWN_TASK
+        was_open = task.is_open
         verdict = task.report(attempt=attempt, ok=ok, payload=payload)
         if verdict is Verdict.RECORDED:
-            self._recorded += 1
-            task.recorded = self._recorded
+            self._record(task)
+        if was_open and not task.is_open:
             self._close(task)
         return verdict
+
+    def abort(self, task_id: TaskId, payload: str) -> bool:
+        """Records a failure in the node's place, unless there is a result; whether it did."""
+        task = self._tasks[task_id]
+        if not task.is_open or task.is_aborted:
+            return False
+        task.abort(payload)
+        self._record(task)
+        return True
+
+    def _record(self, task: Task) -> None:
+        self._recorded += 1
+        task.recorded = self._recorded
 
     def expire(self, node: NodeId) -> list[Task]:
         """Takes back all leases of a node that was lost or restarted."""

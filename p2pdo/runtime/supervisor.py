@@ -76,7 +76,7 @@ class Supervisor(Generic[K, M]):
         child = _Child(make)
         self._children[key] = child
         child.task = self._group.create_task(self._supervise(key, child), name=child.actor.name)
-        child.task.add_done_callback(lambda _: child.actor.close())
+        child.task.add_done_callback(lambda _: child.end())
         return child.actor.ref
 
     def remove(self, key: K) -> None:
@@ -109,6 +109,11 @@ class _Child(Generic[M]):
         self.actor = make()
         self.task: asyncio.Task[None] | None = None
         self._restarts: deque[float] = deque()  # when it was restarted, within the window
+
+    def end(self) -> None:
+        """A cancelled task keeps its traceback, and with it the child and all that it held."""
+        self.actor.close()
+        self.task = None
 
     def may_restart(self, now: float, limit: int, window: float) -> bool:
         while self._restarts and self._restarts[0] <= now - window:

@@ -1,13 +1,24 @@
-"""Plain data as JSON text, as other processes send it."""
+"""Plain data as JSON text, as other processes send it; with arrays, where tasks carry them.
+
+An array is an object of three keys, so that the text stays JSON for whoever only passes it on:
+
+    {"__array__": "<base64 of the C-ordered little-endian bytes>", "dtype": "float64", "shape": [3]}
+"""
 
 from __future__ import annotations
 
+import base64
 import json
 from typing import Any
 
+import numpy as np
+
+ARRAY = "__array__"
+_KINDS = "biufc"  # bool, integers, floats, complex; bfloat16 travels between peers only
+
 
 def parse_plain(text: str) -> Any:
-    """What the text says.
+    """What the text says; arrays stay the objects that they are on the way.
 
     Raises:
         ValueError: it is no JSON, or nested more deeply than anybody's data.
@@ -16,3 +27,57 @@ def parse_plain(text: str) -> Any:
         return json.loads(text)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
+
+
+def encode_data(value: Any) -> str:
+    """Plain data with numpy arrays and scalars in it, as JSON.
+
+    Raises:
+        ValueError: it holds something else, a NaN outside an array, or is nested too deeply.
+    """
+    try:
+        return _encode_json(value)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    except TypeError as error:
+        raise ValueError(str(error)) from None
+
+
+def decode_data(value: Any) -> Any:
+    """Parsed JSON with its arrays made; they own their bytes and can be written to.
+
+    Raises:
+        ValueError: what looks like an array is none.
+    """
+    if isinstance(value, list):
+        return [decode_data(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    if ARRAY in value:
+        return _decode_array(value)
+    return {key: decode_data(item) for key, item in value.items()}
+
+
+def _encode_other(value: Any) -> Any:
+    if isinstance(value, np.ndarray) and value.dtype.kind in _KINDS:
+        little = np.ascontiguousarray(value, dtype=value.dtype.newbyteorder("<"))
+        text = base64.b64encode(little.tobytes()).decode()
+        return {ARRAY: text, "dtype": value.dtype.name, "shape": list(value.shape)}
+    if isinstance(value, np.generic) and value.dtype.kind in "biuf":
+        return value.item()
+    raise TypeError(f"{type(value).__name__} is no plain data")
+
+
+_encode_json = json.JSONEncoder(allow_nan=False, default=_encode_other).encode
+
+
+def _decode_array(value: dict[str, Any]) -> np.ndarray[Any, Any]:
+    try:
+        dtype = np.dtype(value["dtype"])
+        data = base64.b64decode(value[ARRAY], validate=True)
+        array = np.frombuffer(data, dtype.newbyteorder("<")).reshape(value["shape"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"an array that is none: {error}") from None
+    if dtype.kind not in _KINDS:
+        raise ValueError(f"an array of dtype {dtype}")
+    return array.astype(dtype)

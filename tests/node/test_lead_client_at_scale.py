@@ -16,6 +16,7 @@ from blockbuster import blockbuster_ctx
 from p2pdo.coordinator.service import serving
 from p2pdo.node.control import Control, Identity
 from p2pdo.node.lead_client import LeadClient
+from p2pdo.node.workplace import Workplace
 from p2pdo.transports import rpc
 from p2pdo.wire.v1 import coordinator_pb2_grpc as pb_grpc
 
@@ -49,7 +50,7 @@ async def network(folder: Path) -> AsyncIterator[tuple[Any, Any]]:
         control = Control(address, Identity(bench.NODE, "127.0.0.1:1"))
         lead = LeadClient(
             bench.NODE,
-            {"work": lambda context: bench.Work(context, book)},
+            Workplace({"work": lambda context: bench.Work(context, book)}),
             grant=control.grant,
             report=control.report,
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import stat
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -14,9 +15,10 @@ import pytest
 
 from p2pdo.errors import ConfigError, Conflict, NotFound, Unreachable
 from p2pdo.node.control import MetricPoint, Pull
-from p2pdo.node.executors import Executor, ExecutorFactory, Handler, Task, WorkloadContext
+from p2pdo.node.executors import Executor, Handler, Task, WorkloadContext
 from p2pdo.node.run import NodeSettings, Stop, run_node
 from p2pdo.node.site import Services
+from p2pdo.node.workplace import Workplace
 from p2pdo.types import WorkloadId
 
 pytestmark = pytest.mark.asyncio
@@ -98,13 +100,15 @@ class Node:
         )
 
     @contextlib.asynccontextmanager
-    async def provide(self, services: Services) -> AsyncIterator[Mapping[str, ExecutorFactory]]:
+    async def provide(self, services: Services) -> AsyncIterator[Workplace]:
         self.services = services
-        yield {
-            "test": lambda context: Everything(context, self.gate),
-            "needed": lambda context: Needed(context, self.gate),
-            "broken": self._broken,
-        }
+        yield Workplace(
+            {
+                "test": lambda context: Everything(context, self.gate),
+                "needed": lambda context: Needed(context, self.gate),
+                "broken": self._broken,
+            }
+        )
 
     @staticmethod
     def _broken(_context: WorkloadContext) -> Executor:
@@ -298,6 +302,17 @@ async def test_plaintext_beyond_loopback_is_refused_before_anything_starts(
         await Node("example.org:7000", tmp_path).run()
     with pytest.raises(ConfigError, match="refusing to speak plaintext"):
         await Node("127.0.0.1:1", tmp_path, listen="0.0.0.0:0").run()
+
+
+async def test_a_state_folder_that_it_makes_is_its_users_alone(tmp_path: Path) -> None:
+    state = tmp_path / "far" / "state"
+    with pytest.raises(Unreachable):
+        await run_node(
+            NodeSettings(
+                "127.0.0.1:9", "n1", state, listen="127.0.0.1:0", insecure=True, connect_timeout=0.1
+            )
+        )
+    assert stat.S_IMODE(state.stat().st_mode) == 0o700
 
 
 async def test_draining_finishes_what_is_here_and_says_goodbye(

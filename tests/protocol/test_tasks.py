@@ -134,6 +134,38 @@ def test_cancelling_one_workload_leaves_the_others() -> None:
     assert book.cancel(W) == []
 
 
+def test_an_aborted_task_has_its_result_and_is_still_offered_until_its_node_gives_it_up() -> None:
+    book = TaskBook([make(0), make(1)])
+    book.pull(N, lambda _w, _first: 1)
+    assert book.abort(make(0).task_id, "late")  # leased
+    assert book.abort(make(1).task_id, "late")  # never sent
+    assert not book.abort(make(0).task_id, "again")
+    offered = book.pull(N, everything)
+    assert [(task.number, task.is_aborted) for task in offered] == [(1, True)]
+    for number in (0, 1):
+        task = book[make(number).task_id]
+        assert (task.result, task.recorded) == ("late", number + 1)
+        verdict = book.report(N, task.task_id, attempt=1, ok=True, payload="too late")
+        assert verdict is Verdict.CONFLICT
+        assert (task.state, task.result) == (TaskState.FAILED, "late")
+    assert not book.has_open(W)
+    assert book.leased(N) == []
+
+
+def test_an_aborted_task_of_a_lost_node_is_offered_to_it_again_with_the_mark() -> None:
+    book = TaskBook([make()])
+    book.pull(N, everything)
+    book.abort(make().task_id, "late")
+    book.expire(N)
+    (task,) = book.pull(N, everything)
+    assert task.is_aborted
+    assert task.attempt == 2
+    book.cancel(W)
+    assert (task.state, task.result) == (TaskState.CANCELLED, "late")
+    with pytest.raises(LocalProtocolError):
+        task.abort("again")
+
+
 class TaskLife(RuleBasedStateMachine):
     """Pull, report, expire, cancel and restart in any order, against a plain record."""
 
@@ -154,6 +186,16 @@ class TaskLife(RuleBasedStateMachine):
         task = make(number, key[1], key[0])
         self.tasks.append(task)
         self.book.add(task)
+
+    @rule(place=st.integers(0, 20))
+    def abort(self, place: int) -> None:
+        if place >= len(self.tasks):
+            return
+        task = self.book[self.tasks[place].task_id]
+        may = task.is_open and task.task_id not in self.accepted
+        assert self.book.abort(task.task_id, "late") == may
+        if may:
+            self.accepted[task.task_id] = (False, "late")
 
     @rule(target=reports, node=st.sampled_from("ab"), credit=st.integers(0, 6))
     def pull(self, node: str, credit: int) -> object:
@@ -197,9 +239,9 @@ class TaskLife(RuleBasedStateMachine):
     @invariant()
     def the_accepted_result_stands(self) -> None:
         for task in self.tasks:
-            ended = task.state in {TaskState.SUCCEEDED, TaskState.FAILED}
-            assert ended == (task.task_id in self.accepted)
-            if ended:
+            answered = task.state in {TaskState.SUCCEEDED, TaskState.FAILED} or bool(task.recorded)
+            assert answered == (task.task_id in self.accepted)
+            if answered:
                 ok, payload = self.accepted[task.task_id]
                 assert (task.state is TaskState.SUCCEEDED) == ok
                 assert task.result == payload

@@ -1,4 +1,6 @@
-"""The Lead Client's routing. A task is WORKLOAD:NUMBER, with @ATTEMPT or /EXECUTOR if it matters.
+"""The Lead Client's routing.
+
+A task is WORKLOAD:NUMBER, with @ATTEMPT, /EXECUTOR or !REASON for an abort where it matters.
 
 tasks T… · took W · finished T · acknowledged T · restarted W · failed W REASON · end W REASON ·
 stream · drain · stop REASON
@@ -39,9 +41,9 @@ def event(line: str) -> r.Event:
 
 
 def task(word: str) -> r.Task:
-    match = re.fullmatch(r"(\w+):(\d+)(?:@(\d+))?(?:/(\w+))?", word)
+    match = re.fullmatch(r"(\w+):(\d+)(?:@(\d+))?(?:/(\w+))?(?:!(\w+))?", word)
     assert match, word
-    workload, number, attempt, executor = match.groups()
+    workload, number, attempt, executor, aborted = match.groups()
     return r.Task(
         TaskId(f"{workload}:{number}"),
         WorkloadId(workload),
@@ -50,6 +52,7 @@ def task(word: str) -> r.Task:
         int(number),
         int(attempt or 1),
         payload=None,
+        aborted=aborted or "",
     )
 
 
@@ -73,5 +76,7 @@ def describe(effect: r.Effect) -> str:
             return (
                 f"report {reported.task_id}{attempt} {'ok' if reported.ok else 'failed'}: {words}"
             )
+        case r.AbortTask(workload, task_id, reason):
+            return f"abort {task_id} of {workload}: {reason}"
         case r.CloseClient(workload):
             return f"close client {workload}"

@@ -231,6 +231,7 @@ class Task(_message.Message):
     NUMBER_FIELD_NUMBER: _builtins.int
     ATTEMPT_FIELD_NUMBER: _builtins.int
     PAYLOAD_FIELD_NUMBER: _builtins.int
+    ABORTED_FIELD_NUMBER: _builtins.int
     task_id: _builtins.str
     workload_id: _builtins.str
     executor: _builtins.str
@@ -241,6 +242,8 @@ class Task(_message.Message):
     """from 1"""
     payload: _builtins.str
     """JSON"""
+    aborted: _builtins.str
+    """why it is not to be done any more; it is offered only to be given up"""
     def __init__(
         self,
         *,
@@ -251,10 +254,11 @@ class Task(_message.Message):
         number: _builtins.int = ...,
         attempt: _builtins.int = ...,
         payload: _builtins.str = ...,
+        aborted: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "executor", b"executor", "name", b"name", "number", b"number", "payload", b"payload", "task_id", b"task_id", "workload_id", b"workload_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["aborted", b"aborted", "attempt", b"attempt", "executor", b"executor", "name", b"name", "number", b"number", "payload", b"payload", "task_id", b"task_id", "workload_id", b"workload_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -317,12 +321,18 @@ class TaskResult(_message.Message):
     ATTEMPT_FIELD_NUMBER: _builtins.int
     OK_FIELD_NUMBER: _builtins.int
     PAYLOAD_FIELD_NUMBER: _builtins.int
+    NODE_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
     task_id: _builtins.str
     workload_id: _builtins.str
     attempt: _builtins.int
     ok: _builtins.bool
     payload: _builtins.str
     """JSON: what the handler returned, or the error"""
+    node: _builtins.str
+    """for watchers: who was asked, and"""
+    name: _builtins.str
+    """for what"""
     def __init__(
         self,
         *,
@@ -331,10 +341,12 @@ class TaskResult(_message.Message):
         attempt: _builtins.int = ...,
         ok: _builtins.bool = ...,
         payload: _builtins.str = ...,
+        node: _builtins.str = ...,
+        name: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "ok", b"ok", "payload", b"payload", "task_id", b"task_id", "workload_id", b"workload_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "name", b"name", "node", b"node", "ok", b"ok", "payload", b"payload", "task_id", b"task_id", "workload_id", b"workload_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -528,6 +540,73 @@ class PushStateReply(_message.Message):
 Global___PushStateReply: _TypeAlias = PushStateReply  # noqa: Y015
 
 @_typing.final
+class MembersRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NODE_FIELD_NUMBER: _builtins.int
+    BOOT_ID_FIELD_NUMBER: _builtins.int
+    WORKLOAD_ID_FIELD_NUMBER: _builtins.int
+    node: _builtins.str
+    boot_id: _builtins.str
+    workload_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        node: _builtins.str = ...,
+        boot_id: _builtins.str = ...,
+        workload_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["boot_id", b"boot_id", "node", b"node", "workload_id", b"workload_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MembersRequest: _TypeAlias = MembersRequest  # noqa: Y015
+
+@_typing.final
+class MembersReply(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class Member(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        NODE_FIELD_NUMBER: _builtins.int
+        ADDRESS_FIELD_NUMBER: _builtins.int
+        node: _builtins.str
+        address: _builtins.str
+        def __init__(
+            self,
+            *,
+            node: _builtins.str = ...,
+            address: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "node", b"node"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    MEMBERS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def members(self) -> _containers.RepeatedCompositeFieldContainer[Global___MembersReply.Member]:
+        """in index order"""
+
+    def __init__(
+        self,
+        *,
+        members: _abc.Iterable[Global___MembersReply.Member] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["members", b"members"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MembersReply: _TypeAlias = MembersReply  # noqa: Y015
+
+@_typing.final
 class SubmitRequest(_message.Message):
     """---- users ----"""
 
@@ -643,6 +722,54 @@ class SendTasksReply(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SendTasksReply: _TypeAlias = SendTasksReply  # noqa: Y015
+
+@_typing.final
+class AbortTasksRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WORKLOAD_ID_FIELD_NUMBER: _builtins.int
+    TASK_IDS_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    workload_id: _builtins.str
+    reason: _builtins.str
+    @_builtins.property
+    def task_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        workload_id: _builtins.str = ...,
+        task_ids: _abc.Iterable[_builtins.str] | None = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["reason", b"reason", "task_ids", b"task_ids", "workload_id", b"workload_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AbortTasksRequest: _TypeAlias = AbortTasksRequest  # noqa: Y015
+
+@_typing.final
+class AbortTasksReply(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ABORTED_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def aborted(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """those that had no result"""
+
+    def __init__(
+        self,
+        *,
+        aborted: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["aborted", b"aborted"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AbortTasksReply: _TypeAlias = AbortTasksReply  # noqa: Y015
 
 @_typing.final
 class CloseWorkloadRequest(_message.Message):
@@ -849,7 +976,7 @@ class Member(_message.Message):
     task: _builtins.str
     """the name of its latest task"""
     state: _builtins.str
-    """that task's state"""
+    """that task's state: "pending", "at the node", "succeeded", "failed", "cancelled" """
     result: _builtins.str
     """JSON of its latest result"""
     iteration: _builtins.int

@@ -74,6 +74,11 @@ class CoordinatorStub(object):
                 request_serializer=p2pdo_dot_wire_dot_v1_dot_coordinator__pb2.StateChunk.SerializeToString,
                 response_deserializer=p2pdo_dot_wire_dot_v1_dot_coordinator__pb2.PushStateReply.FromString,
                 _registered_method=True)
+        self.Members = channel.unary_unary(
+                '/p2pdo.v1.Coordinator/Members',
+                request_serializer=p2pdo_dot_wire_dot_v1_dot_coordinator__pb2.MembersRequest.SerializeToString,
+                response_deserializer=p2pdo_dot_wire_dot_v1_dot_coordinator__pb2.MembersReply.FromString,
+                _registered_method=True)
         self.Submit = channel.unary_unary(
                 '/p2pdo.v1.Coordinator/Submit',
                 request_serializer=p2pdo_dot_wire_dot_v1_dot_coordinator__pb2.SubmitRequest.SerializeToString,
@@ -83,6 +88,11 @@ class CoordinatorStub(object):
                 '/p2pdo.v1.Coordinator/SendTasks',
                 request_serializer=p2pdo_dot_wire_dot_v1_dot_coordinator__pb2.SendTasksRequest.SerializeToString,
                 response_deserializer=p2pdo_dot_wire_dot_v1_dot_coordinator__pb2.SendTasksReply.FromString,
+                _registered_method=True)
+        self.AbortTasks = channel.unary_unary(
+                '/p2pdo.v1.Coordinator/AbortTasks',
+                request_serializer=p2pdo_dot_wire_dot_v1_dot_coordinator__pb2.AbortTasksRequest.SerializeToString,
+                response_deserializer=p2pdo_dot_wire_dot_v1_dot_coordinator__pb2.AbortTasksReply.FromString,
                 _registered_method=True)
         self.CloseWorkload = channel.unary_unary(
                 '/p2pdo.v1.Coordinator/CloseWorkload',
@@ -175,6 +185,13 @@ class CoordinatorServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Members(self, request, context):
+        """Who else takes part, and where; for messages between the members of a workload.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Submit(self, request, context):
         """For users.
         """
@@ -183,6 +200,12 @@ class CoordinatorServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def SendTasks(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AbortTasks(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -273,6 +296,11 @@ def add_CoordinatorServicer_to_server(servicer, server):
                     request_deserializer=p2pdo_dot_wire_dot_v1_dot_coordinator__pb2.StateChunk.FromString,
                     response_serializer=p2pdo_dot_wire_dot_v1_dot_coordinator__pb2.PushStateReply.SerializeToString,
             ),
+            'Members': grpc.unary_unary_rpc_method_handler(
+                    servicer.Members,
+                    request_deserializer=p2pdo_dot_wire_dot_v1_dot_coordinator__pb2.MembersRequest.FromString,
+                    response_serializer=p2pdo_dot_wire_dot_v1_dot_coordinator__pb2.MembersReply.SerializeToString,
+            ),
             'Submit': grpc.unary_unary_rpc_method_handler(
                     servicer.Submit,
                     request_deserializer=p2pdo_dot_wire_dot_v1_dot_coordinator__pb2.SubmitRequest.FromString,
@@ -282,6 +310,11 @@ def add_CoordinatorServicer_to_server(servicer, server):
                     servicer.SendTasks,
                     request_deserializer=p2pdo_dot_wire_dot_v1_dot_coordinator__pb2.SendTasksRequest.FromString,
                     response_serializer=p2pdo_dot_wire_dot_v1_dot_coordinator__pb2.SendTasksReply.SerializeToString,
+            ),
+            'AbortTasks': grpc.unary_unary_rpc_method_handler(
+                    servicer.AbortTasks,
+                    request_deserializer=p2pdo_dot_wire_dot_v1_dot_coordinator__pb2.AbortTasksRequest.FromString,
+                    response_serializer=p2pdo_dot_wire_dot_v1_dot_coordinator__pb2.AbortTasksReply.SerializeToString,
             ),
             'CloseWorkload': grpc.unary_unary_rpc_method_handler(
                     servicer.CloseWorkload,
@@ -546,6 +579,33 @@ class Coordinator(object):
             _registered_method=True)
 
     @staticmethod
+    def Members(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/p2pdo.v1.Coordinator/Members',
+            p2pdo_dot_wire_dot_v1_dot_coordinator__pb2.MembersRequest.SerializeToString,
+            p2pdo_dot_wire_dot_v1_dot_coordinator__pb2.MembersReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def Submit(request,
             target,
             options=(),
@@ -589,6 +649,33 @@ class Coordinator(object):
             '/p2pdo.v1.Coordinator/SendTasks',
             p2pdo_dot_wire_dot_v1_dot_coordinator__pb2.SendTasksRequest.SerializeToString,
             p2pdo_dot_wire_dot_v1_dot_coordinator__pb2.SendTasksReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AbortTasks(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/p2pdo.v1.Coordinator/AbortTasks',
+            p2pdo_dot_wire_dot_v1_dot_coordinator__pb2.AbortTasksRequest.SerializeToString,
+            p2pdo_dot_wire_dot_v1_dot_coordinator__pb2.AbortTasksReply.FromString,
             options,
             channel_credentials,
             insecure,

@@ -48,9 +48,12 @@ class CoordinatorStub:
     Report: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.ReportRequest, _coordinator_pb2.ReportReply]
     PushMetrics: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.PushMetricsRequest, _coordinator_pb2.PushMetricsReply]
     PushState: _grpc.StreamUnaryMultiCallable[_coordinator_pb2.StateChunk, _coordinator_pb2.PushStateReply]
+    Members: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.MembersRequest, _coordinator_pb2.MembersReply]
+    """Who else takes part, and where; for messages between the members of a workload."""
     Submit: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.SubmitRequest, _coordinator_pb2.SubmitReply]
     """For users."""
     SendTasks: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.SendTasksRequest, _coordinator_pb2.SendTasksReply]
+    AbortTasks: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.AbortTasksRequest, _coordinator_pb2.AbortTasksReply]
     CloseWorkload: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.CloseWorkloadRequest, _coordinator_pb2.CloseWorkloadReply]
     Stop: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.StopRequest, _coordinator_pb2.StopReply]
     ListNodes: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.ListNodesRequest, _coordinator_pb2.ListNodesReply]
@@ -73,9 +76,12 @@ class CoordinatorAsyncStub(CoordinatorStub):
     Report: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.ReportRequest, _coordinator_pb2.ReportReply]  # type: ignore[assignment]
     PushMetrics: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.PushMetricsRequest, _coordinator_pb2.PushMetricsReply]  # type: ignore[assignment]
     PushState: _aio.StreamUnaryMultiCallable[_coordinator_pb2.StateChunk, _coordinator_pb2.PushStateReply]  # type: ignore[assignment]
+    Members: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.MembersRequest, _coordinator_pb2.MembersReply]  # type: ignore[assignment]
+    """Who else takes part, and where; for messages between the members of a workload."""
     Submit: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.SubmitRequest, _coordinator_pb2.SubmitReply]  # type: ignore[assignment]
     """For users."""
     SendTasks: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.SendTasksRequest, _coordinator_pb2.SendTasksReply]  # type: ignore[assignment]
+    AbortTasks: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.AbortTasksRequest, _coordinator_pb2.AbortTasksReply]  # type: ignore[assignment]
     CloseWorkload: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.CloseWorkloadRequest, _coordinator_pb2.CloseWorkloadReply]  # type: ignore[assignment]
     Stop: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.StopRequest, _coordinator_pb2.StopReply]  # type: ignore[assignment]
     ListNodes: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.ListNodesRequest, _coordinator_pb2.ListNodesReply]  # type: ignore[assignment]
@@ -145,6 +151,14 @@ class CoordinatorServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_coordinator_pb2.PushStateReply, _abc.Awaitable[_coordinator_pb2.PushStateReply]]: ...
 
     @_abc_1.abstractmethod
+    def Members(
+        self,
+        request: _coordinator_pb2.MembersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_coordinator_pb2.MembersReply, _abc.Awaitable[_coordinator_pb2.MembersReply]]:
+        """Who else takes part, and where; for messages between the members of a workload."""
+
+    @_abc_1.abstractmethod
     def Submit(
         self,
         request: _coordinator_pb2.SubmitRequest,
@@ -158,6 +172,13 @@ class CoordinatorServicer(metaclass=_abc_1.ABCMeta):
         request: _coordinator_pb2.SendTasksRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_coordinator_pb2.SendTasksReply, _abc.Awaitable[_coordinator_pb2.SendTasksReply]]: ...
+
+    @_abc_1.abstractmethod
+    def AbortTasks(
+        self,
+        request: _coordinator_pb2.AbortTasksRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_coordinator_pb2.AbortTasksReply, _abc.Awaitable[_coordinator_pb2.AbortTasksReply]]: ...
 
     @_abc_1.abstractmethod
     def CloseWorkload(

@@ -1,0 +1,173 @@
+"""What code of a site is given beside its task: where it runs, what it may use, when to end.
+
+One `Context` belongs to one workload at one node, and to all that is made for that workload there:
+its executors, components, filters and event handlers. A handler sees it with the `abort` of the
+task in hand.
+
+An abort cannot interrupt a plain Python function that looks at nothing: `abort.check()` in a loop,
+or any wait of the context, ends it. A coroutine is cancelled where it waits. What must end in any
+case runs in worker processes.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import CancelledError
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from p2pdo.errors import ConfigError, TaskAborted
+from p2pdo.runtime.compute import Compute
+from p2pdo.types import Plain, WorkloadId
+
+if TYPE_CHECKING:
+    from p2pdo.node.events import Events
+    from p2pdo.node.messages import Mailbox, Message, Reply
+
+Log: TypeAlias = "logging.Logger | logging.LoggerAdapter[logging.Logger]"
+
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
+class Abort:
+    """Whether the task in hand is to end; may be asked from any thread."""
+
+    def __init__(self) -> None:
+        self._set = threading.Event()
+        self._lock = threading.Lock()
+        self._then: list[Callable[[], object]] = []
+        self.reason = ""
+
+    @property
+    def is_set(self) -> bool:
+        return self._set.is_set()
+
+    def set(self, reason: str) -> None:
+        """The first reason is the one that is told."""
+        with self._lock:
+            if self._set.is_set():
+                return
+            self.reason = reason
+            self._set.set()
+        for call in self._then:
+            call()
+
+    def then(self, call: Callable[[], object]) -> None:
+        """Has a function called when the task is to end, or now if it is."""
+        with self._lock:
+            if not self._set.is_set():
+                self._then.append(call)
+                return
+        call()
+
+    def check(self) -> None:
+        """Raises if the task is to end.
+
+        Raises:
+            TaskAborted: it is.
+        """
+        if self._set.is_set():
+            raise TaskAborted(f"aborted: {self.reason}")
+
+    def wait(self, seconds: float) -> None:
+        """Waits on a thread, not on the loop; an abort ends it at once.
+
+        Raises:
+            TaskAborted: the task is to end.
+        """
+        self._set.wait(seconds)
+        self.check()
+
+
+@dataclass(frozen=True)
+class WorkloadContext:
+    """What an executor is made with, and what its handlers get.
+
+    Attributes:
+        compute: the workload's thread, started at its first use.
+        log: a logger whose messages name the workload.
+        site: the table [site] of this node's configuration: plain data for its code to read.
+        components: this node's shared components by name, made for this workload.
+        abort: whether the task in hand is to end.
+    """
+
+    node: str
+    workload_id: WorkloadId
+    compute: Compute
+    log: Log
+    site: Mapping[str, Plain] = field(default_factory=lambda: _NOTHING)
+    components: Mapping[str, Any] = field(default_factory=lambda: _NOTHING)
+    abort: Abort = field(default_factory=Abort)
+    events: Events | None = None
+    mailbox: Mailbox | None = None
+
+    def for_task(self, abort: Abort) -> WorkloadContext:
+        """The same with the abort of one task."""
+        return replace(self, abort=abort)
+
+    def fire_event(self, name: str, **data: Any) -> None:
+        """Tells an event of your own to every component, executor and filter of this workload.
+
+        From a plain function it is handled when this returns. From a coroutine it is handled in
+        order, on the workload's thread, before the task's result is sent.
+        """
+        if self.events is not None:
+            self.events.fire(name, data, self)
+
+    # ---- messages ----
+
+    async def members(self) -> list[str]:
+        """Everybody who takes part in this workload, this node included, in index order."""
+        return [str(name) for name in await self._mailbox().members()]
+
+    async def request(
+        self,
+        targets: Iterable[str],
+        topic: str,
+        value: Any = None,
+        *,
+        timeout: float = 10.0,  # noqa: ASYNC109 - it travels with the request
+    ) -> dict[str, Reply]:
+        """Asks members; each one's reply, or the error that came instead, by name.
+
+        Raises:
+            ConfigError: the value cannot travel.
+            P2pdoError: the coordinator does not tell who the members are.
+        """
+        return await self._mailbox().request(targets, topic, value, timeout)
+
+    def ask(
+        self, targets: Iterable[str], topic: str, value: Any = None, *, timeout: float = 10.0
+    ) -> dict[str, Reply]:
+        """The same from a plain handler, which waits on its thread.
+
+        Raises:
+            TaskAborted: the task is to end.
+        """
+        future = self._mailbox().request_from_thread(targets, topic, value, timeout)
+        self.abort.then(future.cancel)
+        try:
+            replies: dict[str, Reply] = future.result()
+        except CancelledError:
+            self.abort.check()
+            raise
+        return replies
+
+    def on(self, topic: str, handler: Callable[[Message], object]) -> None:
+        """Has a function answer a topic for this workload at this node."""
+        self._mailbox().handle(topic, handler)
+
+    def _mailbox(self) -> Mailbox:
+        if self.mailbox is None:
+            raise ConfigError(
+                "there are no messages here",
+                hint="ask from the node's own process: an executor without processes",
+            )
+        return self.mailbox
+
+
+Context = WorkloadContext
+"""The name that handlers use."""

@@ -1,0 +1,279 @@
+"""A workplace: everything that a site offers to workloads, and one workload's share of it.
+
+`Workplace` is made once, from the site's configuration. For each workload the client makes a
+`Roster` of it: the context, the components, the filters, and executors as their first task comes.
+
+    task ──▶ BEFORE_TASK ──▶ data filters ──▶ handler ──▶ result filters ──▶ AFTER_TASK ──▶ result
+
+All of that but a coroutine handler is one call on the workload's thread. Where a handler is a
+coroutine and nobody filters or listens, there is no hop to the thread at all.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import traceback
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from p2pdo.errors import ConfigError, UnknownTask, did_you_mean
+from p2pdo.node.context import Abort, WorkloadContext
+from p2pdo.node.events import AFTER_TASK, BEFORE_TASK, END_RUN, START_RUN, Events
+from p2pdo.node.executors import (
+    Executor,
+    ExecutorFactory,
+    Handler,
+    Handlers,
+    Result,
+    Task,
+    encode_result,
+    failed_result,
+    failure,
+)
+from p2pdo.node.filters import FilterStep, apply_all
+from p2pdo.node.messages import Mailbox, Mailroom
+from p2pdo.types import Plain
+from p2pdo.wire.plain import decode_data
+
+SITE = "site"
+"""The executor that a workload names to have every task go to whichever executor handles it."""
+
+log = logging.getLogger(__name__)
+
+Make = Callable[[], Any]
+
+
+@dataclass(frozen=True)
+class FilterOffer:
+    """How a filter is made, and for which tasks; for all where there are none named."""
+
+    name: str
+    make: Make
+    tasks: Collection[str] = ()
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """What a site offers.
+
+    Attributes:
+        executors: by name, how each is made for a workload.
+        tasks: which executor handles a task of this name. Invariant: exactly one does.
+        site: plain data for the site's own code.
+        components: by name, how each is made for a workload.
+        listeners: by event, functions of a site that are told of it.
+        messages: where the members of a workload ask each other; None where they cannot.
+        redacts: whether an exception's words and traceback stay at the site.
+    """
+
+    executors: Mapping[str, ExecutorFactory]
+    tasks: Mapping[str, str] = field(default_factory=dict)
+    site: Mapping[str, Plain] = field(default_factory=dict)
+    components: Mapping[str, Make] = field(default_factory=dict)
+    data_filters: Sequence[FilterOffer] = ()
+    result_filters: Sequence[FilterOffer] = ()
+    listeners: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
+    messages: Mailroom | None = None
+    redacts: bool = False
+
+    @property
+    def names(self) -> list[str]:
+        """What a workload may name."""
+        return [*self.executors, *([SITE] if self.tasks else [])]
+
+
+class Roster:
+    """One workload's share of a workplace, and the way of a task through it."""
+
+    def __init__(self, workplace: Workplace, executor: str, context: WorkloadContext) -> None:
+        self._workplace = workplace
+        self._executor = executor
+        self._bare = context
+        self._events = context.events or Events()
+        self._made: dict[str, Handlers] = {}
+        self._mailbox: Mailbox | None = None
+        for event, listener in workplace.listeners.items():
+            self._events.listen(event, listener)
+        self._data_filters: list[FilterStep] = []
+        self._result_filters: list[FilterStep] = []
+        self.context = context
+
+    @property
+    def needed_until_end(self) -> bool:
+        """Whether other nodes may need this workload here when its own tasks are done."""
+        return any(made.executor.needed_until_end for made in self._made.values())
+
+    async def open(self) -> None:
+        """Makes what the workload starts with.
+
+        Raises:
+            Exception: whatever a component, a filter or the executor raised when it was made.
+        """
+        workplace = self._workplace
+        if workplace.messages is not None:
+            self._mailbox = workplace.messages.open(self._bare.workload_id)
+        if workplace.components or workplace.data_filters or workplace.result_filters:
+            components = await self._bare.compute.run(self._make_all)
+        else:
+            components = {}
+        self.context = replace(
+            self._bare,
+            site=workplace.site,
+            components=components,
+            events=self._events,
+            mailbox=self._mailbox,
+        )
+        self._listen(components.values())
+        if self._executor != SITE:
+            await self._handlers(self._executor)
+        await self._events.tell(START_RUN, self.context)
+
+    def _make_all(self) -> dict[str, Any]:
+        place = self._workplace
+        components = {name: _make("component", name, m) for name, m in place.components.items()}
+        self._data_filters = [_make_filter(offer) for offer in place.data_filters]
+        self._result_filters = [_make_filter(offer) for offer in place.result_filters]
+        self._events.add(step.filter for step in self._data_filters + self._result_filters)
+        return components
+
+    async def close(self) -> None:
+        """Ends what was made, the last first."""
+        if self._mailbox is not None:
+            self._mailbox.close()
+        for made in reversed(self._made.values()):
+            await made.executor.close()
+
+    async def end(self) -> None:
+        """Tells the end of the run to who listens."""
+        await self.tell(END_RUN)
+
+    async def tell(self, event: str, **data: Any) -> None:
+        await self._events.tell(event, self.context, **data)
+
+    # ---- a task's way ----
+
+    async def perform(self, task: Task, abort: Abort) -> Result:
+        """The task's result; a failure is one too."""
+        context = self.context.for_task(abort)
+        try:
+            handler, is_async, wants = await self._find(task)
+            if is_async:
+                payload = await self._perform_on_loop(handler, wants, task, context)
+            else:
+                payload = await context.compute.run(
+                    self._perform_here, handler, wants, task, context
+                )
+            await self._events.flush()
+        except Exception as error:  # noqa: BLE001 - a handler may raise anything; it is told whole
+            result = self.failed(task, error)
+            # An executor may keep its failure, and a failure keeps the variables of every call
+            # that it left: states and values, until some collection of garbage finds the circle.
+            traceback.clear_frames(error.__traceback__)
+            return result
+        return Result(task.task_id, task.workload_id, task.attempt, ok=True, payload=payload)
+
+    def failed(self, task: Task, error: Exception) -> Result:
+        redacted = self._workplace.redacts
+        if redacted:
+            log.error("task %s of workload %s failed", task.name, task.workload_id, exc_info=error)
+        told = failure(error, node=self._bare.node, workload=task.workload_id, redacted=redacted)
+        return failed_result(task, told)
+
+    async def _perform_on_loop(
+        self, handler: Handler, wants: bool, task: Task, context: WorkloadContext
+    ) -> str:
+        run = context.compute.run
+        if self._data_filters or self._events.is_heard(BEFORE_TASK):
+            task = await run(self._enter, task, context)
+        else:
+            task = _decoded(task)
+        value = await (handler(task, context) if wants else handler(task))  # type: ignore[misc]
+        if self._result_filters or self._events.is_heard(AFTER_TASK):
+            return await run(self._leave, value, task, context)
+        return encode_result(value)
+
+    def _perform_here(
+        self, handler: Handler, wants: bool, task: Task, context: WorkloadContext
+    ) -> str:
+        """On the workload's thread, from end to end."""
+        task = self._enter(task, context)
+        value = handler(task, context) if wants else handler(task)
+        return self._leave(value, task, context)
+
+    def _enter(self, task: Task, context: WorkloadContext) -> Task:
+        task = _decoded(task)
+        self._events.fire(BEFORE_TASK, {"task": task}, context)
+        data = apply_all(self._data_filters_for(task), task.payload, task, context, "task-data")
+        return task if data is task.payload else replace(task, payload=data)
+
+    def _leave(self, value: Any, task: Task, context: WorkloadContext) -> str:
+        value = apply_all(self._result_filters_for(task), value, task, context, "task-result")
+        self._events.fire(AFTER_TASK, {"task": task, "result": value}, context)
+        return encode_result(value)
+
+    def _data_filters_for(self, task: Task) -> list[FilterStep]:
+        return [step for step in self._data_filters if step.concerns(task.name)]
+
+    def _result_filters_for(self, task: Task) -> list[FilterStep]:
+        return [step for step in self._result_filters if step.concerns(task.name)]
+
+    # ---- executors ----
+
+    async def _find(self, task: Task) -> tuple[Handler, bool, bool]:
+        """The task's handler; its executor is made if it is the first for it.
+
+        Raises:
+            UnknownTask: nobody here handles it.
+        """
+        name = self._executor
+        if name == SITE:
+            name = self._workplace.tasks.get(task.name, "")
+        found = (await self._handlers(name)).get(task.name) if name else None
+        if found is not None:
+            return found
+        if self._executor == SITE:
+            message = f"nobody at this node handles task '{task.name}'"
+            known = sorted(self._workplace.tasks)
+        else:
+            message = f"executor '{self._executor}' has no task '{task.name}'"
+            known = sorted(self._made[name].table)
+        raise UnknownTask(message, hint=did_you_mean(task.name, known))
+
+    async def _handlers(self, name: str) -> Handlers:
+        if name not in self._made:
+            executor = self._workplace.executors[name](self.context)
+            if inspect.isawaitable(executor):
+                executor = await executor
+            made: Executor = executor
+            self._made[name] = Handlers.of(made)
+            self._listen([made])
+        return self._made[name]
+
+    def _listen(self, things: Iterable[object]) -> None:
+        """Finds who listens to events, and who answers messages."""
+        listening = list(things)
+        self._events.add(listening)
+        if self._mailbox is not None:
+            self._mailbox.add(listening)
+
+
+def _make(kind: str, name: str, make: Make) -> Any:
+    try:
+        return make()
+    except Exception as error:
+        raise ConfigError(
+            f"{kind} '{name}' cannot be made: {type(error).__name__}: {error}",
+            hint=f"correct its arguments in the node's configuration, [{kind}s.{name}]",
+        ) from error
+
+
+def _make_filter(offer: FilterOffer) -> FilterStep:
+    return FilterStep(offer.name, _make("filter", offer.name, offer.make), offer.tasks)
+
+
+def _decoded(task: Task) -> Task:
+    if not isinstance(task.payload, dict | list):
+        return task
+    return replace(task, payload=decode_data(task.payload))
