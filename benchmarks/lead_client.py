@@ -449,7 +449,7 @@ def show(figures: Mapping[str, Any]) -> None:
             "",
         ),
     ]
-    for what, figure, bound in rows:
+    for what, figure, bound in [("what", "measured", "bound"), *rows]:
         print(f"{what:<40}{figure:<58}{bound}")
 
 

@@ -12,6 +12,7 @@ The tour:
 
 - `run(...)` for plain scripts; `local(...)` and `connect(...)` for asyncio: networks of nodes to
   `submit` runs to.
+- `Executor`, `task`, `Context`, `on`: what a node does for tasks; `Tasks` sends them.
 - `algorithms`: the library; an own method is a class with `init` and `step`, see `effects`.
 - `problems`: costs; anything with `dimension`, `value` and `gradient` is one.
 - `graphs`: topologies, mixing weights, spectra.
@@ -33,22 +34,36 @@ if TYPE_CHECKING:
     from p2pdo.api.remote import RemoteNetwork, connect
     from p2pdo.api.runs import Result, Run
     from p2pdo.api.script import run
+    from p2pdo.driving.results import TaskResult
+    from p2pdo.driving.tasks import Tasks
     from p2pdo.errors import P2pdoError
+    from p2pdo.node.context import Context
+    from p2pdo.node.events import Event, on
+    from p2pdo.node.executors import Executor, task
+    from p2pdo.protocol.routing import Task
 
 __all__ = [
+    "Context",
+    "Event",
+    "Executor",
     "LocalNetwork",
     "P2pdoError",
     "RemoteNetwork",
     "Result",
     "Run",
+    "Task",
+    "TaskResult",
+    "Tasks",
     "algorithms",
     "connect",
     "effects",
     "errors",
     "graphs",
     "local",
+    "on",
     "problems",
     "run",
+    "task",
 ]
 
 _PLACES = {
@@ -57,9 +72,17 @@ _PLACES = {
     "RemoteNetwork": "p2pdo.api.remote",
     "Result": "p2pdo.api.runs",
     "Run": "p2pdo.api.runs",
+    "Context": "p2pdo.node.context",
+    "Event": "p2pdo.node.events",
+    "Executor": "p2pdo.node.executors",
+    "Task": "p2pdo.protocol.routing",
+    "TaskResult": "p2pdo.driving.results",
+    "Tasks": "p2pdo.driving.tasks",
     "connect": "p2pdo.api.remote",
     "local": "p2pdo.api.network",
+    "on": "p2pdo.node.events",
     "run": "p2pdo.api.script",
+    "task": "p2pdo.node.executors",
 }
 _ROOMS = frozenset({"algorithms", "effects", "errors", "graphs", "problems"})
 

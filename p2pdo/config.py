@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
 from p2pdo.errors import ConfigError
 
@@ -67,12 +67,47 @@ class OptimizationSpec(_Strict):
     tol: float | None = Field(default=None, gt=0)
 
 
+class RoleSpec(_Strict):
+    """Some of a workload's nodes, and who handles its tasks there."""
+
+    nodes: list[str] = Field(min_length=1)
+    executor: str = "site"
+
+
 class TasksSpec(_Strict):
-    """A workload whose tasks its submitter sends one by one to an executor of the nodes."""
+    """A workload whose tasks are sent one by one, by its submitter or by a controller.
+
+    Attributes:
+        executor: who handles them at the nodes; "site" is whoever there handles a task's name.
+        roles: nodes with another executor than that.
+        controller: a controller of the coordinator's, which sends the tasks; its result is the
+            workload's.
+        parameters: the controller's.
+    """
 
     kind: Literal["tasks"] = "tasks"
-    executor: str
+    executor: str = "site"
     nodes: list[str] = Field(min_length=1)
+    roles: dict[str, RoleSpec] = Field(default_factory=dict)
+    controller: str | None = None
+    parameters: dict[str, JsonValue] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _one_role_a_node(self) -> TasksSpec:
+        taken: dict[str, str] = {}
+        for name, role in self.roles.items():
+            for node in role.nodes:
+                if node not in self.nodes:
+                    raise ValueError(f"role '{name}' names '{node}', which is not among the nodes")
+                if node in taken:
+                    raise ValueError(f"node '{node}' has two roles, '{taken[node]}' and '{name}'")
+                taken[node] = name
+        return self
+
+    def executor_at(self, node: str) -> str:
+        """Who handles this workload's tasks at that node."""
+        roles = (role for role in self.roles.values() if node in role.nodes)
+        return next((role.executor for role in roles), self.executor)
 
 
 def parse_spec(data: Any) -> OptimizationSpec | TasksSpec:

@@ -19,7 +19,8 @@
         ├── LocalProtocolError    our own code broke a rule: a bug
         └── RemoteProtocolError   the peer broke a rule: drop its link
 
-Every error says what happened and, in `hint`, what to try next. Where it is about a node, a
+Every error says what happened and, in `hint`, what to try next; a class for which that is always
+the same says it in `remedy`. Where it is about a node, a
 workload or an iteration it carries them, so that a failure anywhere can be told to the submitter
 whole. `to_plain` and `from_plain` take an error across a process boundary; what crosses is short
 and can be encoded, whatever an exception of somebody else's code had to say.
@@ -42,6 +43,7 @@ class P2pdoError(Exception):
 
     code: ClassVar[str] = "error"
     exit_code: ClassVar[int] = 1
+    remedy: ClassVar[str | None] = None  # the hint where none is given
 
     def __init__(
         self,
@@ -54,12 +56,12 @@ class P2pdoError(Exception):
     ) -> None:
         super().__init__(message)
         self.message = message
-        self.hint = hint
+        self.hint = hint or self.remedy
         self.node = node
         self.workload = workload
         self.iteration = iteration
-        if hint:
-            self.add_note(f"try: {hint}")  # a traceback shows notes
+        if self.hint:
+            self.add_note(f"try: {self.hint}")  # a traceback shows notes
 
     def to_plain(self) -> dict[str, Plain]:
         plain: dict[str, Plain] = {"code": self.code, "message": legible(self.message)}
@@ -120,10 +122,12 @@ class WorkloadFailed(P2pdoError):
 
 class WorkloadStopped(WorkloadFailed):
     code = "workload-stopped"
+    remedy = "start it again when it may run to its end"
 
 
 class TaskFailed(WorkloadFailed):
     code = "task-failed"
+    remedy = "look at what handles the task, and at the log of the node that it ran on"
 
 
 class TaskAborted(TaskFailed):
@@ -132,6 +136,7 @@ class TaskAborted(TaskFailed):
 
 class LinkLost(P2pdoError):
     code = "link-lost"
+    remedy = "is the peer up, and can its address be reached from here?"
 
 
 class ProtocolError(P2pdoError):
@@ -140,10 +145,12 @@ class ProtocolError(P2pdoError):
 
 class LocalProtocolError(ProtocolError):
     code = "local-protocol"
+    remedy = "this is a bug of p2pdo: report it with these words"
 
 
 class RemoteProtocolError(ProtocolError):
     code = "remote-protocol"
+    remedy = "run one version of p2pdo at all nodes; a node that still does this is faulty"
 
 
 _BY_CODE: dict[str, type[P2pdoError]] = {

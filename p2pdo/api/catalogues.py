@@ -7,7 +7,7 @@ from dataclasses import MISSING, fields
 from typing import Any
 
 from p2pdo.algorithms.base import Algorithm
-from p2pdo.algorithms.catalogue import ALGORITHMS
+from p2pdo.algorithms.catalogue import ALGORITHMS, needs_smoothness
 from p2pdo.data.catalogue import DEFAULTS, DESCRIPTIONS
 from p2pdo.graphs.weights import Stochastic
 
@@ -19,13 +19,20 @@ _SUMS = {
 }
 
 
+_STEP_SIZE = "1/L, L = the largest Lᵢ; a stable share of it where all costs are quadratic"
+
+
 def describe_algorithms() -> list[dict[str, Any]]:
-    """Name, paper, parameters with their defaults (None: from the problem), and what must hold."""
+    """Name, paper, parameters with their defaults, and what must hold.
+
+    A default of None comes from the problem; `derived` says how.
+    """
     return [
         {
             "name": name,
             "about": _first_line(cls),
             "parameters": _parameters(cls),
+            "derived": {"step_size": _STEP_SIZE} if needs_smoothness(cls, {}) else {},
             "requires": _requirements(cls),
         }
         for name, cls in ALGORITHMS.items()

@@ -77,6 +77,15 @@ class Job:
     algorithm: str
     topology: str
 
+    def topology_data(self) -> Plain:
+        """As it was asked for; the arcs of a graph that was given as an object."""
+        asked = self.request.topology
+        if isinstance(asked, str | dict | list):
+            return asked
+        graph = self.plan.graph
+        edges: list[Plain] = [list(arc) for arc in graph.edges.tolist()]
+        return {"edges": edges, "directed": graph.directed, "nodes": graph.n}
+
     def settings(self) -> dict[str, Plain]:
         """Every setting with the value it resolved to, for the run folder."""
         request = self.request
@@ -86,7 +95,7 @@ class Job:
             "parameters": dict(parameters_of(self.plan.algorithm)),
             "nodes": self.plan.nodes,
             "topology": self.topology,
-            "graph": request.topology if isinstance(request.topology, dict | list) else None,
+            "graph": None if isinstance(request.topology, str) else self.topology_data(),
             "weights": request.weights or "default",
             "rounds": request.rounds,
             "tol": request.tol,
@@ -280,6 +289,11 @@ def _given(problems: list[Any], request: Request, label: str) -> tuple[list[Any]
 
 
 def _algorithm_class(asked: str | Algorithm[Any]) -> tuple[type[Algorithm[Any]], str]:
+    if isinstance(asked, type):
+        raise ConfigError(
+            f"{asked.__name__} is a class; a run takes an object of it",
+            hint=f"{asked.__name__}(…), with its parameters",
+        )
     if isinstance(asked, Algorithm):
         cls: type[Algorithm[Any]] = type(asked)
     else:

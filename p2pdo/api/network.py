@@ -12,18 +12,24 @@ Leaving the block ends what still runs.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import shutil
 import tempfile
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from p2pdo.algorithms.base import Algorithm
 from p2pdo.api.jobs import Job, Request, resolve
+from p2pdo.api.local_nodes import Executors, local_nodes
+from p2pdo.api.order import check_submit_order
+from p2pdo.api.processes import check_crossing
 from p2pdo.api.runs import Run, check_executor, check_processes
 from p2pdo.data import encode
+from p2pdo.driving.client import Client
+from p2pdo.driving.tasks import SITE, Tasks
 from p2pdo.protocol.tasks import workload_id_of
 from p2pdo.reporting.run_folder import RunFolder
 from p2pdo.types import Plain
@@ -39,7 +45,14 @@ class LocalNetwork:
         weights: str | None = None,
         *,
         on: str = "inprocess",
+        config: Path | str | None = None,
+        executors: Executors | None = None,
     ) -> None:
+        self._config = None if config is None else Path(config)
+        self._executors = dict(executors or {})
+        self._served: asyncio.Future[Client] | None = None
+        self._serving: asyncio.Task[None] | None = None
+        self._closing = asyncio.Event()
         self._nodes = nodes
         self._topology = topology
         self._weights = weights
@@ -57,6 +70,9 @@ class LocalNetwork:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self._closing.set()
+        if self._serving is not None:
+            await asyncio.wait([self._serving])
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -64,6 +80,41 @@ class LocalNetwork:
             run.close()
         for path in self._temporary:
             shutil.rmtree(path, ignore_errors=True)
+
+    @contextlib.asynccontextmanager
+    async def driver(
+        self,
+        nodes: Sequence[str] | None = None,
+        *,
+        executor: str = SITE,
+        roles: Mapping[str, Mapping[str, Any]] | None = None,
+    ) -> AsyncIterator[Tasks]:
+        """Sends tasks to this network's nodes, "node-0" on, by a coordinator of their own.
+
+        They are started at the first use, with the configuration and the executors that the
+        network was made with, and end with it.
+        """
+        client = await self._serve()
+        async with Tasks(client, nodes, executor=executor, roles=roles) as tasks:
+            yield tasks
+
+    async def _serve(self) -> Client:
+        """The coordinator's client, once the nodes are there; starts them if they are not."""
+        if self._served is None:
+            self._served = asyncio.get_running_loop().create_future()
+            self._serving = asyncio.create_task(self._run_nodes(self._served), name="nodes")
+        return await asyncio.shield(self._served)
+
+    async def _run_nodes(self, served: asyncio.Future[Client]) -> None:
+        names = [f"node-{i}" for i in range(self._nodes)]
+        try:
+            async with local_nodes(names, self._config, self._executors) as client:
+                served.set_result(client)
+                await self._closing.wait()
+        except BaseException as error:
+            if served.done():
+                raise
+            served.set_exception(error)
 
     async def submit(
         self,
@@ -83,6 +134,7 @@ class LocalNetwork:
         Raises:
             ConfigError: something is unknown or does not fit; nothing was started.
         """
+        check_submit_order(algorithm, problems)
         job = resolve(
             Request(
                 problem=problems,
@@ -102,12 +154,14 @@ class LocalNetwork:
         The run folder stays at `out`, or with `keep` at runs/ID.
 
         Raises:
-            ConfigError: a script is being imported; or too many processes for this machine.
+            ConfigError: a script is being imported; or too many processes for this machine, or a
+                class that cannot cross to them.
             Conflict: there are files in the folder already.
         """
         encode.refuse_while_importing()
         if self._executor == "processes":
             check_processes(job.plan.nodes)
+            check_crossing(job)
         request_id = uuid.uuid4().hex
         workload_id = workload_id_of(request_id)
         folder = self._make_folder(out, workload_id, keep=keep)
@@ -133,12 +187,22 @@ def local(
     *,
     processes: bool = False,
     on: str | None = None,
+    config: Path | str | None = None,
+    executors: Executors | None = None,
 ) -> LocalNetwork:
     """N nodes on this machine, in one loop, or with `processes` as real daemons.
 
     `topology` is a name, plain data as in a topology file, a networkx graph or a `Graph`. `on`
     names any executor: dense, stacked, simulated, inprocess, processes.
+
+    `config` is a node's configuration file and `executors` are further ones by name, classes or
+    functions without arguments; both are for tasks, see `LocalNetwork.driver`.
     """
     return LocalNetwork(
-        nodes, topology, weights, on=on or ("processes" if processes else "inprocess")
+        nodes,
+        topology,
+        weights,
+        on=on or ("processes" if processes else "inprocess"),
+        config=config,
+        executors=executors,
     )

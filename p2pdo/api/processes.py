@@ -23,13 +23,14 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import IO, Self
+from typing import IO, Any, Self
 
 from p2pdo.algorithms import catalogue as algorithms
-from p2pdo.api.client import Client
+from p2pdo.algorithms.base import Algorithm
 from p2pdo.api.jobs import Job, parameters_of
 from p2pdo.data import encode
-from p2pdo.data.parts import part_path, write_part
+from p2pdo.data.parts import check_part, part_path, write_part
+from p2pdo.driving.client import Client
 from p2pdo.errors import LocalProtocolError, P2pdoError, Unreachable, WorkloadFailed, from_plain
 from p2pdo.protocol.judging import Judge, Judgement, Report
 from p2pdo.runtime.groups import task_group
@@ -95,6 +96,17 @@ def _require_all(judge: Judge, rounds: int) -> None:
         raise LocalProtocolError("the workload is done, but its final states were not observed")
 
 
+def check_crossing(job: Job) -> None:
+    """Refuses what cannot cross to the nodes' processes; nothing has been written or started.
+
+    Raises:
+        ConfigError: a problem or the algorithm exists only here; says why, and what to change.
+    """
+    for problem in job.plan.problems:
+        check_part(problem)
+    _place_of(type(job.plan.algorithm))
+
+
 def make_work_folder(job: Job, folder: Path) -> Path:
     """Writes every node's problem and start, where only this user can read them."""
     work = folder.resolve() / ".work"
@@ -141,17 +153,15 @@ async def _observing(observer: ObserverServer, token: str) -> AsyncIterator[str]
 def _specification(job: Job, work: Path, observer: str) -> dict[str, Plain]:
     plan = job.plan
     cls = type(plan.algorithm)
-    name = algorithms.name_of(cls)
-    where = None if name in algorithms.ALGORITHMS else encode.locate(cls)
     return {
         "problem": {"name": job.problem, "parts": str(work / "parts")},
         "algorithm": {
-            "name": name,
+            "name": algorithms.name_of(cls),
             "parameters": parameters_of(plan.algorithm),
-            "where": where,
+            "where": _place_of(cls),
         },
         "nodes": [plan.name(i) for i in range(plan.nodes)],
-        "topology": _topology(job),
+        "topology": job.topology_data(),
         "weights": job.request.weights,
         "rounds": plan.rounds,
         "observe_every": plan.observe_every,
@@ -162,14 +172,9 @@ def _specification(job: Job, work: Path, observer: str) -> dict[str, Plain]:
     }
 
 
-def _topology(job: Job) -> Plain:
-    """As it was asked for; the arcs of a graph that was given as an object."""
-    asked = job.request.topology
-    if isinstance(asked, str | dict | list):
-        return asked
-    graph = job.plan.graph
-    edges: list[Plain] = [list(arc) for arc in graph.edges.tolist()]
-    return {"edges": edges, "directed": graph.directed, "nodes": graph.n}
+def _place_of(cls: type[Algorithm[Any]]) -> str | None:
+    """Where the nodes import the class from; None for one of the library."""
+    return None if algorithms.name_of(cls) in algorithms.ALGORITHMS else encode.locate(cls)
 
 
 async def _run_workload(client: Client, spec: Mapping[str, Plain], request_id: str) -> None:

@@ -12,23 +12,28 @@ error are None, unless the run was submitted with `return_states` and every site
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import uuid
 from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
 
 from p2pdo.algorithms import catalogue as algorithms
 from p2pdo.algorithms.base import Algorithm
-from p2pdo.api.client import Client
 from p2pdo.api.jobs import parameters_of, split_parameters
+from p2pdo.api.order import check_submit_order
 from p2pdo.api.runs import Result
 from p2pdo.config import OptimizationSpec
 from p2pdo.data import catalogue as problem_catalogue
+from p2pdo.driving.client import Client
+from p2pdo.driving.tasks import SITE, Tasks, control
 from p2pdo.errors import ConfigError, Conflict, P2pdoError, WorkloadStopped, from_plain
 from p2pdo.protocol.judging import Objective, consensus_error, mean_state
 from p2pdo.reporting.digests import combine_digests
+from p2pdo.reporting.pictures import draw_if_possible
 from p2pdo.reporting.records import Metric, Summary
 from p2pdo.reporting.run_folder import RunFolder
 from p2pdo.types import Array, Plain
@@ -59,6 +64,44 @@ class RemoteNetwork:
     ) -> None:
         await self.client.__aexit__(kind, error, traceback)
 
+    def driver(
+        self,
+        nodes: Sequence[str] | None = None,
+        *,
+        executor: str = SITE,
+        roles: Mapping[str, Mapping[str, Any]] | None = None,
+    ) -> Tasks:
+        """Sends tasks to nodes, to all that are up where none are named; use it as a block.
+
+        `roles` names nodes with an executor of their own: {"trainer": {"nodes": ["a", "b"],
+        "executor": "torch"}}.
+        """
+        return Tasks(self.client, nodes, executor=executor, roles=roles)
+
+    async def control(
+        self,
+        controller: str,
+        nodes: Sequence[str] | None = None,
+        *,
+        executor: str = SITE,
+        roles: Mapping[str, Mapping[str, Any]] | None = None,
+        parameters: Mapping[str, Plain] | None = None,
+    ) -> Any:
+        """What a controller of the coordinator's returns, once it has.
+
+        Raises:
+            ConfigError: the coordinator has no controller of that name.
+            WorkloadFailed: it raised, or was stopped.
+        """
+        return await control(
+            self.client,
+            controller,
+            nodes,
+            executor=executor,
+            roles=roles or {},
+            parameters=parameters or {},
+        )
+
     async def submit(
         self,
         algorithm: str | Algorithm[Any],
@@ -77,6 +120,7 @@ class RemoteNetwork:
             ConfigError: something is unknown or does not fit; nothing was started.
             Unreachable: no coordinator answers.
         """
+        check_submit_order(algorithm, problem)
         spec = specification(algorithm, problem, nodes, parameters or {}, settings)
         workload_id = await self.client.submit(spec, request_id or uuid.uuid4().hex)
         return RemoteRun(self.client, workload_id)
@@ -143,6 +187,7 @@ class RemoteRun:
         self.alive = 0  # nodes, as of the latest metric
         self._client = client
         self._folder: RunFolder | None = None
+        self._kept = 0  # metrics in the folder
 
     async def metrics(self, every: int = 1) -> AsyncIterator[Metric]:
         """Each iteration that all nodes have reported; ends when the workload does.
@@ -173,9 +218,12 @@ class RemoteRun:
         summary = self._summary(workload, states)
         self._put_last(summary)
         result = Result(states, list(self.told), summary)
-        if self._folder is not None:
-            _write_result(self._folder, workload, result)
-        return result
+        if self._folder is None:
+            return result
+        self._keep_metrics(self._folder)
+        _write_result(self._folder, workload, result)
+        drawn = await asyncio.to_thread(draw_if_possible, self._folder)
+        return replace(result, pictures=drawn)
 
     async def settings(self) -> dict[str, Any]:
         """As they go into a run folder."""
@@ -207,9 +255,14 @@ class RemoteRun:
             folder.append_event("failed", seconds=seconds, **error.to_plain())
             raise
         finally:
-            for metric in self.told:
-                folder.append_metric(metric)
+            self._keep_metrics(folder)
             folder.close()
+
+    def _keep_metrics(self, folder: RunFolder) -> None:
+        """Those that are not kept yet. At the end only: the last one changes until then."""
+        for metric in self.told[self._kept :]:
+            folder.append_metric(metric)
+        self._kept = len(self.told)
 
     def _put_last(self, summary: Summary) -> None:
         """The figures that only the result has, in the place of the last metric."""

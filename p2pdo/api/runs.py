@@ -14,7 +14,7 @@ import asyncio
 import os
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -25,6 +25,7 @@ from p2pdo.api.processes import run_processes
 from p2pdo.errors import ConfigError, P2pdoError, WorkloadStopped, did_you_mean
 from p2pdo.protocol.judging import Judge, Judgement, Report, consensus_error, mean_state
 from p2pdo.reporting.digests import state_sha256
+from p2pdo.reporting.pictures import Drawn, draw_if_possible
 from p2pdo.reporting.records import Metric, Summary
 from p2pdo.reporting.run_folder import RunFolder
 from p2pdo.simulation.inprocess import run_in_process, run_simulated
@@ -62,11 +63,13 @@ class Result:
         states: each node's final decision variable, in node order.
         metrics: every observed iteration.
         summary: the figures, as in the run folder's summary.json.
+        pictures: those that were drawn into the run folder, where it is kept.
     """
 
     states: list[Array]
     metrics: list[Metric]
     summary: Summary
+    pictures: Drawn = field(default_factory=Drawn)
 
     @property
     def x(self) -> Array:
@@ -153,13 +156,14 @@ class Run:
         self._work = asyncio.current_task()
         try:
             if self._stop_reason is not None:
-                raise WorkloadStopped(self._stop_reason)  # noqa: TRY301 - it ends as if begun
+                raise self._stopped()  # noqa: TRY301 - it ends as if begun
             reports = await self._execute()
-            self._outcome.set_result(self._make_result(reports))
+            result = self._make_result(reports)
+            self._outcome.set_result(replace(result, pictures=await self._draw()))
         except P2pdoError as error:
             self._settle(error)
         except asyncio.CancelledError:
-            self._settle(WorkloadStopped(self._stop_reason or "its network was closed"))
+            self._settle(self._stopped())
             if self._stop_reason is None:
                 raise
         except BaseException as bug:
@@ -171,9 +175,17 @@ class Run:
     def close(self) -> None:
         """Its network is closed. A task that was cancelled before it began has settled nothing."""
         if not self._outcome.done():
-            self._settle(WorkloadStopped("its network was closed"))
+            self._settle(self._stopped())
             self._notify()
         self.folder.close()
+
+    def _stopped(self) -> WorkloadStopped:
+        if self._stop_reason is not None:
+            return WorkloadStopped(self._stop_reason)
+        return WorkloadStopped(
+            "its network was closed",
+            hint="await its result() inside the block: leaving that ends what still runs",
+        )
 
     def _settle(self, error: BaseException) -> None:
         if isinstance(error, P2pdoError):
@@ -216,11 +228,15 @@ class Run:
         is_cancelled = False
 
         def tell(judgement: Judgement) -> None:
-            if is_cancelled:
-                raise WorkloadStopped(self._stop_reason or "its network was closed")
             loop.call_soon_threadsafe(self._tell, judgement)
 
-        work = asyncio.ensure_future(asyncio.to_thread(run, self.job.plan, self._judge, tell))
+        def check_stop() -> None:
+            if is_cancelled:
+                raise self._stopped()
+
+        work = asyncio.ensure_future(
+            asyncio.to_thread(run, self.job.plan, self._judge, tell, check_stop)
+        )
         try:
             return await asyncio.shield(work)
         except asyncio.CancelledError:
@@ -228,6 +244,20 @@ class Run:
             await asyncio.wait([work])
             work.exception()
             raise
+
+    async def _draw(self) -> Drawn:
+        """The pictures, off the loop; whoever stops the run now is late, and gets them too."""
+        if self.is_temporary:
+            return Drawn()
+        drawing = asyncio.ensure_future(asyncio.to_thread(draw_if_possible, self.folder))
+        try:
+            drawn = await asyncio.shield(drawing)
+        except asyncio.CancelledError:
+            await asyncio.wait([drawing])
+            drawn = drawing.result()
+        if drawn.note is not None:
+            self.happened("not-drawn", {"message": drawn.note})
+        return drawn
 
     def _tell(self, judgement: Judgement) -> None:
         now = time.monotonic()

@@ -8,14 +8,15 @@ from typing import Any
 
 from p2pdo.algorithms.base import Algorithm
 from p2pdo.api.network import local
+from p2pdo.api.order import check_run_order
 from p2pdo.api.runs import Result
 from p2pdo.errors import LocalProtocolError
 
 
 def run(
     problem: str | Sequence[Any],
-    *,
     algorithm: str | Algorithm[Any] = "gradient-tracking",
+    *,
     nodes: int | None = None,
     topology: Any = "ring",
     weights: str | None = None,
@@ -32,6 +33,7 @@ def run(
         WorkloadFailed: the run failed; says node and iteration.
         LocalProtocolError: an event loop already runs here.
     """
+    check_run_order(problem, algorithm)
     try:
         asyncio.get_running_loop()
     except RuntimeError:

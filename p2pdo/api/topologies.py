@@ -67,7 +67,7 @@ class TopologyReport:
             ("degrees", f"hears {hears}, sends to {sends}" if self.directed else hears),
             ("symmetric", "yes" if self.symmetric else "no"),
             ("stochastic", self.stochastic),
-            ("SLEM", f"{self.slem:.6f}"),
+            ("SLEM", f"{self.slem:.6f}  (second largest |eigenvalue| of W)"),
             ("spectral gap", f"{self.spectral_gap:.3g}"),
             ("mixings to 1e-6", "never" if mixings is None else formats.count(mixings)),
         ]

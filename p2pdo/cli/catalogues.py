@@ -44,5 +44,6 @@ def _show(console: Console, entries: list[dict[str, Any]], prefix: str = "") -> 
                 for key, value in entry["parameters"].items()
             )
             lines.append(f"--set {', '.join(listed)}")
+        lines += [f"{key} is, if not given, {how}" for key, how in entry.get("derived", {}).items()]
         for line in lines:
             console.print(Text(f"  {line}"), soft_wrap=True)

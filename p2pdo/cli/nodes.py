@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @click.option("-q", "--quiet", is_flag=True, help="Print the names alone.")
 def nodes(*, coordinator: str, quiet: bool) -> Reply:
     """List a coordinator's nodes."""
-    from p2pdo.api.client import Client
+    from p2pdo.driving.client import Client
 
     async def work() -> list[dict[str, Any]]:
         async with Client(coordinator) as client:

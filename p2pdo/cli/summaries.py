@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from p2pdo.cli.program import Reply, remark
-from p2pdo.errors import P2pdoError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -15,9 +13,10 @@ if TYPE_CHECKING:
 
 
 def finished(result: Result, *, quiet: bool) -> Reply:
-    """The summary; the pictures go into the run folder, where there is one."""
-    summary = result.summary
-    pictures = [] if summary.run_dir is None else _draw(Path(summary.run_dir), quiet=quiet)
+    """The summary, with the names of the pictures in the run folder."""
+    summary, drawn = result.summary, result.pictures
+    if drawn.note is not None:
+        remark(drawn.note, quiet=quiet)
 
     def show(console: Console) -> None:
         from p2pdo.reporting.tables import summary_table
@@ -25,19 +24,6 @@ def finished(result: Result, *, quiet: bool) -> Reply:
         if quiet:
             console.print(summary.workload_id)
         else:
-            summary_table(console, summary, pictures)
+            summary_table(console, summary, [file.name for file in drawn.files])
 
     return Reply(summary.to_plain(), show)
-
-
-def _draw(path: Path, *, quiet: bool) -> list[str]:
-    """The names of the files that could be drawn."""
-    from p2pdo.reporting.pictures import draw
-    from p2pdo.reporting.run_folder import RunFolder
-
-    try:
-        return [file.name for file in draw(RunFolder(path))]
-    except P2pdoError as error:  # a run without pictures is a run
-        remedy = f"; {error.hint}" if error.hint else ""
-        remark(f"not drawn: {error.message}{remedy}", quiet=quiet)
-        return []

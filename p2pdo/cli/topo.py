@@ -42,6 +42,7 @@ def topo(*, topology: str, nodes: int, weights: str | None, seed: int, plot: Pat
         from p2pdo.reporting.tables import figures
 
         console.print(f"{report.label} of {report.nodes}", markup=False, style="bold")
-        figures(console, report.lines())
+        drawn = [] if plot is None else [("picture", str(plot))]
+        figures(console, [*report.lines(), *drawn])
 
     return Reply(data, show)

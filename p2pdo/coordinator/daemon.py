@@ -18,7 +18,7 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -47,10 +47,28 @@ _ORPHAN_SECONDS = 2.0  # that draining may take once the launcher is gone
     metavar="DIR",
     help="Folder for what must outlive the process: nodes, workloads, tasks.",
 )
+@click.option(
+    "--controller",
+    "controllers",
+    multiple=True,
+    metavar="NAME=MODULE:FUNCTION",
+    help="A controller that workloads of tasks may name; may be given several times.",
+)
 @click.option("--insecure", is_flag=True, help="Speak plaintext, on loopback only.")
 @click.option("--local", is_flag=True, hidden=True, help="Started by p2pdo's own launcher.")
 @click.option("-v", "--verbose", is_flag=True, help="Log more, to stderr.")
-def main(*, listen: str, state: Path, insecure: bool, local: bool, verbose: bool) -> NoReturn:
+@click.version_option(
+    package_name="p2pdo", prog_name="p2pdo-coordinator", message="%(prog)s %(version)s"
+)
+def main(
+    *,
+    listen: str,
+    state: Path,
+    controllers: tuple[str, ...],
+    insecure: bool,
+    local: bool,
+    verbose: bool,
+) -> NoReturn:
     """Registers nodes, keeps workloads, and tells each node who its neighbours are.
 
     SIGTERM or Ctrl-C drains; a second one stops it at once.
@@ -65,7 +83,10 @@ def main(*, listen: str, state: Path, insecure: bool, local: bool, verbose: bool
     try:
         rpc.require_plaintext_allowed(listen, insecure=insecure)
         with asyncio.Runner(loop_factory=_make_loop) as runner:
-            runner.run(_run_local(listen, state) if local else _run(listen, state))
+            if local:
+                runner.run(_run_local(listen, state))
+            else:
+                runner.run(_run(listen, state, controllers))
     except P2pdoError as error:
         click.echo(render(error), err=True)
         sys.exit(error.exit_code)
@@ -79,11 +100,14 @@ def _make_loop() -> asyncio.AbstractEventLoop:
     return loop
 
 
-async def _run(listen: str, state: Path) -> None:
+async def _run(listen: str, state: Path, controllers: Sequence[str]) -> None:
+    from p2pdo.coordinator.registered import registered_controllers
     from p2pdo.coordinator.service import serving
+    from p2pdo.coordinator.settings import Settings
 
+    settings = Settings(controllers=registered_controllers(controllers))
     with _stop_signals() as stop:
-        async with serving(state, listen) as address:
+        async with serving(state, listen, settings=settings) as address:
             click.echo(f"p2pdo-coordinator listening on {address}")
             await stop.wait()
             log.info("draining")

@@ -26,13 +26,17 @@ from p2pdo.errors import (
     Conflict,
     NotEnoughNodes,
     NotFound,
+    RemoteProtocolError,
     TaskAborted as AbortedError,
+    WorkloadFailed,
 )
 from p2pdo.protocol.assignment import Member
 from p2pdo.protocol.tasks import Task, TaskBook, TaskState, Verdict, task_id_of, workload_id_of
 from p2pdo.protocol.workload import (
     CancelTasks,
     CloseAsked,
+    ControllerFailed,
+    ControllerFinished,
     CreateTask,
     Effect,
     EndWorkload,
@@ -241,10 +245,16 @@ class Desk:
                     )
         return chosen
 
-    @staticmethod
-    def _named(name: str, up: Mapping[str, NodeRecord]) -> NodeRecord:
+    def _named(self, name: str, up: Mapping[str, NodeRecord]) -> NodeRecord:
         if name not in up:
             names = ", ".join(list(up)[:20]) or "none"
+            known = self.nodes.get(NodeId(name))
+            if known is not None and known.is_up and known.is_draining:
+                raise NotEnoughNodes(
+                    f"node '{name}' is draining: it takes no new workload",
+                    hint=f"name another; up are: {names}",
+                    node=name,
+                )
             raise NotEnoughNodes(
                 f"node '{name[:80]}' is not up", hint=f"start it; up are: {names}", node=name[:80]
             )
@@ -358,6 +368,10 @@ class Desk:
         self._tell(record, StopAsked(reason))
         return record.machine.status
 
+    def tell_controller(self, workload: str, event: ControllerFinished | ControllerFailed) -> None:
+        """What became of a workload's controller."""
+        self._tell(self.find(workload), event)
+
     # ---- nodes ----
 
     def report(
@@ -433,7 +447,11 @@ class Desk:
         _require_member(record, node)
         for point in points:
             if max(point.iteration, point.bytes_sent, point.messages_sent) >= _COUNT_LIMIT:
-                raise ConfigError(f"node {node} tells counters that nothing reaches", node=node)
+                raise ConfigError(
+                    f"node {node} tells counters that nothing reaches",
+                    hint="that node is faulty: stop it, and run one version of p2pdo everywhere",
+                    node=node,
+                )
         for point in points:
             network = record.meter.add(node, point)
             if network is not None and record.hub:
@@ -508,7 +526,7 @@ class Desk:
             node=name,
             index=index,
             task=task.name if task else "",
-            state=str(task.state) if task else "",
+            state=_in_words(task.state) if task else "",
             result=done.result if done and len(done.result) <= _RESULT_SHOWN else "",
             iteration=point.iteration if point else 0,
             bytes_sent=point.bytes_sent if point else 0,
@@ -590,11 +608,11 @@ class Desk:
             record.hub.publish(wire.WorkloadEvent(status=self.describe(record)))
 
     def _create_tasks(self, record: WorkloadRecord, new: Sequence[NewTask]) -> list[Task]:
-        executor = planning.executor_of(record.spec)
         created: list[Task] = []
         for node, name, payload in new:
             number = record.counts.get(node, 0)
             task_id = task_id_of(record.workload, record.index[node], number)
+            executor = planning.executor_of(record.spec, node)
             task = Task(task_id, record.workload, node, number, executor, name, payload)
             self._book.add(task)
             record.note(task)
@@ -664,12 +682,21 @@ def _outcome(task: Task) -> TaskSucceeded | TaskFailed:
     try:
         payload: Plain = parse_plain(task.result)
     except ValueError:
-        error: dict[str, Plain] = {"message": f"node {task.node} answered {task.name} with no JSON"}
-        return TaskFailed(task.node, task.name, error)
+        error = RemoteProtocolError(f"node {task.node} answered {task.name} with no JSON")
+        return TaskFailed(task.node, task.name, error.to_plain())
     if task.state is TaskState.SUCCEEDED:
         return TaskSucceeded(task.node, task.name, payload)
-    told = payload if isinstance(payload, dict) else {"message": f"task {task.name} failed"}
-    return TaskFailed(task.node, task.name, told)
+    if isinstance(payload, dict):
+        return TaskFailed(task.node, task.name, payload)
+    unsaid = WorkloadFailed(
+        f"task {task.name} failed, and did not say why", hint=f"look at the log of {task.node}"
+    )
+    return TaskFailed(task.node, task.name, unsaid.to_plain())
+
+
+def _in_words(state: TaskState) -> str:
+    """As users are told; a lease is between coordinator and node."""
+    return "at the node" if state is TaskState.LEASED else str(state)
 
 
 def _to_wire(task: Task) -> wire.Task:

@@ -112,6 +112,10 @@ class NodeRecord:
         return self.state is NodeState.UP
 
     @property
+    def takes_workloads(self) -> bool:
+        return self.is_up and self.is_confirmed and not self.is_draining
+
+    @property
     def is_suspect(self) -> bool:
         """Its stream broke; or the coordinator was restarted and has not heard of it yet."""
         return self.grace is not None or not self.is_confirmed
@@ -197,9 +201,7 @@ class Registry:
 
     def up(self) -> list[NodeRecord]:
         """What a workload may be given to, by name."""
-        return [
-            node for node in self.all() if node.is_up and node.is_confirmed and not node.is_draining
-        ]
+        return [node for node in self.all() if node.takes_workloads]
 
     def get(self, name: NodeId) -> NodeRecord | None:
         return self._nodes.get(name)

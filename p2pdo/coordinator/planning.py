@@ -15,9 +15,11 @@ from typing import Any
 
 from p2pdo.algorithms import catalogue
 from p2pdo.algorithms.base import Requires
-from p2pdo.config import OptimizationSpec, TasksSpec, parse_spec
+from p2pdo.config import OptimizationSpec, ProblemSpec, TasksSpec, parse_spec
 from p2pdo.coordinator.settings import Settings
+from p2pdo.data import catalogue as problem_catalogue
 from p2pdo.data.partition import check_partition
+from p2pdo.driving.controllers import find as find_controller
 from p2pdo.errors import ConfigError
 from p2pdo.graphs.spectral import modes
 from p2pdo.protocol.assignment import Member, config_payloads, resolve_graph, topology_digest
@@ -59,6 +61,8 @@ def read_spec(text: str, settings: Settings) -> Spec:
             f"the specification is not JSON: {error}", hint="send a JSON object"
         ) from None
     spec = parse_spec(data)
+    if isinstance(spec, TasksSpec) and spec.controller is not None:
+        find_controller(settings.controllers, spec.controller)
     if isinstance(spec, OptimizationSpec):
         if not settings.local:
             _refuse_what_is_local(spec)
@@ -68,6 +72,7 @@ def read_spec(text: str, settings: Settings) -> Spec:
                 hint="use --rounds, or p2pdo run for a local run with --tol",
             )
         check_partition(spec.partition)
+        _check_problem(spec.problem)
         if spec.algorithm.where is None:
             _check_parameters(spec)
     return spec
@@ -123,9 +128,9 @@ def make_machine(
     )
 
 
-def executor_of(spec: Spec) -> str:
-    """Who handles its tasks at the nodes."""
-    return spec.executor if isinstance(spec, TasksSpec) else EXECUTOR
+def executor_of(spec: Spec, node: str) -> str:
+    """Who handles its tasks at that node."""
+    return spec.executor_at(node) if isinstance(spec, TasksSpec) else EXECUTOR
 
 
 def _requires(spec: OptimizationSpec) -> Requires | None:
@@ -151,6 +156,12 @@ def _refuse_what_is_local(spec: OptimizationSpec) -> None:
             "observer is refused: states never leave a node to be watched",
             hint="leave it out, or use p2pdo run for a local run",
         )
+
+
+def _check_problem(problem: ProblemSpec) -> None:
+    """What a site calls by a name of its own, only the site can check."""
+    if problem.parts is None and problem.name in problem_catalogue.PROBLEMS:
+        problem_catalogue.check_parameters(problem.name, problem.parameters)
 
 
 def _check_parameters(spec: OptimizationSpec) -> None:

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from p2pdo.coordinator import planning
+from p2pdo.coordinator.controlling import Controlling
 from p2pdo.coordinator.desk import Desk, WorkloadRecord
 from p2pdo.coordinator.files import Files
 from p2pdo.coordinator.nodes import NodeRecord, Stream
@@ -77,11 +78,19 @@ def _streaming(
 class Service(wire_grpc.CoordinatorServicer):
     """One coordinator, for as long as `serving` has it open."""
 
-    def __init__(self, store: Store, desk: Desk, files: Files, settings: Settings) -> None:
+    def __init__(
+        self,
+        store: Store,
+        desk: Desk,
+        files: Files,
+        settings: Settings,
+        controlling: Controlling,
+    ) -> None:
         self._store = store
         self._desk = desk
         self._files = files
         self._settings = settings
+        self._controlling = controlling
         self._closing = asyncio.Event()
 
     def close(self) -> None:
@@ -225,6 +234,8 @@ class Service(wire_grpc.CoordinatorServicer):
         record = self._desk.find_request(request.request_id)
         if record is None:
             record = await self._submit(request)
+            await self._store.settled()
+            self._controlling.start(record)
         elif not await asyncio.to_thread(planning.same_spec, record.spec_text, request.spec):
             raise Conflict(
                 f"this request id has made workload {record.workload}, of another specification",
@@ -243,11 +254,11 @@ class Service(wire_grpc.CoordinatorServicer):
             known = self._desk.find_request(request.request_id)  # the same call, meanwhile
             if known is not None:
                 return known
-            if all(self._is_still_up(node) for node in chosen):
+            if all(self._still_takes_it(node) for node in chosen):
                 return self._desk.create(plan, request.request_id)
 
-    def _is_still_up(self, node: NodeRecord) -> bool:
-        return node.is_up and self._desk.nodes.get(node.name) is node
+    def _still_takes_it(self, node: NodeRecord) -> bool:
+        return node.takes_workloads and self._desk.nodes.get(node.name) is node
 
     @_unary
     async def SendTasks(self, request: wire.SendTasksRequest) -> wire.SendTasksReply:
@@ -409,13 +420,14 @@ async def serving(
         desk = Desk(kept, store, settings, loop, time.time)
         broken: asyncio.Future[None] = loop.create_future()
         store.start(on_broken=broken.set_exception)
-        service = Service(store, desk, files, settings)
+        controlling = Controlling(desk, settings.controllers, token)
+        service = Service(store, desk, files, settings, controlling)
         server = rpc.make_server(token)
         wire_grpc.add_CoordinatorServicer_to_server(service, server)
         bound = rpc.bind(server, address)
         await server.start()
         try:
-            async with _ends_with(broken):
+            async with _ends_with(broken), controlling.running(bound):
                 yield bound
         finally:
             service.close()

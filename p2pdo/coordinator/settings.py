@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from p2pdo.driving.controllers import Controller
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +21,7 @@ class Settings:
             algorithms and parts by their place on this machine.
         watch_backlog: metric points kept for a watcher that reads slowly; older ones are dropped.
         chunk_bytes: the size in which states are sent.
+        controllers: what workloads of tasks may name to be driven by.
     """
 
     lease_seconds: float = 10.0
@@ -26,3 +30,4 @@ class Settings:
     local: bool = False
     watch_backlog: int = 1000
     chunk_bytes: int = 256 * 1024
+    controllers: Mapping[str, Controller] = field(default_factory=dict)

@@ -86,7 +86,7 @@ def build(
             f"there is no node {node_index} among {nodes}",
             hint=f"node_index runs from 0 to {nodes - 1}",
         )
-    values = _checked_parameters(name, parameters or {})
+    values = check_parameters(name, parameters or {})
     seed = whole_number("seed", seed, least=0)
     return factory(node_index, nodes, partition, seed, _checked_dtype(dtype), **values)
 
@@ -108,7 +108,12 @@ def build_all(
     ]
 
 
-def _checked_parameters(name: str, parameters: Mapping[str, Plain]) -> dict[str, Plain]:
+def check_parameters(name: str, parameters: Mapping[str, Plain]) -> dict[str, Plain]:
+    """The parameters as the problem's factory takes them; no data are made or read.
+
+    Raises:
+        ConfigError: an unknown parameter, or a value of the wrong type or out of range.
+    """
     defaults = DEFAULTS[name]
     checked: dict[str, Plain] = {}
     for key, value in parameters.items():

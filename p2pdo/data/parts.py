@@ -15,7 +15,7 @@ import numpy as np
 
 from p2pdo.data import encode
 from p2pdo.errors import ConfigError
-from p2pdo.types import Array
+from p2pdo.types import Array, Plain
 
 _START = "start"
 _PROBLEM = "problem."
@@ -33,10 +33,20 @@ def write_part(path: Path, problem: Any, start: Array) -> None:
     """
     from safetensors.numpy import save_file
 
-    plain, arrays = encode.to_fields(problem)
-    metadata = {"class": encode.locate(type(problem)), "plain": json.dumps(plain)}
+    where, plain, arrays = _take_apart(problem)
+    metadata = {"class": where, "plain": json.dumps(plain)}
     tensors = {f"{_PROBLEM}{name}": array for name, array in arrays.items()}
     save_file({**tensors, _START: np.ascontiguousarray(start)}, path, metadata)
+
+
+def check_part(problem: Any) -> None:
+    """Raises what `write_part` would raise of this problem, and writes nothing."""
+    _take_apart(problem)
+
+
+def _take_apart(problem: Any) -> tuple[str, dict[str, Plain], dict[str, Array]]:
+    plain, arrays = encode.to_fields(problem)
+    return encode.locate(type(problem)), plain, arrays
 
 
 def read_part(path: Path) -> tuple[Any, Array]:
@@ -48,7 +58,10 @@ def read_part(path: Path) -> tuple[Any, Array]:
             metadata = file.metadata()
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError) as error:
-        raise ConfigError(f"cannot read the part {path}: {error}") from None
+        raise ConfigError(
+            f"cannot read the part {path}: {error}",
+            hint="the launcher removes it when its run ends: start the run again",
+        ) from None
     start = np.array(tensors.pop(_START))
     arrays = {name.removeprefix(_PROBLEM): array for name, array in tensors.items()}
     cls = encode.load(metadata["class"])

@@ -82,7 +82,11 @@ class ClientActor(Actor[Task]):
 
     async def on_start(self) -> None:
         self._life = asyncio.current_task()
-        await self._roster.open()
+        try:
+            await self._roster.open()
+        except BaseException:
+            await self._roster.close()
+            raise
 
     async def receive(self, message: Task) -> None:
         self._took(self._workload)

@@ -13,17 +13,19 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import CancelledError
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from p2pdo.errors import TaskAborted
+from p2pdo.errors import ConfigError, TaskAborted
 from p2pdo.runtime.compute import Compute
 from p2pdo.types import Plain, WorkloadId
 
 if TYPE_CHECKING:
     from p2pdo.node.events import Events
+    from p2pdo.node.messages import Mailbox, Message, Reply
 
 Log: TypeAlias = "logging.Logger | logging.LoggerAdapter[logging.Logger]"
 
@@ -35,6 +37,8 @@ class Abort:
 
     def __init__(self) -> None:
         self._set = threading.Event()
+        self._lock = threading.Lock()
+        self._then: list[Callable[[], object]] = []
         self.reason = ""
 
     @property
@@ -43,9 +47,21 @@ class Abort:
 
     def set(self, reason: str) -> None:
         """The first reason is the one that is told."""
-        if not self._set.is_set():
+        with self._lock:
+            if self._set.is_set():
+                return
             self.reason = reason
             self._set.set()
+        for call in self._then:
+            call()
+
+    def then(self, call: Callable[[], object]) -> None:
+        """Has a function called when the task is to end, or now if it is."""
+        with self._lock:
+            if not self._set.is_set():
+                self._then.append(call)
+                return
+        call()
 
     def check(self) -> None:
         """Raises if the task is to end.
@@ -64,12 +80,6 @@ class Abort:
         """
         self._set.wait(seconds)
         self.check()
-
-
-class Messenger(Protocol):
-    """Messages between the members of a workload; see `node.messages`."""
-
-    async def members(self) -> list[str]: ...
 
 
 @dataclass(frozen=True)
@@ -94,6 +104,7 @@ class WorkloadContext:
     components: Mapping[str, Any] = field(default_factory=lambda: _NOTHING)
     abort: Abort = field(default_factory=Abort)
     events: Events | None = None
+    mailbox: Mailbox | None = None
     rank: int = 0
     world_size: int = 1
 
@@ -109,6 +120,57 @@ class WorkloadContext:
         """
         if self.events is not None:
             self.events.fire(name, data, self)
+
+    # ---- messages ----
+
+    async def members(self) -> list[str]:
+        """Everybody who takes part in this workload, this node included, in index order."""
+        return [str(name) for name in await self._mailbox().members()]
+
+    async def request(
+        self,
+        targets: Iterable[str],
+        topic: str,
+        value: Any = None,
+        *,
+        timeout: float = 10.0,  # noqa: ASYNC109 - it travels with the request
+    ) -> dict[str, Reply]:
+        """Asks members; each one's reply, or the error that came instead, by name.
+
+        Raises:
+            ConfigError: the value cannot travel.
+            P2pdoError: the coordinator does not tell who the members are.
+        """
+        return await self._mailbox().request(targets, topic, value, timeout)
+
+    def ask(
+        self, targets: Iterable[str], topic: str, value: Any = None, *, timeout: float = 10.0
+    ) -> dict[str, Reply]:
+        """The same from a plain handler, which waits on its thread.
+
+        Raises:
+            TaskAborted: the task is to end.
+        """
+        future = self._mailbox().request_from_thread(targets, topic, value, timeout)
+        self.abort.then(future.cancel)
+        try:
+            replies: dict[str, Reply] = future.result()
+        except CancelledError:
+            self.abort.check()
+            raise
+        return replies
+
+    def on(self, topic: str, handler: Callable[[Message], object]) -> None:
+        """Has a function answer a topic for this workload at this node."""
+        self._mailbox().handle(topic, handler)
+
+    def _mailbox(self) -> Mailbox:
+        if self.mailbox is None:
+            raise ConfigError(
+                "there are no messages here",
+                hint="ask from the node's own process: an executor without processes",
+            )
+        return self.mailbox
 
 
 Context = WorkloadContext

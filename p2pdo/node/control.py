@@ -32,8 +32,8 @@ from p2pdo.errors import (
     RemoteProtocolError,
     Unreachable,
 )
-from p2pdo.node.backoff import Backoff
 from p2pdo.protocol.routing import Result, Task
+from p2pdo.runtime.backoff import Backoff
 from p2pdo.transports import rpc
 from p2pdo.types import NodeId, TaskId, WorkloadId
 from p2pdo.wire.errors import decode_error

@@ -10,19 +10,26 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any
 
 import click
 
 if TYPE_CHECKING:
+    from p2pdo.node.configuration.reading import Source
     from p2pdo.node.run import NodeSettings
 
 _LAST_NET = 2.0  # seconds that an orphan may take to clean up
 
 
 @click.command(name="p2pdo-node", context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--coordinator", required=True, metavar="HOST:PORT", help="The coordinator to join.")
-@click.option("--name", required=True, metavar="NAME", help="This node's name in the network.")
+@click.option(
+    "--config",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="This node's configuration; a flag wins over what it says.",
+)
+@click.option("--coordinator", metavar="HOST:PORT", help="The coordinator to join.")
+@click.option("--name", metavar="NAME", help="This node's name in the network.")
 @click.option(
     "--listen",
     default="127.0.0.1:0",
@@ -32,7 +39,6 @@ _LAST_NET = 2.0  # seconds that an orphan may take to clean up
 )
 @click.option(
     "--state",
-    required=True,
     type=click.Path(file_okay=False, path_type=Path),
     metavar="DIR",
     help="Folder for what must outlive the process.",
@@ -63,19 +69,9 @@ _LAST_NET = 2.0  # seconds that an orphan may take to clean up
 )
 @click.option("--keep-states", is_flag=True, help="Final states never leave this site.")
 @click.option("--local", is_flag=True, hidden=True, help="Started by p2pdo's own launcher.")
-def main(
-    *,
-    coordinator: str,
-    name: str,
-    listen: str,
-    state: Path,
-    insecure: bool,
-    pull: Literal["stream", "poll"],
-    pull_interval: float,
-    connect_timeout: float,
-    keep_states: bool,
-    local: bool,
-) -> None:
+@click.version_option(package_name="p2pdo", prog_name="p2pdo-node", message="%(prog)s %(version)s")
+@click.pass_context
+def main(ctx: click.Context, /, *, config: Path | None, local: bool, **_flags: Any) -> None:
     """Offers this machine's data and processor to the workloads of a coordinator.
 
     SIGTERM or Ctrl-C drains: no new work, and the node leaves when no workload needs it. A second
@@ -89,33 +85,56 @@ def main(
 
     # isort: split
     from p2pdo.errors import P2pdoError, render
-    from p2pdo.node.control import Pull
-    from p2pdo.node.run import NodeSettings
 
-    settings = NodeSettings(
-        coordinator=coordinator,
-        name=name,
-        state=state,
-        listen=listen,
-        insecure=insecure,
-        pull=Pull(pull, pull_interval),
-        keep_states=keep_states,
-        connect_timeout=connect_timeout,
-    )
+    crash_folder = Path.cwd()
     try:
+        source = _source(config)
+        settings = _settings(ctx, source)
+        crash_folder = settings.state
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            code = runner.run(_run_local(settings) if local else _run(settings, _say, _say_drains))
+            work = (
+                _run_local(settings, source) if local else _run(settings, source, _say, _say_drains)
+            )
+            code = runner.run(work)
     except P2pdoError as error:
         click.echo(render(error), err=True)
         code = error.exit_code
+    except click.UsageError:
+        raise
     except Exception as bug:  # noqa: BLE001 - a bug is told in one line too; the rest is kept
-        click.echo(_describe_bug(bug, state), err=True)
+        click.echo(_describe_bug(bug, crash_folder), err=True)
         code = 1
     raise SystemExit(code)
 
 
+def _source(config: Path | None) -> Source:
+    from p2pdo.node.configuration.reading import EMPTY, read_configuration
+
+    return EMPTY if config is None else read_configuration(config)
+
+
+def _settings(ctx: click.Context, source: Source) -> NodeSettings:
+    """The file's settings under the flags that were given."""
+    from p2pdo.node.configuration.settings import missing, settings_of
+
+    default = click.core.ParameterSource.DEFAULT
+    flags = {
+        name: value
+        for name, value in ctx.params.items()
+        if name not in {"config", "local"} and ctx.get_parameter_source(name) is not default
+    }
+    lacking = missing(source, flags)
+    if lacking:
+        raise click.UsageError(
+            f"missing option '--{lacking[0]}', and no {lacking[0]} in [node] of a --config file",
+            ctx,
+        )
+    return settings_of(source, flags)
+
+
 async def _run(
     settings: NodeSettings,
+    source: Source,
     say: Callable[[NodeSettings, str], None],
     say_drains: Callable[[NodeSettings], None] | None = None,
 ) -> int:
@@ -123,6 +142,7 @@ async def _run(
     import asyncio
     import signal
 
+    from p2pdo.node.configuration.provider import configured
     from p2pdo.node.run import Stop, run_node
 
     stop = Stop()
@@ -147,14 +167,14 @@ async def _run(
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, on_signal, number)
     try:
-        await run_node(settings, stop=stop, ready=on_ready)
+        await run_node(settings, configured(source), stop=stop, ready=on_ready)
     except asyncio.CancelledError:
         if not received or is_ready.is_set():
             raise
     return 128 + received[-1] if stop.now.is_set() else 0
 
 
-async def _run_local(settings: NodeSettings) -> int:
+async def _run_local(settings: NodeSettings, source: Source) -> int:
     """The same for a launcher's child, which ends as soon as the launcher does."""
     import asyncio
     import os
@@ -173,7 +193,7 @@ async def _run_local(settings: NodeSettings) -> int:
     )
     try:
         async with task_group() as group:
-            node = group.create_task(_run(settings, _say_json), name="node")
+            node = group.create_task(_run(settings, source, _say_json), name="node")
             gone = group.create_task(parent_gone(), name="parent")
             await asyncio.wait({node, gone}, return_when=asyncio.FIRST_COMPLETED)
             if gone.done():

@@ -83,8 +83,11 @@ class Events:
         for thing in things:
             for listener, names in _listeners_of(thing):
                 for name in names:
-                    entry = (listener, _takes_context(listener))
-                    self._listeners.setdefault(name, []).append(entry)
+                    self.listen(name, listener)
+
+    def listen(self, name: str, listener: Listener) -> None:
+        """Has a function told of an event."""
+        self._listeners.setdefault(name, []).append((listener, takes(listener, 2)))
 
     def add_relay(self, relay: Callable[[Event], None]) -> None:
         self._relays.append(relay)
@@ -147,10 +150,6 @@ def _listeners_of(thing: object) -> Iterable[tuple[Listener, tuple[str, ...]]]:
         names = getattr(marked, _MARK, None)
         if names:
             yield getattr(thing, name), names
-
-
-def _takes_context(listener: Listener) -> bool:
-    return takes(listener, 2)
 
 
 def takes(function: Callable[..., Any], count: int) -> bool:

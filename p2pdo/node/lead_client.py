@@ -20,7 +20,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from typing import assert_never
 
 from p2pdo.errors import P2pdoError, WorkloadStopped
-from p2pdo.node.backoff import Backoff
 from p2pdo.node.client import ClientActor
 from p2pdo.node.executors import failure
 from p2pdo.node.workplace import Workplace
@@ -46,6 +45,7 @@ from p2pdo.protocol.routing import (
     TasksArrived,
 )
 from p2pdo.runtime.actor import ActorRef
+from p2pdo.runtime.backoff import Backoff
 from p2pdo.runtime.compute import limit_blas_threads
 from p2pdo.runtime.groups import task_group
 from p2pdo.runtime.supervisor import Supervisor

@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +23,14 @@ import grpc.aio
 
 from p2pdo.algorithms import catalogue as algorithms
 from p2pdo.algorithms.base import Algorithm
-from p2pdo.data import catalogue as problems, encode
+from p2pdo.data import encode
 from p2pdo.data.parts import part_path, read_part
 from p2pdo.effects import Row
 from p2pdo.errors import ConfigError, LocalProtocolError, P2pdoError, Unreachable
 from p2pdo.node.control import Control, MetricPoint
+from p2pdo.node.events import AFTER_ALGORITHM, BEFORE_ALGORITHM
 from p2pdo.node.executors import Executor, ExecutorFactory, Task, WorkloadContext, task
+from p2pdo.node.offers import Offers
 from p2pdo.protocol.judging import Report
 from p2pdo.protocol.plan import make_start, start_of
 from p2pdo.protocol.stepper import Place, Stepper
@@ -53,6 +55,7 @@ class Site:
     token: str | None
     state: Path
     allow_code: bool
+    offers: Offers = field(default_factory=Offers)
 
 
 def optimization(site: Site) -> ExecutorFactory:
@@ -99,12 +102,12 @@ class Optimization(Executor):
         if parts is not None:
             self._require_code("a problem by its parts")
             return read_part(part_path(parts, config.place.node))
-        problem = problems.build(
+        problem = self._site.offers.problem(
             spec["problem"]["name"],
             config.place.node,
             config.nodes,
-            spec["partition"],
-            spec["seed"],
+            partition=spec["partition"],
+            seed=spec["seed"],
             dtype=spec["dtype"],
             parameters=spec["problem"]["parameters"],
         )
@@ -136,7 +139,9 @@ class Optimization(Executor):
             )
             watch.driver = driver
             try:
+                await self._tell(BEFORE_ALGORITHM, algorithm=algorithm, problem=self._problem)
                 report = await driver.run()
+                await self._tell(AFTER_ALGORITHM, algorithm=algorithm, x=report.x, report=report)
             finally:
                 watch.driver = None  # what is large is let go with the run, not at some collection
         digest = await self._context.compute.run(digest_of, report.x)
@@ -149,7 +154,13 @@ class Optimization(Executor):
             "state_sha256": digest.hex(),
         }
 
+    async def _tell(self, event: str, **data: Any) -> None:
+        """Lets the site's components look at the run, before its first and after its last step."""
+        if self._context.events is not None:
+            await self._context.events.tell(event, self._context, **data)
+
     def _algorithm(self, spec: Mapping[str, Any], parameters: Mapping[str, Any]) -> Algorithm[Any]:
+        self._site.offers.require_allowed("algorithms", spec["name"])
         if spec["where"] is None:
             cls = algorithms.find(spec["name"])
         else:

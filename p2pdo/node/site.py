@@ -25,6 +25,8 @@ import grpc.aio
 
 from p2pdo.node.control import Control
 from p2pdo.node.executors import tasks_of
+from p2pdo.node.messages import Mailroom
+from p2pdo.node.offers import Offers
 from p2pdo.node.optimization import Optimization, Site, optimization
 from p2pdo.node.workplace import Workplace
 from p2pdo.protocol.workload import EXECUTOR as OPTIMIZATION
@@ -61,14 +63,27 @@ Provider: TypeAlias = Callable[[Services], AbstractAsyncContextManager[Workplace
 
 @contextlib.asynccontextmanager
 async def default_executors(
-    services: Services,
+    services: Services, offers: Offers | None = None
 ) -> AsyncIterator[Workplace]:
     """The executors that p2pdo brings."""
     boot_id = services.control.identity.boot_id
-    async with PeerLinks(NodeId(services.name), boot_id, services.token) as links:
+    mailroom = Mailroom(services.control, services.token)
+    async with (
+        mailroom.running(),
+        PeerLinks(NodeId(services.name), boot_id, services.token) as links,
+    ):
         links.register(services.server)
-        site = Site(links, services.control, services.token, services.state, services.allow_code)
+        mailroom.register(services.server)
+        site = Site(
+            links,
+            services.control,
+            services.token,
+            services.state,
+            services.allow_code,
+            offers or Offers(),
+        )
         yield Workplace(
             {OPTIMIZATION: optimization(site)},
             tasks=dict.fromkeys(tasks_of(Optimization), OPTIMIZATION),
+            messages=mailroom,
         )

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -32,6 +32,7 @@ from p2pdo.node.executors import (
     failure,
 )
 from p2pdo.node.filters import FilterStep, apply_all
+from p2pdo.node.messages import Mailbox, Mailroom
 from p2pdo.runtime.supervisor import GiveUp
 from p2pdo.types import Plain
 from p2pdo.wire.plain import decode_data
@@ -62,6 +63,8 @@ class Workplace:
         tasks: which executor handles a task of this name. Invariant: exactly one does.
         site: plain data for the site's own code.
         components: by name, how each is made for a workload.
+        listeners: by event, functions of a site that are told of it.
+        messages: where the members of a workload ask each other; None where they cannot.
         redacts: whether an exception's words and traceback stay at the site.
     """
 
@@ -71,6 +74,8 @@ class Workplace:
     components: Mapping[str, Make] = field(default_factory=dict)
     data_filters: Sequence[FilterOffer] = ()
     result_filters: Sequence[FilterOffer] = ()
+    listeners: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
+    messages: Mailroom | None = None
     redacts: bool = False
 
     @property
@@ -88,6 +93,9 @@ class Roster:
         self._bare = context
         self._events = context.events or Events()
         self._made: dict[str, Handlers] = {}
+        self._mailbox: Mailbox | None = None
+        for event, listener in workplace.listeners.items():
+            self._events.listen(event, listener)
         self._data_filters: list[FilterStep] = []
         self._result_filters: list[FilterStep] = []
         self.context = context
@@ -104,13 +112,20 @@ class Roster:
             Exception: whatever a component, a filter or the executor raised when it was made.
         """
         workplace = self._workplace
+        if workplace.messages is not None:
+            self._mailbox = workplace.messages.open(self._bare.workload_id)
         if workplace.components or workplace.data_filters or workplace.result_filters:
             components = await self._bare.compute.run(self._make_all)
         else:
             components = {}
         self.context = replace(
-            self._bare, site=workplace.site, components=components, events=self._events
+            self._bare,
+            site=workplace.site,
+            components=components,
+            events=self._events,
+            mailbox=self._mailbox,
         )
+        self._listen(components.values())
         if self._executor != SITE:
             await self._handlers(self._executor)
         await self._events.tell(START_RUN, self.context)
@@ -120,12 +135,13 @@ class Roster:
         components = {name: _make("component", name, m) for name, m in place.components.items()}
         self._data_filters = [_make_filter(offer) for offer in place.data_filters]
         self._result_filters = [_make_filter(offer) for offer in place.result_filters]
-        self._events.add(components.values())
         self._events.add(step.filter for step in self._data_filters + self._result_filters)
         return components
 
     async def close(self) -> None:
         """Ends what was made, the last first."""
+        if self._mailbox is not None:
+            self._mailbox.close()
         for made in reversed(self._made.values()):
             await made.executor.close()
 
@@ -234,8 +250,15 @@ class Roster:
                 executor = await executor
             made: Executor = executor
             self._made[name] = Handlers.of(made)
-            self._events.add([made])
+            self._listen([made])
         return self._made[name]
+
+    def _listen(self, things: Iterable[object]) -> None:
+        """Finds who listens to events, and who answers messages."""
+        listening = list(things)
+        self._events.add(listening)
+        if self._mailbox is not None:
+            self._mailbox.add(listening)
 
 
 def _make(kind: str, name: str, make: Make) -> Any:

@@ -132,7 +132,30 @@ class CloseAsked:
     """No more tasks will come."""
 
 
-Event: TypeAlias = TaskSucceeded | TaskFailed | TaskAborted | NodeGone | StopAsked | CloseAsked
+@dataclass(frozen=True, slots=True)
+class ControllerFinished:
+    """The controller of a workload of tasks is done; `result` is JSON."""
+
+    result: str
+
+
+@dataclass(frozen=True, slots=True)
+class ControllerFailed:
+    """It is not, and will not be."""
+
+    error: Mapping[str, Plain]
+
+
+Event: TypeAlias = (
+    TaskSucceeded
+    | TaskFailed
+    | TaskAborted
+    | NodeGone
+    | StopAsked
+    | CloseAsked
+    | ControllerFinished
+    | ControllerFailed
+)
 
 
 # ---- effects ----
@@ -254,10 +277,11 @@ class Optimization(_Machine):
             case TaskFailed(node, _, error):
                 return self._fail_as_told(node, error)
             case NodeGone(node, what, iteration):
-                return self._fail(WorkloadFailed(what, node=node, iteration=iteration))
+                hint = f"see that {node} is up (p2pdo nodes) and why in its log; submit again"
+                return self._fail(WorkloadFailed(what, hint=hint, node=node, iteration=iteration))
             case StopAsked(reason):
                 return self._stop(reason)
-            case CloseAsked() | TaskAborted():
+            case CloseAsked() | TaskAborted() | ControllerFinished() | ControllerFailed():
                 return []  # it closes itself, and its tasks are its own
             case _:
                 assert_never(event)
@@ -281,7 +305,11 @@ class Optimization(_Machine):
             return []
         if not isinstance(result, dict) or type(result.get("dimension")) is not int:
             return self._fail(
-                WorkloadFailed(f"node {node} did not tell its problem's dimension", node=node)
+                WorkloadFailed(
+                    f"node {node} did not tell its problem's dimension",
+                    hint=f"its problem needs an int as dimension; or {node} has another version",
+                    node=node,
+                )
             )
         self._configured[node] = result
         if len(self._configured) < len(self.members):
@@ -372,7 +400,7 @@ class TaskQueue(_Machine):
             raise LocalProtocolError(f"workload {self.workload} takes no more tasks")
         self.open_tasks += count
 
-    def receive(self, event: Event) -> list[Effect]:
+    def receive(self, event: Event) -> list[Effect]:  # noqa: PLR0911 - an arm per event
         if self.is_terminal:
             return []
         match event:
@@ -386,6 +414,11 @@ class TaskQueue(_Machine):
                 return self._stop(reason)
             case NodeGone():
                 return []  # its tasks wait for it
+            case ControllerFinished(result):
+                self.resolved["result"] = result
+                return self._move(Move.FINISH)
+            case ControllerFailed(error):
+                return self._fail(from_plain(dict(error)))
             case _:
                 assert_never(event)
 

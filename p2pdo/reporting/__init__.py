@@ -6,7 +6,7 @@
     formats     figures as people write them
     tables      aligned text; colour on a terminal only
     progress    one line while the run lasts
-    plots       convergence and topology as pictures
+    plots       convergence, pace and topology as pictures
 
 Nothing here decides anything about a run, and importing it costs nothing: rich and matplotlib
 are loaded by the function that draws with them.

@@ -21,11 +21,11 @@ import numpy.typing as npt
 
 from p2pdo.reporting.figures import (
     BLUE,
-    FAINT,
     GREEN,
     SOFT,
     VERMILION,
     new_figure,
+    put_grid,
     put_heading,
 )
 from p2pdo.reporting.records import Metric
@@ -147,8 +147,7 @@ def _y_limits(curves: Sequence[_Curve]) -> tuple[float, float]:
 def _style(axes: Axes) -> None:
     from matplotlib.ticker import MaxNLocator, NullLocator
 
-    axes.grid(visible=True, color=FAINT, linewidth=0.8)
-    axes.set_axisbelow(True)
+    put_grid(axes)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     if axes.get_yscale() == "log":
@@ -156,10 +155,6 @@ def _style(axes: Axes) -> None:
         axes.yaxis.set_minor_locator(NullLocator())
     else:
         axes.yaxis.set_major_locator(MaxNLocator(nbins=5))
-    axes.tick_params(length=0, labelsize=9, labelcolor=SOFT)
-    for side in ("top", "right", "left"):
-        axes.spines[side].set_visible(False)
-    axes.spines["bottom"].set_color(SOFT)
 
 
 def _log_ticks(low: float, high: float) -> tuple[list[float], list[str]]:

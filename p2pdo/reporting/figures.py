@@ -14,10 +14,13 @@ from typing import TYPE_CHECKING
 from p2pdo.errors import ConfigError, MissingExtra
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 BLUE, VERMILION, GREEN = "#0072B2", "#D55E00", "#00805E"
 INK, SOFT, FAINT, LINE = "#222222", "#666666", "#E6E6E6", "#8C979F"
+
+FORMATS = (".png", ".svg", ".pdf")
 
 _DPI = 200
 _TITLE_POINTS, _TEXT_POINTS = 13, 9.5
@@ -62,20 +65,41 @@ def put_heading(figure: Figure, title: str, subtitle: str, left: float) -> float
     return y
 
 
+def put_grid(axes: Axes) -> None:
+    """Faint lines behind what is drawn, and no frame but the foot."""
+    axes.grid(visible=True, color=FAINT, linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.tick_params(length=0, labelsize=9, labelcolor=SOFT)
+    for side in ("top", "right", "left"):
+        axes.spines[side].set_visible(False)
+    axes.spines["bottom"].set_color(SOFT)
+
+
+def check_format(path: Path) -> None:
+    """Refuses a file that no picture can be written to, before one is drawn.
+
+    matplotlib knows more formats, some of which need further packages; these work everywhere.
+
+    Raises:
+        ConfigError: its suffix is none of a picture's.
+    """
+    if path.suffix.lower() not in FORMATS:
+        raise ConfigError(
+            f"cannot write {path}: no picture format '{path.suffix}'",
+            hint=f"name a file that ends in {', '.join(FORMATS[:-1])} or {FORMATS[-1]}",
+        )
+
+
 def save(figure: Figure, path: Path) -> None:
     """Write it in the format of the suffix.
 
     Raises:
         ConfigError: the file cannot be written, or the format is not known.
     """
+    check_format(path)
     try:
         figure.savefig(path)
     except OSError as error:
         raise ConfigError(
             f"cannot write {path}: {error.strerror}", hint="name a file that you may write to"
-        ) from error
-    except ValueError as error:
-        raise ConfigError(
-            f"cannot write {path}: no picture format '{path.suffix}'",
-            hint="name a file that ends in .png, .svg or .pdf",
         ) from error

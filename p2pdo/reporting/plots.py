@@ -12,6 +12,7 @@ from pathlib import Path
 from p2pdo.reporting.convergence import convergence_figure
 from p2pdo.reporting.figures import save
 from p2pdo.reporting.layout import Arc
+from p2pdo.reporting.pace import pace_figure
 from p2pdo.reporting.records import Metric
 from p2pdo.reporting.topology import topology_figure
 
@@ -19,6 +20,11 @@ from p2pdo.reporting.topology import topology_figure
 def plot_convergence(metrics: Sequence[Metric], path: Path, title: str, subtitle: str) -> None:
     """Gap and consensus error, or cost and consensus error, against iterations and seconds."""
     save(convergence_figure(metrics, title, subtitle), path)
+
+
+def plot_pace(metrics: Sequence[Metric], path: Path, title: str, subtitle: str) -> None:
+    """Iterations that all nodes have completed against seconds."""
+    save(pace_figure(metrics, title, subtitle), path)
 
 
 def plot_topology(

@@ -132,4 +132,4 @@ class Driver:
 
     def abort(self, error: P2pdoError | None = None) -> None:
         """Ends the run at its next wait with `error`."""
-        self._exchanger.fail(error or WorkloadFailed("the run was aborted"))
+        self._exchanger.fail(error or WorkloadFailed("the run was aborted", hint="start it again"))

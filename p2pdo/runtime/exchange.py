@@ -98,6 +98,7 @@ class Exchanger:
         if session.state is SessionState.ENDED:
             left = WorkloadFailed(
                 f"{peer} left the workload in iteration {self._iteration}: {session.farewell}",
+                hint=f"look at the log of {peer}: it ended first",
                 node=peer,
                 iteration=self._iteration,
             )
@@ -156,7 +157,7 @@ class Exchanger:
     def close(self, reason: str) -> None:
         """Says Bye to every peer; nothing is sent or delivered any more."""
         self._leave(reason)
-        self.fail(P2pdoError(f"the workload is over: {reason}"))
+        self.fail(P2pdoError(f"the workload is over: {reason}", hint="submit it again"))
 
     def wake(self) -> None:
         """Has whoever waits look again."""

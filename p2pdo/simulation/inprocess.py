@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import Any, TypeVar
 
 from p2pdo.errors import P2pdoError
 from p2pdo.protocol.judging import Judge, Judgement, Report
@@ -21,6 +22,7 @@ from p2pdo.simulation.clock import VirtualTimeLoop
 from p2pdo.simulation.network import SimulatedNetwork, Weather
 from p2pdo.transports.memory import MemoryNetwork
 
+T = TypeVar("T")
 Tell = Callable[[Judgement], None]
 
 
@@ -31,12 +33,21 @@ async def run_in_process(plan: Plan, judge: Judge, tell: Tell) -> list[Report]:
 
 
 def run_simulated(
-    plan: Plan, judge: Judge, tell: Tell, *, delay_seed: int = 0, weather: Weather | None = None
+    plan: Plan,
+    judge: Judge,
+    tell: Tell,
+    check_stop: Callable[[], None] = lambda: None,
+    *,
+    delay_seed: int = 0,
+    weather: Weather | None = None,
 ) -> list[Report]:
-    """Runs the plan in a loop of its own whose time is virtual."""
+    """Runs the plan in a loop of its own whose time is virtual.
+
+    `check_stop` is called before every computation, and raises what ends the run.
+    """
     limit_blas_threads()
     network = SimulatedNetwork(delay_seed, weather or Weather())
-    computes: list[Compute] = [InlineCompute() for _ in range(plan.nodes)]
+    computes: list[Compute] = [_Interruptible(check_stop) for _ in range(plan.nodes)]
     with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
         return runner.run(run_members(plan, judge, tell, network, computes))
 
@@ -83,6 +94,17 @@ async def _run_member(
     observer.add(driver)
     network.join(plan.name(node), exchanger)
     return await driver.run()
+
+
+class _Interruptible(InlineCompute):
+    """A loop of its own, which only computes, is told from without before each computation."""
+
+    def __init__(self, check_stop: Callable[[], None]) -> None:
+        self._check_stop = check_stop
+
+    async def run(self, function: Callable[..., T], /, *args: Any) -> T:
+        self._check_stop()
+        return function(*args)
 
 
 class _LocalObserver:

@@ -17,8 +17,17 @@ from p2pdo.runtime.compute import limit_blas_threads
 from p2pdo.types import Value
 
 
-def run_lockstep(plan: Plan, judge: Judge, tell: Callable[[Judgement], None]) -> list[Report]:
-    """Runs the plan; returns each node's resulting state, in node order."""
+def run_lockstep(
+    plan: Plan,
+    judge: Judge,
+    tell: Callable[[Judgement], None],
+    check_stop: Callable[[], None] = lambda: None,
+) -> list[Report]:
+    """Runs the plan; returns each node's resulting state, in node order.
+
+    `check_stop` is called before every exchange and after every observation; it raises what ends
+    the run.
+    """
     limit_blas_threads()
     steppers = [
         Stepper(plan.algorithm, plan.problems[i], plan.place(i), plan.starts[i], plan.seed)
@@ -33,17 +42,23 @@ def run_lockstep(plan: Plan, judge: Judge, tell: Callable[[Judgement], None]) ->
         if iteration >= plan.rounds or judge.stopped_at is not None:
             return reports
         iteration = min((iteration // plan.observe_every + 1) * plan.observe_every, plan.rounds)
-        advance_to(steppers, iteration)
+        advance_to(steppers, iteration, check_stop)
 
 
-def advance_to(steppers: Sequence[Stepper[Any]], iteration: int) -> None:
+def advance_to(
+    steppers: Sequence[Stepper[Any]],
+    iteration: int,
+    check_stop: Callable[[], None] = lambda: None,
+) -> None:
     """Advances all nodes to the boundary of `iteration`.
 
     Raises:
         RemoteProtocolError: nodes disagree on the exchanges of an iteration.
     """
+    check_stop()  # here too: there may be no exchange
     outgoing = [stepper.advance(None, iteration) for stepper in steppers]
     while (sent := _whole(outgoing)) is not None:
+        check_stop()
         outgoing = [stepper.advance(_inbox(stepper, sent), iteration) for stepper in steppers]
 
 

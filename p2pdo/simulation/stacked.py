@@ -34,8 +34,15 @@ class _EveryNode(Here):
         )
 
 
-def run_stacked(plan: Plan, judge: Judge, tell: Callable[[Judgement], None]) -> list[Report]:
+def run_stacked(
+    plan: Plan,
+    judge: Judge,
+    tell: Callable[[Judgement], None],
+    check_stop: Callable[[], None] = lambda: None,
+) -> list[Report]:
     """Runs the plan; returns each node's resulting state, in node order.
+
+    `check_stop` is called at every iteration, and raises what ends the run.
 
     Raises:
         ConfigError: the algorithm or the problem does not stack.
@@ -55,6 +62,7 @@ def run_stacked(plan: Plan, judge: Judge, tell: Callable[[Judgement], None]) -> 
                     tell(judgement)
             if judge.stopped_at is not None or iteration == plan.rounds:
                 break
+        check_stop()
         state = _advance(plan, state, problem, iteration, traffic)
     return reports
 

@@ -76,9 +76,15 @@ def decode_error(error: grpc.aio.AioRpcError, address: str = "") -> P2pdoError:
                 hint="it belongs to another run or user; check the address",
             )
         case grpc.StatusCode.DEADLINE_EXCEEDED:
-            return DeadlineExceeded(f"the coordinator{at} did not answer in time")
+            return DeadlineExceeded(
+                f"the coordinator{at} did not answer in time",
+                hint="is it overloaded, or is its disk? its log (-v) tells; then try again",
+            )
         case code:
-            return P2pdoError(f"the call to the coordinator{at} failed: {code.name}: {details}")
+            return P2pdoError(
+                f"the call to the coordinator{at} failed: {code.name}: {details}",
+                hint="run one version of p2pdo here and there; the coordinator's log tells more",
+            )
 
 
 def _plain_in(details: str) -> dict[str, Plain] | None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,8 @@ from p2pdo.errors import (
 )
 from p2pdo.graphs.topologies import ring
 from p2pdo.problems.quadratic import Quadratic
+from p2pdo.reporting import pictures
+from p2pdo.reporting.run_folder import RunFolder
 from p2pdo.types import Array
 
 HERE = ("dense", "stacked", "simulated", "inprocess")
@@ -89,6 +93,69 @@ def test_run_takes_an_algorithm_object_and_a_graph_and_keeps_the_folder(tmp_path
     )
     assert result.summary.topology == "custom"
     assert json.loads((out / "summary.json").read_text())["iterations"] == 10
+
+
+RUN_FOLDER = {"run.toml", "metrics.jsonl", "states", "summary.json"}
+PICTURES = {"topology.png", "convergence.png"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("topology", ["ring", ring(4), nx.star_graph(3)])
+def test_a_folder_that_is_kept_is_the_one_of_the_command_line(
+    topology: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: set[threading.Thread] = set()
+    draw = pictures.draw
+
+    def watched(*arguments: Any) -> Any:
+        threads.add(threading.current_thread())
+        return draw(*arguments)
+
+    monkeypatch.setattr(pictures, "draw", watched)
+    result = p2pdo.run(problems(), topology=topology, out=tmp_path / "run", **the_usual())
+    assert {path.name for path in (tmp_path / "run").iterdir()} == RUN_FOLDER | PICTURES
+    assert {path.name for path in result.pictures.files} == PICTURES
+    assert threads.isdisjoint({threading.main_thread()}), "the loop went on meanwhile"
+
+
+def test_nothing_is_drawn_for_a_folder_that_nobody_keeps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pictures, "draw", None)
+    assert p2pdo.run(problems(), **the_usual()).pictures.files == []
+
+
+def test_without_matplotlib_the_folder_says_what_it_lacks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    result = p2pdo.run(problems(), out=tmp_path / "run", **the_usual())
+    assert result.pictures.files == []
+    (event,) = RunFolder(tmp_path / "run").read_events()
+    assert event["event"] == "not-drawn"
+    assert event["message"] == result.pictures.note
+    assert "pip install 'p2pdo[plots]'" in str(event["message"])
+
+
+@pytest.mark.asyncio
+async def test_who_stops_a_run_while_it_is_drawn_is_late(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow(*_: Any) -> pictures.Drawn:
+        begun.set()
+        assert go_on.wait(LIMIT)
+        return pictures.Drawn([tmp_path / "one.png"])
+
+    monkeypatch.setattr(pictures, "draw", slow)
+    async with asyncio.timeout(LIMIT), network("inprocess") as net:
+        run = await net.submit("gradient-tracking", problems(), out=tmp_path / "run", **the_usual())
+        await asyncio.to_thread(begun.wait, LIMIT)
+        stopping = asyncio.create_task(run.stop())
+        await asyncio.sleep(0)
+        go_on.set()
+        await stopping
+        result = await run.result()
+    assert (result.summary.status, len(result.pictures.files)) == ("done", 1)
 
 
 @pytest.mark.parametrize("topology", [ring(4), nx.cycle_graph(4), nx.cycle_graph(4, nx.DiGraph)])
@@ -194,6 +261,24 @@ def test_what_a_users_problem_cannot_tell_has_to_be_given() -> None:
     assert result.summary.gap is None
 
 
+def test_a_class_that_cannot_cross_to_processes_is_refused_before_there_is_a_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Inside(GradientTracking):
+        """Nobody else can import it."""
+
+    monkeypatch.chdir(tmp_path)
+    mine = [Plain()] * 3
+    for problem, algorithm, says in (
+        (mine, GradientTracking(0.05), "Plain cannot cross to another process"),
+        (problems(3), Inside(0.05), "Inside exists only inside a function"),
+    ):
+        with pytest.raises(ConfigError, match=says) as caught:
+            p2pdo.run(problem, algorithm=algorithm, on="processes", rounds=1, out="here")
+        assert caught.value.hint
+        assert not list(tmp_path.iterdir())
+
+
 def test_a_start_may_be_one_for_all_or_one_a_node(tmp_path: Path) -> None:
     each = np.arange(12.0).reshape(4, 3)
     np.save(tmp_path / "start.npy", each)
@@ -254,6 +339,46 @@ async def test_a_stopped_run_says_so_everywhere(on: str) -> None:
         with pytest.raises(WorkloadStopped, match="enough"):
             await iterations(run)
         await run.stop("again")
+        with pytest.raises(WorkloadStopped, match="enough"):
+            await run.result()
+
+
+@pytest.mark.asyncio
+@on_every_executor
+@pytest.mark.parametrize("tol", [None, 1e-300])
+async def test_a_run_is_stopped_between_two_observations(on: str, tol: float | None) -> None:
+    never = the_usual(rounds=ENDLESS, observe_every=ENDLESS, tol=tol)
+    async with asyncio.timeout(LIMIT), network(on) as net:
+        run = await net.submit("gradient-tracking", problems(), **never)
+        async for _ in run.metrics():
+            break
+        await run.stop("enough")
+        with pytest.raises(WorkloadStopped, match="enough"):
+            await run.result()
+        assert [metric.iteration for metric in run.told] == [0]
+
+
+@dataclass(frozen=True)
+class Alone(Algorithm[Any]):
+    """Never exchanges anything."""
+
+    requires = Requires()
+
+    def init(self, x: Array, problem: Any, here: Here) -> Any:
+        return GradientTracking(0.05).init(x, problem, here)
+
+    def step(self, s: Any, problem: Any, here: Here) -> Step[Any]:
+        return s
+        yield
+
+
+@pytest.mark.asyncio
+async def test_a_run_that_exchanges_nothing_is_stopped_all_the_same() -> None:
+    async with asyncio.timeout(LIMIT), network("dense") as net:
+        run = await net.submit(Alone(), problems(), rounds=ENDLESS, observe_every=10)
+        async for _ in run.metrics():
+            break
+        await run.stop("enough")
         with pytest.raises(WorkloadStopped, match="enough"):
             await run.result()
 

@@ -1,6 +1,6 @@
 """`p2pdo plot`, the listings, and what a folder needs to be drawn."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,10 @@ Call = Callable[..., Any]
 SETTINGS = {"problem": "quadratic", "algorithm": "dgd", "nodes": 4, "seed": 0, "executor": "dense"}
 
 
-def folder(topology: str = "ring", gap: float | None = 1.0) -> RunFolder:
+def folder(topology: str = "ring", gaps: Sequence[float | None] = (1.0, 1.0, 1.0)) -> RunFolder:
     made = RunFolder.create(Path("here"), "w")
     made.write_settings({**SETTINGS, "topology": topology})
-    for k in range(3):
+    for k, gap in enumerate(gaps):
         made.append_metric(Metric(50 * k, 0.1 * k, gap, gap, gap, 100 * k, k))
     made.close()
     return made
@@ -42,11 +42,27 @@ def test_a_graph_that_the_settings_do_not_spell_is_left_out(call: Call) -> None:
     assert call("plot", "here", "--json").data["files"] == ["here/convergence.png"]
 
 
-def test_where_nobody_saw_the_states_there_is_nothing_to_draw(call: Call) -> None:
-    folder(gap=None)
+@pytest.mark.parametrize("last", [None, 1e-9])
+def test_where_nobody_saw_the_states_the_pace_is_drawn_and_no_convergence(
+    call: Call, last: float | None
+) -> None:
+    folder(gaps=(None, None, last))
+    answer = call("plot", "here", "--json")
+    assert answer.data["files"] == ["here/topology.png", "here/pace.png"]
+    assert "no convergence is drawn: nobody saw the states on the way" in answer.stderr
+    assert not Path("here/convergence.png").exists()
+
+
+def test_one_observation_that_nobody_saw_is_nothing_to_draw(call: Call) -> None:
+    folder(gaps=(None,))
     answer = call("plot", "here", "--json")
     assert answer.code == 4
-    assert "--return-states" in answer.error["hint"]
+    assert "--observe-every" in answer.error["hint"]
+
+
+def test_one_observation_that_was_seen_is_drawn(call: Call) -> None:
+    folder(gaps=(1.0,))
+    assert call("plot", "here", "--json").data["files"][-1] == "here/convergence.png"
 
 
 def test_before_the_first_observation_one_waits(call: Call) -> None:
@@ -54,11 +70,16 @@ def test_before_the_first_observation_one_waits(call: Call) -> None:
     assert "first observation" in call("plot", "here", "--json").error["hint"]
 
 
-def test_an_unknown_picture_format_is_told(call: Call) -> None:
+@pytest.mark.parametrize("file", ["paper.doc", "x.gif", "x.jpg", "x", "png"])
+def test_a_format_that_is_not_supported_is_refused_before_anything_is_drawn(
+    call: Call, file: str
+) -> None:
     folder()
-    answer = call("plot", "here", "--out", "paper.doc", "--json")
+    answer = call("plot", "here", "--out", file, "--json")
     assert answer.code == 3
-    assert ".png" in answer.error["hint"]
+    assert answer.error["hint"] == "name a file that ends in .png, .svg or .pdf"
+    assert not Path(file).exists()
+    assert not Path("here/topology.png").exists()
 
 
 def test_algorithms_are_listed_with_paper_parameters_and_needs(call: Call) -> None:
@@ -67,7 +88,11 @@ def test_algorithms_are_listed_with_paper_parameters_and_needs(call: Call) -> No
     assert tracking["about"].startswith("Gradient tracking (Qu & Li 2018")
     assert tracking["parameters"] == {"step_size": None, "tracker_start": "gradient"}
     assert tracking["requires"] == "doubly stochastic weights and a problem with a gradient"
-    assert "--set step_size, tracker_start=gradient" in call("algorithms").stdout
+    assert tracking["derived"]["step_size"].startswith("1/L, L = the largest")
+    assert entries["consensus"]["derived"] == {}
+    listed = call("algorithms").stdout
+    assert listed.count("step_size is, if not given, 1/L") == 3  # gtadam has a default of its own
+    assert "--set step_size, tracker_start=gradient" in listed
 
 
 def test_problems_are_listed_with_their_parameters(call: Call) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 from click.testing import CliRunner
 
@@ -29,12 +30,25 @@ def test_no_arguments_are_a_request_for_help(call: Call) -> None:
     assert call().stdout == call("--help").stdout
 
 
-@pytest.mark.parametrize("verb", main.list_commands(None))
-def test_every_verb_has_help_and_speaks_json(call: Call, verb: str) -> None:
-    answer = call(verb, "--help")
+def every_verb() -> list[tuple[str, ...]]:
+    """The verbs, and those of a group of them."""
+    found: list[tuple[str, ...]] = []
+    for name in main.list_commands(None):
+        command = main.get_command(None, name)
+        inner = command.commands if isinstance(command, click.Group) else {}
+        found += [(name, verb) for verb in inner] or [(name,)]
+    return found
+
+
+@pytest.mark.parametrize("verb", every_verb(), ids=" ".join)
+def test_every_verb_has_help_and_speaks_json(call: Call, verb: tuple[str, ...]) -> None:
+    answer = call(*verb, "--help")
     assert answer.code == 0
     assert "--json" in answer.stdout
-    assert isinstance(main.get_command(None, verb), Verb)
+    command: Any = main
+    for name in verb:
+        command = command.get_command(None, name)
+    assert isinstance(command, Verb)
 
 
 def test_the_version_is_told(call: Call) -> None:

@@ -12,6 +12,8 @@ import pytest
 
 from p2pdo.api.runs import EXECUTORS
 from p2pdo.cli import main
+from p2pdo.reporting import pictures
+from p2pdo.reporting.run_folder import RunFolder
 
 pytestmark = pytest.mark.slow  # pictures
 Call = Callable[..., Any]
@@ -154,8 +156,6 @@ def test_a_start_is_read_from_a_file(call: Call, tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", np.full(10, 2.0))
     arguments = ["--start", "x.npy", "--rounds", "0", "--out", "here", "-q"]
     call("run", "quadratic", *FAST, *arguments)
-    from p2pdo.reporting.run_folder import RunFolder
-
     states = RunFolder(Path("here")).read_states()
     assert all((x == 2.0).all() for x in states.values())
 
@@ -168,6 +168,19 @@ def test_without_matplotlib_a_run_is_a_run_and_says_how_to_get_it(
     assert answer.code == 0
     assert "not drawn: plotting needs matplotlib; pip install 'p2pdo[plots]'" in answer.stderr
     assert answer.stdout.rstrip().endswith("next: p2pdo plot here")
+
+
+def test_the_pictures_are_drawn_once(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[Path] = []
+    draw = pictures.draw
+
+    def counted(folder: RunFolder, *where: Any) -> Any:
+        drawn.append(folder.path)
+        return draw(folder, *where)
+
+    monkeypatch.setattr(pictures, "draw", counted)
+    assert call("run", "quadratic", *FAST, "--out", "here").code == 0
+    assert drawn == [Path("here")]
 
 
 def test_a_failed_run_keeps_its_folder_and_its_failure(call: Call, tmp_path: Path) -> None:

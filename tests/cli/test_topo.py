@@ -35,7 +35,8 @@ def test_a_person_sees_a_line_a_figure(call: Call) -> None:
     assert lines[0] == "exponential of 16"
     assert "  arcs             64" in lines
     assert "  degrees          hears 4, sends to 4" in lines
-    assert "  SLEM             0.600000" in lines
+    assert "  SLEM             0.600000  (second largest |eigenvalue| of W)" in lines
+    assert not any("picture" in line for line in lines)
 
 
 def test_weights_that_only_sum_to_one_by_rows_are_reported_as_such(call: Call) -> None:
@@ -63,3 +64,5 @@ def test_it_is_drawn_where_one_asks(call: Call) -> None:
         call("topo", "grid", "-n", "9", "--plot", "grid.svg", "--json").data["plot"] == "grid.svg"
     )
     assert Path("grid.svg").read_text().startswith("<?xml")
+    lines = call("topo", "grid", "-n", "9", "--plot", "grid.svg").stdout.splitlines()
+    assert lines[-1] == "  picture          grid.svg"

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -140,6 +141,11 @@ async def test_a_local_one_takes_its_token_and_dies_with_its_launcher(tmp_path: 
         process.stdin.close()
         assert await process.wait() == 0
         assert not folder.exists()
+
+
+def test_its_version_is_that_of_p2pdo() -> None:
+    done = run("--version")
+    assert (done.returncode, done.stdout) == (0, f"p2pdo-coordinator {version('p2pdo')}\n")
 
 
 def test_help_does_not_wait_for_grpc() -> None:

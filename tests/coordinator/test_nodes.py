@@ -240,6 +240,19 @@ def test_credit_is_absolute_and_never_falls() -> None:
     assert node.credit_for(w, 9) == 20
 
 
+def test_a_node_that_drains_is_here_and_is_given_nothing_new() -> None:
+    house = House()
+    house.join()
+    node = house.nodes.get(A)
+    assert node is not None
+    node.grant({"w": 3}, 4)
+    assert house.nodes.up() == [node]
+    node.grant({"w": 3}, 0)
+    assert house.nodes.up() == []
+    assert node.is_up
+    assert node.credit_for(WorkloadId("w"), 0) == 3, "what it has it still works on"
+
+
 def test_a_stream_tells_the_ends_that_an_earlier_one_told() -> None:
     house = House()
     house.join()

@@ -311,12 +311,46 @@ async def test_the_same_request_makes_one_workload(tmp_path: Path) -> None:
 
 
 @pytest.mark.asyncio
+async def test_a_request_id_is_refused_for_another_specification(tmp_path: Path) -> None:
+    async with coordinator(tmp_path) as client:
+        await up(client, "a", "b", "c")
+        first = await client.submit(optimization())
+        turned = dict(reversed(optimization().items()))
+        assert await client.submit(turned) == first, "the order of its keys says nothing"
+        with pytest.raises(Conflict, match=f"has made workload {first}, of another") as told:
+            await client.submit(optimization(rounds=21))
+        assert told.value.workload == first
+        listed = await client.call("ListWorkloads", wire.ListWorkloadsRequest())
+        assert len(listed.workloads) == 1
+
+
+@pytest.mark.asyncio
+async def test_a_draining_node_is_listed_as_such_and_not_picked(tmp_path: Path) -> None:
+    async with coordinator(tmp_path) as client:
+        a, *_ = await up(client, "a", "b", "c")
+        await client.call("Poll", a.request({}, default=0))
+        nodes = (await client.call("ListNodes", wire.ListNodesRequest())).nodes
+        assert [node.state for node in nodes] == ["draining", "up", "up"]
+        with pytest.raises(NotEnoughNodes, match="3 nodes are asked for, 2 are up"):
+            await client.submit(optimization())
+        with pytest.raises(NotEnoughNodes, match="'a' is draining"):
+            await client.submit(optimization(nodes=["a", "b"]))
+        workload = await client.get(await client.submit(optimization(nodes=2)))
+        assert [member.node for member in workload.members] == ["b", "c"]
+
+
+@pytest.mark.asyncio
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
         ({"algorithm": {"name": "gradient-trackin"}}, "unknown algorithm"),
         ({"algorithm": {"name": "dgd", "parameters": {"step": 1}}}, "no parameter 'step'"),
         ({"algorithm": {"name": "dgd", "parameters": {"step_size": -1}}}, "positive"),
+        (
+            {"problem": {"name": "quadratic", "parameters": {"dimension": 0}}},
+            "dimension must be a whole number of at least 1, got 0",
+        ),
+        ({"problem": {"name": "quadratic", "parameters": {"size": 3}}}, "no parameter 'size'"),
         ({"topology": "rong"}, "unknown topology"),
         ({"topology": {"edges": [[0, 1]]}}, "not connected"),
         ({"topology": "directed-ring", "weights": "metropolis"}, "undirected"),
@@ -390,6 +424,17 @@ async def test_an_optimization_goes_from_configuring_to_done(tmp_path: Path) -> 
         assert json.loads(final.resolved)["smoothness"] == 4.0
         for node in nodes:
             assert await node.ends() == {workload: "done"}
+
+
+@pytest.mark.asyncio
+async def test_a_member_tells_in_plain_words_where_its_task_is(tmp_path: Path) -> None:
+    async with coordinator(tmp_path) as client:
+        a, _ = await up(client, "a", "b")
+        workload = await client.submit(optimization(nodes=2))
+        (task,) = await a.tasks()
+        assert (await client.get(workload)).members[0].state == "at the node"
+        await a.report(task, result=CONFIGURED)
+        assert (await client.get(workload)).members[0].state == "succeeded"
 
 
 @pytest.mark.asyncio

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import stat
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -47,6 +48,11 @@ async def test_acknowledged_writes_survive_reopening_and_starts_are_counted(tmp_
     kept = store.read(lambda db: db.execute("SELECT key FROM meta").fetchall())
     assert {("start 1",), ("start 2",), ("start 3",)} <= set(kept)
     store.close()
+
+
+def test_a_state_folder_that_it_makes_is_its_users_alone(tmp_path: Path) -> None:
+    open_store(tmp_path / "far" / "state").close()
+    assert stat.S_IMODE((tmp_path / "far" / "state").stat().st_mode) == 0o700
 
 
 @pytest.mark.asyncio

@@ -112,7 +112,7 @@ def test_returned_states_have_the_bits_of_a_local_run(network: Network) -> None:
     assert list(data) == list(local)
     assert data["run_dir"] == "here"
     files = {path.name for path in Path("here").iterdir()}
-    pictures = {"topology.png", "convergence.png"}
+    pictures = {"topology.png", "pace.png"}  # the gap is known at the end only
     assert files == {"run.toml", "metrics.jsonl", "states", "summary.json"} | pictures
     assert sorted(path.stem for path in Path("here/states").iterdir()) == NAMES
 
@@ -153,7 +153,7 @@ def test_results_write_the_run_folder_of_an_earlier_workload(network: Network) -
     assert written == {**data, "run_dir": "later"}
     summary = json.loads(Path("later/summary.json").read_text())
     assert summary == written
-    assert Path("later/convergence.png").exists()
+    assert Path("later/pace.png").exists()
 
 
 def test_a_long_run_is_watched_until_somebody_stops_it(network: Network) -> None:
@@ -205,6 +205,7 @@ def test_an_unknown_id_is_answered_with_the_nearest(network: Network) -> None:
         (["-n", "3", "--weights", "unifrom"], 3, "did you mean 'uniform'"),
         (["-n", "3", "--partition", "idd", "--wait"], 3, "did you mean 'iid'"),
         (["-n", "3", "--set", "step_size=-1"], 3, "--set step_size"),
+        (["-n", "3", "--set", "problem.dimension=0"], 3, "for example dimension=10"),
         (["-n", "3", "--dtype", "float16"], 3, "resubmit"),
         (["-n", "3", "--rounds", "-1"], 3, "resubmit"),
         (["-n", "0"], 3, ""),

@@ -9,6 +9,7 @@ import signal
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,12 @@ async def test_it_says_where_it_listens_and_leaves_when_told_to(
             node.process.send_signal(number)
             assert await node.end() == (0, "")
         assert hub.left == ["n1"]
+
+
+async def test_its_version_is_that_of_p2pdo(tmp_path: Path) -> None:
+    async with daemon("127.0.0.1:1", tmp_path, "--version") as node:
+        assert await node.line() == f"p2pdo-node {version('p2pdo')}\n"
+        assert await node.end() == (0, "")
 
 
 async def test_a_second_signal_stops_a_node_that_is_still_needed(

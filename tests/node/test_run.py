@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import stat
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -301,6 +302,17 @@ async def test_plaintext_beyond_loopback_is_refused_before_anything_starts(
         await Node("example.org:7000", tmp_path).run()
     with pytest.raises(ConfigError, match="refusing to speak plaintext"):
         await Node("127.0.0.1:1", tmp_path, listen="0.0.0.0:0").run()
+
+
+async def test_a_state_folder_that_it_makes_is_its_users_alone(tmp_path: Path) -> None:
+    state = tmp_path / "far" / "state"
+    with pytest.raises(Unreachable):
+        await run_node(
+            NodeSettings(
+                "127.0.0.1:9", "n1", state, listen="127.0.0.1:0", insecure=True, connect_timeout=0.1
+            )
+        )
+    assert stat.S_IMODE(state.stat().st_mode) == 0o700
 
 
 async def test_draining_finishes_what_is_here_and_says_goodbye(

@@ -5,6 +5,7 @@ Mistakes in exchanges are tested on all executors in tests/algorithms/test_excha
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -218,6 +219,11 @@ def explodes(s: State) -> Step[State]:
     return State(x)
 
 
+def exits(s: State) -> Step[State]:
+    yield from mix(s.x)
+    sys.exit("I am done")
+
+
 @pytest.mark.parametrize(
     ("step", "error", "says"),
     [
@@ -225,6 +231,7 @@ def explodes(s: State) -> Step[State]:
         (raises_at_once, WorkloadFailed, "ValueError: boom"),
         (raises_ours, ConfigError, "this cannot be"),
         (stops, WorkloadFailed, "RuntimeError: generator raised StopIteration"),
+        (exits, WorkloadFailed, "SystemExit: I am done"),
         (returns_nothing, WorkloadFailed, "decision variable of node-1 is NoneType, expected flo"),
         (grows, WorkloadFailed, r"is float64 \(3,\), expected float64 \(2,\)"),
         (promotes, WorkloadFailed, r"is complex128 \(2,\), expected float64 \(2,\)"),
@@ -246,6 +253,30 @@ def test_a_mistake_in_a_step_is_told_with_node_and_iteration(
     assert (caught.value.node, caught.value.iteration) == ("node-1", 1)
     assert caught.value.hint
     assert caught.value.__cause__ is not caught.value
+
+
+def test_the_hint_names_the_authors_line_and_not_one_of_a_library() -> None:
+    def misuses(s: State) -> Step[State]:
+        yield from mix(s.x)
+        np.linalg.cholesky(np.zeros(3))  # raised deep inside numpy
+
+    line = misuses.__code__.co_firstlineno + 2
+    run = stepper(Writes(misuses))
+    run.advance(None, 1)
+    with pytest.raises(WorkloadFailed, match="LinAlgError") as caught:
+        run.advance(inbox((X,)), 1)
+    assert str(caught.value.hint).endswith(f"of node-1: {__file__}, line {line}")
+
+
+def test_an_author_who_exits_in_init_or_gradient_ends_the_run_and_not_the_process() -> None:
+    def leave(x: Array) -> Any:
+        raise SystemExit(3)
+
+    for algorithm, problem in ((Writes(raises, leave), COST), (Dgd(0.1), Cost(leave))):
+        with pytest.raises(WorkloadFailed, match="SystemExit: 3") as caught:
+            stepper(algorithm, problem)
+        assert (caught.value.node, caught.value.iteration) == ("node-1", 0)
+        assert str(caught.value.hint).endswith(f"line {leave.__code__.co_firstlineno + 1}")
 
 
 def test_a_promotion_from_float32_is_refused() -> None:

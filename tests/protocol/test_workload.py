@@ -165,7 +165,13 @@ def test_quadratic_costs_everywhere_take_the_safe_share_of_the_step_size() -> No
 
 def test_the_first_cause_is_the_one_that_is_told() -> None:
     m = running()
-    error = {"code": "task-failed", "message": "boom", "iteration": 7, "traceback": "T"}
+    error = {
+        "code": "task-failed",
+        "message": "boom",
+        "iteration": 7,
+        "hint": "h",
+        "traceback": "T",
+    }
     effects = m.receive(TaskFailed(B, RUN, error))
     assert effects == [
         CancelTasks(),
@@ -191,6 +197,7 @@ def test_a_lost_node_fails_it_at_the_last_iteration_that_was_heard() -> None:
     assert m.error == {
         "code": "workload-failed",
         "message": "node b was lost: no sign of life for 10 s",
+        "hint": "see that b is up (p2pdo nodes) and why in its log; submit again",
         "node": "b",
         "workload": "w",
         "iteration": 40,
@@ -207,7 +214,12 @@ def test_a_finished_node_is_still_needed() -> None:
 def test_stopping_tells_why() -> None:
     m = machine()
     assert EndWorkload(A, "stopped: enough") in m.receive(StopAsked("enough"))
-    assert m.error == {"code": "workload-stopped", "message": "stopped: enough", "workload": "w"}
+    assert m.error == {
+        "code": "workload-stopped",
+        "message": "stopped: enough",
+        "hint": "start it again when it may run to its end",
+        "workload": "w",
+    }
     m = machine()
     assert EndWorkload(A, "stopped") in m.receive(StopAsked(""))
 

@@ -12,7 +12,8 @@ import pytest
 
 from p2pdo.errors import ConfigError, MissingExtra
 from p2pdo.reporting.convergence import convergence_figure
-from p2pdo.reporting.plots import plot_convergence, plot_topology
+from p2pdo.reporting.pace import pace_figure
+from p2pdo.reporting.plots import plot_convergence, plot_pace, plot_topology
 from p2pdo.reporting.records import Metric
 from p2pdo.reporting.topology import topology_figure
 
@@ -114,6 +115,22 @@ def test_two_lines_that_end_together_have_labels_apart() -> None:
 def test_every_run_has_a_picture(metrics: list[Metric], tmp_path: Path) -> None:
     plot_convergence(metrics, tmp_path / "convergence.png", "costs $5, not $6", "a $ too")
     assert is_png(tmp_path / "convergence.png")
+
+
+def test_the_pace_is_iterations_against_seconds_with_the_rate_at_its_end() -> None:
+    figure = pace_figure([metric(i, None, None, seconds=i / 50) for i in (0, 50, 100)], "t", "s")
+    [panel] = panels(figure)
+    np.testing.assert_allclose(panel.lines[0].get_xdata(), [0, 1, 2])
+    np.testing.assert_allclose(panel.lines[0].get_ydata(), [0, 50, 100])
+    assert "100 iterations\n50 it/s" in words(figure)
+
+
+@pytest.mark.parametrize("seconds", [0.0, 1.0])
+def test_a_pace_without_time_has_no_rate(seconds: float, tmp_path: Path) -> None:
+    metrics = [metric(i, None, None, seconds=seconds) for i in range(2)]
+    assert "/s" not in words(pace_figure(metrics, "t", "s"))
+    plot_pace(metrics, tmp_path / "pace.png", "t", "s")
+    assert is_png(tmp_path / "pace.png")
 
 
 def test_nothing_observed_is_said() -> None:

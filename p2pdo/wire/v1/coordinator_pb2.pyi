@@ -976,7 +976,7 @@ class Member(_message.Message):
     task: _builtins.str
     """the name of its latest task"""
     state: _builtins.str
-    """that task's state"""
+    """that task's state: "pending", "at the node", "succeeded", "failed", "cancelled" """
     result: _builtins.str
     """JSON of its latest result"""
     iteration: _builtins.int

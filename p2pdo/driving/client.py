@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import AsyncIterator, Awaitable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -67,6 +67,39 @@ class Client:
             self._stub.Stop(request, timeout=_DEADLINE, metadata=self._metadata)
         )
         return reply.status
+
+    async def send_tasks(
+        self, workload_id: str, request_id: str, tasks: Sequence[tuple[str, str, str]]
+    ) -> list[str]:
+        """Sends (node, name, payload as JSON) in order; the same request id sends nothing twice."""
+        request = pb.SendTasksRequest(
+            workload_id=workload_id,
+            request_id=request_id,
+            tasks=[
+                pb.NewTask(node=node, name=name, payload=payload) for node, name, payload in tasks
+            ],
+        )
+        reply = await self._answer(
+            self._stub.SendTasks(request, timeout=_DEADLINE, metadata=self._metadata)
+        )
+        return list(reply.task_ids)
+
+    async def abort_tasks(
+        self, workload_id: str, task_ids: Sequence[str], reason: str
+    ) -> list[str]:
+        """Gives up tasks that have no result yet; returns which had none."""
+        request = pb.AbortTasksRequest(workload_id=workload_id, task_ids=task_ids, reason=reason)
+        reply = await self._answer(
+            self._stub.AbortTasks(request, timeout=_DEADLINE, metadata=self._metadata)
+        )
+        return list(reply.aborted)
+
+    async def close_workload(self, workload_id: str) -> None:
+        """No more tasks will be sent; it is done when the last has its result."""
+        request = pb.CloseWorkloadRequest(workload_id=workload_id)
+        await self._answer(
+            self._stub.CloseWorkload(request, timeout=_DEADLINE, metadata=self._metadata)
+        )
 
     async def nodes(self) -> list[pb.Node]:
         reply = await self._answer(

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import random
 
-from p2pdo.node.backoff import Backoff
+from p2pdo.runtime.backoff import Backoff
 
 
 def test_waits_double_up_to_the_cap_and_are_jittered() -> None:

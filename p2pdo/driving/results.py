@@ -1,0 +1,87 @@
+"""What a task came to, as its driver sees it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from p2pdo.errors import P2pdoError, TaskAborted, UnknownExecutor, UnknownTask, from_plain
+from p2pdo.types import NodeId, Plain, TaskId
+from p2pdo.wire.plain import decode_data, parse_plain
+from p2pdo.wire.v1 import coordinator_pb2 as pb
+
+
+class TaskStatus(StrEnum):
+    """How a task ended."""
+
+    OK = "ok"
+    FAILED = "failed"
+    UNKNOWN = "unknown"  # nobody at the node handles it
+    ABORTED = "aborted"  # its deadline, its driver, or the end of its workload
+
+
+@dataclass(frozen=True, eq=False)
+class TaskResult:
+    """One node's answer to one task.
+
+    Attributes:
+        name: the task's.
+        value: what the handler returned, with its arrays; None unless it is ok.
+        error: what went wrong, with node and workload; None if nothing did.
+        traceback: the handler's, where the site tells it.
+    """
+
+    task_id: TaskId
+    node: NodeId
+    name: str
+    status: TaskStatus
+    value: Any = None
+    error: P2pdoError | None = None
+    traceback: str = ""
+
+    @property
+    def is_ok(self) -> bool:
+        return self.status is TaskStatus.OK
+
+    def unwrap(self) -> Any:
+        """The value.
+
+        Raises:
+            P2pdoError: what went wrong.
+        """
+        if self.error is not None:
+            raise self.error
+        return self.value
+
+
+def result_of(told: pb.TaskResult) -> TaskResult:
+    """A result as the coordinator tells it."""
+    task_id, node = TaskId(told.task_id), NodeId(told.node)
+    try:
+        data: Any = parse_plain(told.payload)
+        if told.ok:
+            return TaskResult(task_id, node, told.name, TaskStatus.OK, decode_data(data))
+    except ValueError as why:
+        data = {
+            "code": "task-failed",
+            "message": f"{node} answered with what cannot be read: {why}",
+        }
+    error = _error_in(data)
+    error.node = error.node or node
+    traceback = str(data.get("traceback", "")) if isinstance(data, dict) else ""
+    return TaskResult(task_id, node, told.name, _status_of(error), None, error, traceback)
+
+
+def _error_in(data: Any) -> P2pdoError:
+    if isinstance(data, dict):
+        return from_plain(data)
+    plain: dict[str, Plain] = {"code": "task-failed", "message": json.dumps(data)}
+    return from_plain(plain)
+
+
+def _status_of(error: P2pdoError) -> TaskStatus:
+    if isinstance(error, UnknownTask | UnknownExecutor):
+        return TaskStatus.UNKNOWN
+    return TaskStatus.ABORTED if isinstance(error, TaskAborted) else TaskStatus.FAILED

@@ -1,0 +1,460 @@
+"""Sending tasks to nodes and waiting for what they come to.
+
+    async with net.driver(nodes=["a", "b", "c"]) as tasks:
+        result = await tasks.send_and_wait("train", {"rate": 0.1}, to="a", deadline=60)
+
+        async for result in await tasks.broadcast("train", {"rate": 0.1}):
+            print(result.node, result.status, result.value)     # as they come
+
+        results = await tasks.broadcast_and_wait("train", min_responses=2, deadline=60)
+        value = await tasks.relay_and_wait("add", 0, to=["a", "b", "c"])
+
+A driver is one workload of the coordinator: the tasks of two drivers have clients of their own at
+every node, so neither waits for the other, and closing one ends nothing of another. Within a
+driver a node does its tasks one after another, in the order in which they were sent.
+
+One reader follows the workload's results and wakes whoever waits for one. When the coordinator
+goes away it is asked again, for `PATIENCE` seconds; results are told from the first on, so none is
+lost. A deadline that passes aborts its task, also where the node is lost or frozen: what the
+driver gets is then a result of status "aborted".
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+from p2pdo.driving.client import Client
+from p2pdo.driving.results import TaskResult, TaskStatus, result_of
+from p2pdo.errors import (
+    ConfigError,
+    DeadlineExceeded,
+    NotEnoughNodes,
+    P2pdoError,
+    TaskFailed,
+    Unreachable,
+    WorkloadStopped,
+    from_plain,
+)
+from p2pdo.runtime.backoff import Backoff
+from p2pdo.runtime.groups import task_group
+from p2pdo.types import NodeId, Plain, TaskId
+from p2pdo.wire.plain import decode_data, encode_data, parse_plain
+
+SITE = "site"
+PATIENCE = 30.0
+"""Seconds for which a coordinator that has gone away is looked for."""
+_MESSAGE_BYTES = 4 * 1024 * 1024  # of payloads in one message; gRPC's limit is 8 MiB
+
+Targets = str | Iterable[str] | None
+PassOn = Callable[[Any, TaskResult], Any]
+
+
+class Broadcast:
+    """One task at several nodes; iterate for results as they come."""
+
+    def __init__(
+        self, tasks: Tasks, name: str, futures: Sequence[asyncio.Future[TaskResult]]
+    ) -> None:
+        self._tasks = tasks
+        self._name = name
+        self._futures = list(futures)
+
+    async def __aiter__(self) -> AsyncIterator[TaskResult]:
+        for next_done in asyncio.as_completed(self._futures):
+            yield await next_done
+
+    async def wait(self, min_responses: int | None = None, grace: float = 0.0) -> list[TaskResult]:
+        """Every result; with `min_responses` those that were there when so many were ok.
+
+        After that many, who is late has `grace` seconds; then what is left is aborted.
+
+        Raises:
+            TaskFailed: fewer than `min_responses` nodes succeeded; says why the first did not.
+        """
+        if min_responses is None:
+            return list(await asyncio.gather(*self._futures))
+        pending = set(self._futures)
+        while pending and self._succeeded() < min_responses:
+            _, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+        if pending and grace > 0:
+            _, pending = await asyncio.wait(pending, timeout=grace)
+        done = [future.result() for future in self._futures if future not in pending]
+        if pending:
+            await self._tasks.abort(pending, "enough nodes have answered")
+        if self._succeeded() < min_responses:
+            raise self._too_few(done, min_responses)
+        return done
+
+    def _succeeded(self) -> int:
+        return sum(future.done() and future.result().is_ok for future in self._futures)
+
+    def _too_few(self, done: Sequence[TaskResult], needed: int) -> TaskFailed:
+        bad = next(result for result in done if result.error is not None)
+        assert bad.error is not None, "it was chosen for its error"
+        return TaskFailed(
+            f"{self._succeeded()} of {len(self._futures)} nodes did '{self._name}', "
+            f"{needed} are needed; {bad.node}: {bad.error.message}",
+            hint=bad.error.hint or "look at the node's log",
+            node=bad.node,
+            workload=self._tasks.workload_id,
+        )
+
+
+class Tasks:
+    """A driver of tasks: one workload, from `async with` to its end."""
+
+    def __init__(
+        self,
+        client: Client,
+        nodes: Sequence[str] | None = None,
+        *,
+        executor: str = SITE,
+        roles: Mapping[str, Mapping[str, Any]] | None = None,
+        workload_id: str = "",
+    ) -> None:
+        """Of all nodes that are up where none are named; `workload_id` is one that exists."""
+        self.client = client
+        self.workload_id = workload_id
+        self.nodes: list[str] = list(nodes or ())
+        self._executor = executor
+        self._roles = {name: dict(role) for name, role in (roles or {}).items()}
+        self._is_ours = not workload_id
+        self._futures: dict[TaskId, asyncio.Future[TaskResult]] = {}
+        self._early: dict[TaskId, TaskResult] = {}  # told before the sender knew their ids
+        self._sending = 0
+        self._block = contextlib.AsyncExitStack()
+        self._group: asyncio.TaskGroup | None = None
+        self._reader: asyncio.Task[None] | None = None
+        self._failure: P2pdoError | None = None
+        self._over = asyncio.Event()
+
+    async def __aenter__(self) -> Self:
+        if self._is_ours:
+            await self._submit()
+        self._group = await self._block.enter_async_context(task_group())
+        self._reader = self._group.create_task(self._read(), name=f"results {self.workload_id}")
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Stops what is still open; a driver that leaves has no use for it."""
+        try:
+            if self._is_ours and self._failure is None:
+                await self._end()
+        finally:
+            self._fail(WorkloadStopped("its driver was closed", workload=self.workload_id))
+            if self._reader is not None:
+                self._reader.cancel()
+            await self._block.__aexit__(None, None, None)
+
+    async def _submit(self) -> None:
+        self.nodes = await _members(self.client, self.nodes, self._roles)
+        spec: dict[str, Any] = {"kind": "tasks", "executor": self._executor, "nodes": self.nodes}
+        if self._roles:
+            spec["roles"] = self._roles
+        self.workload_id = await self.client.submit(spec, uuid.uuid4().hex)
+
+    async def _end(self) -> None:
+        is_idle = all(future.done() for future in self._futures.values())
+        with contextlib.suppress(Unreachable, DeadlineExceeded):
+            if is_idle:
+                await self.client.close_workload(self.workload_id)
+            else:
+                await self.client.stop(self.workload_id, "its driver was closed")
+
+    async def ended(self) -> None:
+        """Returns when the workload is over, however it ended."""
+        await self._over.wait()
+
+    def role(self, name: str) -> list[str]:
+        """The nodes of a role.
+
+        Raises:
+            ConfigError: there is no such role.
+        """
+        if name not in self._roles:
+            raise ConfigError(
+                f"there is no role '{name}'", hint=f"known: {', '.join(self._roles) or 'none'}"
+            )
+        return list(self._roles[name]["nodes"])
+
+    # ---- sending ----
+
+    async def send(
+        self, name: str, payload: Any = None, *, to: str, deadline: float | None = None
+    ) -> asyncio.Future[TaskResult]:
+        """Sends a task to one node; await what this returns for its result.
+
+        Raises:
+            ConfigError: no such node in this workload, or data that cannot travel.
+        """
+        (future,) = await self._send(name, [(to, payload)], deadline)
+        return future
+
+    async def send_and_wait(
+        self, name: str, payload: Any = None, *, to: str, deadline: float | None = None
+    ) -> TaskResult:
+        """The result of a task at one node; of status "aborted" after `deadline` seconds."""
+        return await (await self.send(name, payload, to=to, deadline=deadline))
+
+    async def broadcast(
+        self, name: str, payload: Any = None, *, to: Targets = None, deadline: float | None = None
+    ) -> Broadcast:
+        """Sends a task to some nodes, or to all."""
+        futures = await self._send(name, [(node, payload) for node in self._targets(to)], deadline)
+        return Broadcast(self, name, futures)
+
+    async def broadcast_and_wait(
+        self,
+        name: str,
+        payload: Any = None,
+        *,
+        to: Targets = None,
+        min_responses: int | None = None,
+        grace: float = 0.0,
+        deadline: float | None = None,
+    ) -> list[TaskResult]:
+        """The results of a task at some nodes, or at all; see `Broadcast.wait`."""
+        broadcast = await self.broadcast(name, payload, to=to, deadline=deadline)
+        return await broadcast.wait(min_responses, grace)
+
+    async def relay(
+        self,
+        name: str,
+        payload: Any = None,
+        *,
+        to: Targets = None,
+        deadline: float | None = None,
+        pass_on: PassOn = lambda _payload, result: result.value,
+    ) -> AsyncIterator[TaskResult]:
+        """One node after another; each is sent what `pass_on` makes of the result before it.
+
+        Ends after the first result that is not ok. `deadline` is for each node.
+        """
+        for node in self._targets(to):
+            result = await self.send_and_wait(name, payload, to=node, deadline=deadline)
+            yield result
+            if not result.is_ok:
+                return
+            payload = pass_on(payload, result)
+
+    async def relay_and_wait(self, name: str, payload: Any = None, **how: Any) -> list[TaskResult]:
+        """Every result of a relay, in its order; see `relay`."""
+        return [result async for result in self.relay(name, payload, **how)]
+
+    async def abort(self, futures: Iterable[asyncio.Future[TaskResult]], reason: str) -> None:
+        """Aborts tasks that have no result yet; their futures get one that says so."""
+        wanted = set(futures)
+        ids = [task_id for task_id, future in self._futures.items() if future in wanted]
+        if ids:
+            await self._persist(lambda: self.client.abort_tasks(self.workload_id, ids, reason))
+
+    # ---- inside ----
+
+    def _targets(self, to: Targets) -> list[str]:
+        if to is None:
+            return self.nodes
+        return [to] if isinstance(to, str) else list(to)
+
+    async def _send(
+        self, name: str, orders: Sequence[tuple[str, Any]], deadline: float | None
+    ) -> list[asyncio.Future[TaskResult]]:
+        if self._failure is not None:
+            raise self._failure
+        self._sending += 1
+        try:
+            futures: list[asyncio.Future[TaskResult]] = []
+            for batch in _batches([(node, name, _encode(data)) for node, data in orders]):
+                futures += await self._send_batch(batch)
+        finally:
+            self._sending -= 1
+            if not self._sending:
+                self._early.clear()
+        if deadline is not None and self._group is not None:
+            self._group.create_task(self._watch_deadline(futures, name, deadline))
+        return futures
+
+    async def _send_batch(
+        self, batch: Sequence[tuple[str, str, str]]
+    ) -> list[asyncio.Future[TaskResult]]:
+        request_id = uuid.uuid4().hex
+        ids = await self._persist(
+            lambda: self.client.send_tasks(self.workload_id, request_id, batch)
+        )
+        return [self._future(TaskId(task_id)) for task_id in ids]
+
+    def _future(self, task_id: TaskId) -> asyncio.Future[TaskResult]:
+        future: asyncio.Future[TaskResult] = asyncio.get_running_loop().create_future()
+        future.add_done_callback(_retrieve)
+        early = self._early.pop(task_id, None)
+        if early is not None:
+            future.set_result(early)
+        elif self._failure is not None:
+            future.set_exception(self._failure)
+        else:
+            self._futures[task_id] = future
+        return future
+
+    async def _watch_deadline(
+        self, futures: Sequence[asyncio.Future[TaskResult]], name: str, seconds: float
+    ) -> None:
+        _, late = await asyncio.wait(futures, timeout=seconds)
+        if late:
+            try:
+                await self.abort(late, f"'{name}' had no result after {seconds:g} s")
+            except P2pdoError as error:
+                self._settle_all(late, error)
+
+    @staticmethod
+    def _settle_all(futures: Iterable[asyncio.Future[TaskResult]], error: P2pdoError) -> None:
+        for future in futures:
+            if not future.done():
+                future.set_exception(error)
+
+    async def _persist(self, call: Callable[[], Any]) -> Any:
+        """Calls until the coordinator answers, for as long as our patience lasts."""
+        backoff = Backoff()
+        deadline = asyncio.get_running_loop().time() + PATIENCE
+        while True:
+            try:
+                return await call()
+            except (Unreachable, DeadlineExceeded):
+                if asyncio.get_running_loop().time() > deadline:
+                    raise
+            await backoff.wait()
+
+    # ---- results ----
+
+    async def _read(self) -> None:
+        try:
+            await self._follow()
+        finally:
+            self._over.set()
+
+    async def _follow(self) -> None:
+        """Follows the workload to its end, through whatever happens to the coordinator."""
+        backoff = Backoff()
+        loop = asyncio.get_running_loop()
+        heard = loop.time()
+        while True:
+            try:
+                async for event in self.client.watch(self.workload_id):
+                    heard = loop.time()
+                    backoff.reset()
+                    match event.WhichOneof("event"):
+                        case "result":
+                            self._take(result_of(event.result))
+                        case "status" if event.status.status in {"failed", "stopped"}:
+                            self._fail(from_plain(json.loads(event.status.error)))
+                            return
+                        case "status" if event.status.status == "done":
+                            return
+                        case _:
+                            pass
+            except (Unreachable, DeadlineExceeded) as error:
+                if loop.time() - heard > PATIENCE:
+                    self._fail(error)
+                    return
+            except P2pdoError as error:
+                self._fail(error)
+                return
+            await backoff.wait()
+
+    def _take(self, result: TaskResult) -> None:
+        future = self._futures.pop(result.task_id, None)
+        if future is None:
+            if self._sending:
+                self._early[result.task_id] = result
+        elif not future.done():
+            future.set_result(result)
+
+    def _fail(self, error: P2pdoError) -> None:
+        """Tells everybody who waits, and whoever sends later."""
+        self._failure = self._failure or error
+        self._settle_all(list(self._futures.values()), self._failure)
+        self._futures.clear()
+
+
+async def control(
+    client: Client,
+    controller: str,
+    nodes: Sequence[str] | None,
+    *,
+    executor: str,
+    roles: Mapping[str, Mapping[str, Any]],
+    parameters: Mapping[str, Plain],
+) -> Any:
+    """What a controller of the coordinator's returns, once it has; see `RemoteNetwork.control`."""
+    spec: dict[str, Any] = {
+        "kind": "tasks",
+        "executor": executor,
+        "nodes": await _members(client, nodes or (), roles),
+        "roles": {name: dict(role) for name, role in roles.items()},
+        "controller": controller,
+        "parameters": dict(parameters),
+    }
+    workload_id = await client.submit(spec, uuid.uuid4().hex)
+    status = None
+    async for event in client.watch(workload_id):
+        if event.WhichOneof("event") == "status":
+            status = event.status
+    if status is None or status.status != "done":
+        error = json.loads(status.error) if status and status.error else {"message": "it vanished"}
+        raise from_plain(error)
+    return decode_data(parse_plain(json.loads(status.resolved)["result"]))
+
+
+async def _members(
+    client: Client, nodes: Sequence[str], roles: Mapping[str, Mapping[str, Any]]
+) -> list[str]:
+    """The nodes that are named, those of the roles included; all that are up where none are."""
+    named = list(dict.fromkeys([*nodes, *(n for role in roles.values() for n in role["nodes"])]))
+    found = named or [node.name for node in await client.nodes() if node.state == "up"]
+    if not found:
+        raise NotEnoughNodes("no node is up", hint="start one with p2pdo-node")
+    return found
+
+
+def _encode(payload: Any) -> str:
+    try:
+        return encode_data(payload)
+    except ValueError as error:
+        raise ConfigError(
+            f"a task's data cannot travel as JSON: {error}",
+            hint="send numbers, text, lists, dicts and numpy arrays; no NaN outside arrays",
+        ) from None
+
+
+def _batches(
+    orders: Sequence[tuple[str, str, str]],
+) -> Iterable[list[tuple[str, str, str]]]:
+    """As many as one message carries, and at least one."""
+    batch: list[tuple[str, str, str]] = []
+    size = 0
+    for node, name, payload in orders:
+        if batch and size + len(payload) > _MESSAGE_BYTES:
+            yield batch
+            batch, size = [], 0
+        batch.append((NodeId(node), name, payload))
+        size += len(payload)
+    if batch:
+        yield batch
+
+
+def _retrieve(future: asyncio.Future[TaskResult]) -> None:
+    """An error that nobody waits for any more is not worth a warning."""
+    if not future.cancelled():
+        future.exception()
+
+
+__all__ = ["PATIENCE", "Broadcast", "Plain", "TaskResult", "TaskStatus", "Tasks"]

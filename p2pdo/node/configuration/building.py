@@ -1,0 +1,172 @@
+"""From a configuration to a workplace; whatever in it cannot work is told before the node joins.
+
+Every path is imported, every class's arguments are held against its constructor, every task has
+exactly one executor. What only a call can tell, a constructor that raises, is told by the tasks of
+the workload that it was to serve.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from p2pdo.data.encode import load_object
+from p2pdo.errors import ConfigError
+from p2pdo.node.configuration.models import Component, ExecutorTable, FilterTable
+from p2pdo.node.configuration.reading import Source, wrong
+from p2pdo.node.context import WorkloadContext
+from p2pdo.node.executors import Executor, ExecutorFactory, tasks_of
+from p2pdo.node.workplace import SITE, FilterOffer, Workplace
+
+
+@dataclass
+class _Findings:
+    """What was found on the way through a file."""
+
+    source: Source
+    mistakes: list[str] = field(default_factory=list)
+
+    def add(self, words: str, *place: str | int) -> None:
+        self.mistakes.append(f"{self.source.where(*place)}: {words}")
+
+    def load(self, where: str, *place: str | int) -> Any:
+        """What stands at the path; None, and a mistake, where nothing does."""
+        try:
+            return load_object(where)
+        except ConfigError as error:
+            hint = f" ({error.hint})" if error.hint else ""
+            self.add(f"{error.message}{hint}", *place)
+            return None
+
+
+def build(source: Source, base: Workplace) -> Workplace:
+    """The base's workplace with what the site adds.
+
+    Raises:
+        ConfigError: with every mistake and its line.
+    """
+    add_python_path(source)
+    found = _Findings(source)
+    file = source.configuration
+    components = {
+        name: make
+        for name, table in file.components.items()
+        if (make := _maker(found, table, "components", name)) is not None
+    }
+    executors, tasks = _executors(found, base)
+    data = _filters(found, file.task_data_filters, "task_data_filters")
+    results = _filters(found, file.task_result_filters, "task_result_filters")
+    listeners = {
+        event: function
+        for i, table in enumerate(file.handlers)
+        if (function := found.load(table.path, "handlers", i, "path")) is not None
+        for event in table.events
+    }
+    if found.mistakes:
+        raise wrong(found.mistakes)
+    allowed = _allowed(executors, file.allow.executors)
+    return replace(
+        base,
+        executors=allowed,
+        tasks={task: name for task, name in tasks.items() if name in allowed},
+        site=file.site,
+        components=components,
+        data_filters=data,
+        result_filters=results,
+        listeners=listeners,
+        redacts=file.policy.redact,
+    )
+
+
+def add_python_path(source: Source) -> None:
+    """Lets the site's own modules be imported."""
+    for path in reversed(source.configuration.node.python_path):
+        resolved = str(source.resolve(path).resolve())
+        if resolved not in sys.path:
+            sys.path.insert(0, resolved)
+
+
+def _allowed(
+    executors: Mapping[str, ExecutorFactory], names: list[str] | None
+) -> dict[str, ExecutorFactory]:
+    return {name: make for name, make in executors.items() if names is None or name in names}
+
+
+def _executors(
+    found: _Findings, base: Workplace
+) -> tuple[dict[str, ExecutorFactory], dict[str, str]]:
+    executors, tasks = dict(base.executors), dict(base.tasks)
+    for name, table in found.source.configuration.executors.items():
+        if name == SITE or name in executors:
+            found.add(f"the executor '{name}' has a name that p2pdo uses", "executors", name)
+            continue
+        make = _maker(found, table, "executors", name)
+        if make is None:
+            continue
+        for task in _tasks(found, name, table, make.func):
+            if task in tasks:
+                found.add(
+                    f"task '{task}' is served by '{tasks[task]}' and by '{name}'; "
+                    "leave it out of the tasks of one",
+                    *("executors", name),
+                )
+            tasks.setdefault(task, name)
+        executors[name] = _factory(make)
+    return executors, tasks
+
+
+def _tasks(found: _Findings, name: str, table: ExecutorTable, cls: Any) -> list[str]:
+    """The tasks that an executor is to handle."""
+    known = list(tasks_of(cls)) if isinstance(cls, type) else []
+    if not (isinstance(cls, type) and issubclass(cls, Executor)):
+        found.add(f"{table.path} is no Executor", "executors", name, "path")
+    elif not known and table.tasks is None:
+        found.add(f"{table.path} has no method marked @task", "executors", name, "path")
+    for task in table.tasks or ():
+        if known and task not in known:
+            found.add(
+                f"{table.path} has no task '{task}'; it has {', '.join(known)}",
+                *("executors", name, "tasks"),
+            )
+    return known if table.tasks is None else table.tasks
+
+
+def _factory(make: Callable[[], Executor]) -> ExecutorFactory:
+    async def factory(context: WorkloadContext) -> Executor:
+        return await context.compute.run(make)
+
+    return factory
+
+
+def _filters(found: _Findings, tables: list[FilterTable], key: str) -> list[FilterOffer]:
+    offers = []
+    for i, table in enumerate(tables):
+        make = _maker(found, table, key, i)
+        if make is None:
+            continue
+        if not callable(getattr(make.func, "apply", None)):
+            found.add(f"{table.path} has no method apply(data, task, context)", key, i, "path")
+        offers.append(FilterOffer(table.path.rpartition(":")[2], make, table.tasks))
+    return offers
+
+
+def _maker(found: _Findings, table: Component, *place: str | int) -> functools.partial[Any] | None:
+    """How the thing is made; None, and a mistake, where it cannot be."""
+    thing = found.load(table.path, *place, "path")
+    if thing is None:
+        return None
+    if not callable(thing):
+        found.add(f"{table.path} cannot be called", *place, "path")
+        return None
+    make = functools.partial(thing, **table.args)
+    try:
+        inspect.signature(thing).bind(**table.args)
+    except TypeError as error:
+        found.add(f"{table.path}: {error}", *place, "args")
+    except ValueError:
+        pass  # a builtin that does not tell its arguments
+    return make

@@ -1,0 +1,144 @@
+"""Makes a p2pdo.toml out of NVFlare's config_fed_client.json, format 2.
+
+    NVFlare                                          p2pdo
+    executors[i].tasks, .executor.path, .args        [executors.NAME] tasks, path, args
+    components[i].id, .path, .args                   [components.ID]
+    task_data_filters[i].tasks, .filters[j]          [[task_data_filters]], in order
+    task_result_filters[i]…                          [[task_result_filters]]
+    handlers[i]                                      [components.NAME]: every component hears events
+
+A path "package.module.Class" becomes "package.module:Class". What has no counterpart is told in
+words and left out: tasks named by a pattern, classes by their bare name, parts switched off,
+NVFlare's own classes, whose code does not know this runtime, and keys that mean nothing here.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from p2pdo.errors import ConfigError
+
+_KNOWN = {
+    "format_version",
+    "executors",
+    "components",
+    "handlers",
+    "task_data_filters",
+    "task_result_filters",
+}
+_FORMAT = 2
+
+
+@dataclass
+class Imported:
+    """The new configuration as plain data, and what of the old one it does not have."""
+
+    tables: dict[str, Any] = field(default_factory=dict)
+    remarks: list[str] = field(default_factory=list)
+
+
+def import_nvflare(path: Path) -> Imported:
+    """Reads one of NVFlare's client configurations.
+
+    Raises:
+        ConfigError: it is none of format 2.
+    """
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else str(error)
+        raise ConfigError(
+            f"cannot read {path}: {why}", hint="give NVFlare's config_fed_client.json"
+        ) from None
+    if not isinstance(data, dict) or data.get("format_version") != _FORMAT:
+        raise ConfigError(
+            f"{path} is no configuration of NVFlare's format {_FORMAT}",
+            hint='it begins with {"format_version": 2, "executors": …',
+        )
+    made = Imported()
+    for key in sorted(data.keys() - _KNOWN):
+        made.remarks.append(f"'{key}' has no counterpart")
+    for i, item in enumerate(_list(data, "executors")):
+        _add_executor(made, item, i)
+    for key in ("components", "handlers"):
+        for i, item in enumerate(_list(data, key)):
+            _add_component(made, item, f"{key}[{i}]", f"{key[:-1]}-{i + 1}")
+    for key in ("task_data_filters", "task_result_filters"):
+        for i, item in enumerate(_list(data, key)):
+            _add_filters(made, key, item, f"{key}[{i}]")
+    return made
+
+
+def _list(data: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
+    found = data.get(key, [])
+    if not isinstance(found, list) or not all(isinstance(item, dict) for item in found):
+        raise ConfigError(f"'{key}' is no list of objects", hint="is this NVFlare's own file?")
+    return found
+
+
+def _add_executor(made: Imported, item: Mapping[str, Any], i: int) -> None:
+    where = f"executors[{i}]"
+    inner = item.get("executor")
+    table = _made_of(made, inner if isinstance(inner, dict) else {}, where)
+    if table is None:
+        return
+    name = str((inner or {}).get("id") or _own_name(table["path"], made.tables, "executors"))
+    tasks = [task for task in item.get("tasks", []) if _is_plain_task(made, task, where)]
+    made.tables.setdefault("executors", {})[name] = {**table, "tasks": tasks}
+
+
+def _add_component(made: Imported, item: Mapping[str, Any], where: str, default: str) -> None:
+    table = _made_of(made, item, where)
+    if table is not None:
+        made.tables.setdefault("components", {})[str(item.get("id") or default)] = table
+
+
+def _add_filters(made: Imported, key: str, item: Mapping[str, Any], where: str) -> None:
+    tasks = [task for task in item.get("tasks", []) if _is_plain_task(made, task, where)]
+    for j, one in enumerate(item.get("filters", [])):
+        table = _made_of(made, one, f"{where}.filters[{j}]")
+        if table is not None:
+            made.tables.setdefault(key, []).append({**table, "tasks": tasks})
+    if direction := item.get("direction"):
+        made.remarks.append(f"{where}: its direction '{direction}' has no counterpart")
+
+
+def _is_plain_task(made: Imported, task: Any, where: str) -> bool:
+    """Patterns name tasks that this node cannot list."""
+    is_plain = isinstance(task, str) and "*" not in task
+    if not is_plain:
+        made.remarks.append(
+            f"{where}: the task pattern '{task}' has no counterpart; list the tasks"
+        )
+    return is_plain
+
+
+def _made_of(made: Imported, item: Mapping[str, Any], where: str) -> dict[str, Any] | None:
+    """The path and arguments of one part; None where it has no counterpart."""
+    path = item.get("path") or item.get("class_path")
+    if item.get("enabled") is False or item.get("config_type") == "dict":
+        made.remarks.append(f"{where}: it is switched off, or plain data, and left out")
+        return None
+    if not isinstance(path, str) or "." not in path:
+        name = item.get("name", path)
+        made.remarks.append(f"{where}: '{name}' is no path package.module.Class; left out")
+        return None
+    module, _, cls = path.rpartition(".")
+    if module.split(".", maxsplit=1)[0] == "nvflare":
+        made.remarks.append(f"{where}: {path} is NVFlare's own and has to be ported")
+    return {"path": f"{module}:{cls}", "args": dict(item.get("args") or {})}
+
+
+def _own_name(path: str, tables: Mapping[str, Any], kind: str) -> str:
+    base = path.rpartition(":")[2].lower()
+    taken = tables.get(kind, {})
+    number = 1
+    name = base
+    while name in taken:
+        number += 1
+        name = f"{base}-{number}"
+    return name

@@ -1,0 +1,23 @@
+"""A node's workplace as its configuration has it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+
+from p2pdo.node.configuration.building import build
+from p2pdo.node.configuration.reading import Source
+from p2pdo.node.configuration.settings import offers_of
+from p2pdo.node.site import Provider, Services, default_executors
+from p2pdo.node.workplace import Workplace
+
+
+def configured(source: Source) -> Provider:
+    """What `run_node` is given to offer what the file says."""
+
+    @contextlib.asynccontextmanager
+    async def provide(services: Services) -> AsyncIterator[Workplace]:
+        async with default_executors(services, offers_of(source)) as base:
+            yield build(source, base)
+
+    return provide

@@ -1,0 +1,67 @@
+"""A node's settings out of its file and its flags; a flag that was given wins."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from p2pdo.data.encode import load_object
+from p2pdo.errors import ConfigError
+from p2pdo.node.configuration.building import add_python_path
+from p2pdo.node.configuration.reading import Source, wrong
+from p2pdo.node.control import Pull
+from p2pdo.node.offers import Offers
+from p2pdo.node.run import NodeSettings
+
+REQUIRED = ("coordinator", "name", "state")
+
+
+def missing(source: Source, flags: Mapping[str, Any]) -> list[str]:
+    """What neither says and a node cannot be without."""
+    table = source.configuration.node
+    return [key for key in REQUIRED if flags.get(key) is None and getattr(table, key) is None]
+
+
+def settings_of(source: Source, flags: Mapping[str, Any]) -> NodeSettings:
+    """What a node is started with. Nothing may be `missing`."""
+    table = source.configuration.node
+    said = {**table.model_dump(exclude={"python_path"}), **flags}
+    state = flags.get("state") or (table.state and source.resolve(table.state))
+    return NodeSettings(
+        coordinator=said["coordinator"],
+        name=said["name"],
+        state=Path(state or "."),
+        listen=said["listen"],
+        insecure=said["insecure"],
+        pull=Pull(said["pull"], said["pull_interval"]),
+        keep_states=said["keep_states"],
+        connect_timeout=said["connect_timeout"],
+    )
+
+
+def offers_of(source: Source) -> Offers:
+    """What the site lets workloads run.
+
+    Raises:
+        ConfigError: a problem or participant is not where the file says; with every mistake.
+    """
+    add_python_path(source)
+    file = source.configuration
+    mistakes: list[str] = []
+
+    def load(kind: str) -> dict[str, Any]:
+        found = {}
+        for name, where in getattr(file, kind).items():
+            try:
+                found[name] = load_object(where)
+            except ConfigError as error:
+                mistakes.append(f"{source.where(kind, name)}: {error.message}")
+        return found
+
+    problems, participants = load("problems"), load("participants")
+    if mistakes:
+        raise wrong(mistakes)
+    allow = file.allow.model_dump(exclude={"executors"}, exclude_none=True)
+    parameters = {name: table.parameters for name, table in file.workloads.items()}
+    return Offers(problems, participants, allow, parameters)

@@ -1,0 +1,80 @@
+"""A configuration as people look at it: every setting with its origin, every task's executor."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from p2pdo.node.configuration.building import build
+from p2pdo.node.configuration.reading import Source, read_configuration
+from p2pdo.node.configuration.settings import offers_of
+from p2pdo.node.executors import tasks_of
+from p2pdo.node.optimization import Optimization
+from p2pdo.node.workplace import Workplace
+from p2pdo.protocol.workload import EXECUTOR
+
+
+def settings_with_origins(path: Path) -> list[tuple[str, Any, str]]:
+    """(setting, value, FILE:LINE or "default"), in the order of the model.
+
+    Raises:
+        ConfigError: the file is wrong.
+    """
+    source = read_configuration(path)
+    return [
+        (".".join(map(str, place)), value, _origin(source, place))
+        for place, value in _leaves(source.configuration, ())
+    ]
+
+
+def checked(path: Path) -> dict[str, str]:
+    """Which executor handles each task of a node with this file.
+
+    Raises:
+        ConfigError: it cannot work; tells every mistake.
+    """
+    source = read_configuration(path)
+    offers_of(source)
+    return dict(build(source, built_in()).tasks)
+
+
+def built_in() -> Workplace:
+    """The names that p2pdo's own executors take; none of them is made here."""
+
+    def make(_context: object) -> Any:
+        raise AssertionError("a check makes no executor")
+
+    return Workplace({EXECUTOR: make}, tasks=dict.fromkeys(tasks_of(Optimization), EXECUTOR))
+
+
+def _leaves(
+    value: Any, place: tuple[str | int, ...]
+) -> Iterator[tuple[tuple[str | int, ...], Any]]:
+    if isinstance(value, BaseModel):
+        for name in type(value).model_fields:
+            yield from _leaves(getattr(value, name), (*place, name))
+    elif isinstance(value, dict) and value:
+        for name, item in value.items():
+            yield from _leaves(item, (*place, name))
+    elif isinstance(value, list) and value and isinstance(value[0], BaseModel):
+        for i, item in enumerate(value):
+            yield from _leaves(item, (*place, i))
+    else:
+        yield place, [str(item) for item in value] if isinstance(value, list) else value
+
+
+def _origin(source: Source, place: tuple[str | int, ...]) -> str:
+    """A value that stands in an inline table is on the line of that table."""
+    for length in range(len(place), 1, -1):
+        if place[:length] in source.lines:
+            is_table = length < len(place) and not _is_inline(source, place[:length])
+            return "default" if is_table else source.where(*place[:length])
+    return "default"
+
+
+def _is_inline(source: Source, place: tuple[str | int, ...]) -> bool:
+    """Whether what stands there has no lines of its own below."""
+    return not any(len(key) > len(place) and key[: len(place)] == place for key in source.lines)

@@ -1,0 +1,337 @@
+"""Messages between the members of a workload, outside the iterations: a question, its answers.
+
+    class Auditor(Executor):
+        @on_message("count")
+        def count(self, message: Message) -> object:         # at every member that was asked
+            return len(self._rows)
+
+        @task("audit")
+        async def audit(self, task: Task, context: Context) -> object:
+            replies = await context.request(await context.members(), "count", timeout=5)
+            return {node: reply.unwrap() for node, reply in replies.items()}
+
+A request goes straight from node to node, never by the coordinator, which only tells the members
+and their addresses. Each target answers by itself: with a value, or with what went wrong there; a
+target that is unknown, silent or broken costs the others nothing.
+
+What travels is JSON with arrays, of at most `LIMIT` bytes: data in bulk is for the exchange. A
+request waits, within its time, for a target where the workload has not begun. At the target a
+coroutine handler runs on the loop, and a plain one on a thread for messages of this workload, not
+on that of its tasks: a node that computes for an hour still answers. So such a handler and a task
+run at once, and what they share is theirs to guard.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import inspect
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import grpc
+import grpc.aio
+
+from p2pdo.errors import (
+    ConfigError,
+    DeadlineExceeded,
+    NotFound,
+    P2pdoError,
+    TaskFailed,
+    Unreachable,
+    did_you_mean,
+    from_plain,
+)
+from p2pdo.node.control import Control
+from p2pdo.node.executors import failure
+from p2pdo.runtime.compute import ThreadCompute
+from p2pdo.transports import rpc
+from p2pdo.types import NodeId, WorkloadId
+from p2pdo.wire.plain import decode_data, encode_data, parse_plain
+
+METHOD = "/p2pdo.v1.Peer/Request"
+LIMIT = 4 * 1024 * 1024
+_MARK = "__p2pdo_message__"
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What a handler is given: who asks, about what, with which value."""
+
+    sender: NodeId
+    topic: str
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One target's answer: its value, or the error that came instead."""
+
+    node: NodeId
+    value: Any = None
+    error: P2pdoError | None = None
+
+    def unwrap(self) -> Any:
+        """The value.
+
+        Raises:
+            P2pdoError: what went wrong at, or on the way to, that node.
+        """
+        if self.error is not None:
+            raise self.error
+        return self.value
+
+
+def on_message(topic: str) -> Callable[[F], F]:
+    """Marks a method of an executor or component as the handler of a topic."""
+
+    def mark(method: F) -> F:
+        setattr(method, _MARK, topic)
+        return method
+
+    return mark
+
+
+class Mailroom:
+    """One node's requests, in and out; use as a context manager."""
+
+    def __init__(self, control: Control, token: str | None) -> None:
+        self._control = control
+        self._token = token
+        self._boxes: dict[WorkloadId, Mailbox] = {}
+        self._opened = asyncio.Event()  # set and replaced whenever a box is opened
+        self._channels: dict[str, grpc.aio.Channel] = {}
+
+    @property
+    def node(self) -> NodeId:
+        return NodeId(self._control.identity.node)
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[Mailroom]:
+        try:
+            yield self
+        finally:
+            for channel in self._channels.values():
+                await channel.close()
+
+    def register(self, server: grpc.aio.Server) -> None:
+        """Lets members ask us by this server."""
+        handler: grpc.RpcMethodHandler[bytes, bytes] = grpc.unary_unary_rpc_method_handler(
+            self._serve
+        )
+        service, method = METHOD.strip("/").split("/")
+        server.add_generic_rpc_handlers(
+            (grpc.method_handlers_generic_handler(service, {method: handler}),)
+        )
+
+    def open(self, workload: WorkloadId) -> Mailbox:
+        """A workload's box, from when it begins here to its end."""
+        box = self._boxes[workload] = Mailbox(self, workload)
+        opened, self._opened = self._opened, asyncio.Event()
+        opened.set()
+        return box
+
+    def close(self, workload: WorkloadId) -> None:
+        self._boxes.pop(workload, None)
+
+    async def members(self, workload: WorkloadId) -> Mapping[NodeId, str]:
+        return await self._control.members(workload)
+
+    # ---- out ----
+
+    async def ask(self, address: str, node: NodeId, request: bytes, seconds: float) -> Reply:
+        """One target's reply; never raises what went wrong there."""
+        if address not in self._channels:
+            self._channels[address] = rpc.make_channel(address)
+        call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]
+        call = self._channels[address].unary_unary(METHOD)
+        try:
+            answer = await call(request, timeout=seconds, metadata=rpc.metadata(self._token))
+            data = parse_plain(bytes(answer).decode())
+            if "error" in data:
+                return Reply(node, error=from_plain(data["error"]))
+            return Reply(node, decode_data(data["value"]))
+        except grpc.aio.AioRpcError as error:
+            return Reply(node, error=_broken(error, node, seconds))
+        except ValueError as error:
+            wrong = TaskFailed(f"{node} answered with what cannot be read: {error}", node=node)
+            return Reply(node, error=wrong)
+
+    # ---- in ----
+
+    async def _serve(
+        self, request: bytes, _context: grpc.aio.ServicerContext[bytes, bytes]
+    ) -> bytes:
+        workload = ""
+        try:
+            data = parse_plain(request.decode())
+            workload = str(data["workload"])
+            box = await self._box(WorkloadId(workload))
+            message = Message(NodeId(str(data["sender"])), str(data["topic"]), data["value"])
+            return await box.answer(message)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the asker is told
+            told = failure(error, node=self.node, workload=workload)
+            return json.dumps({"error": told}).encode()
+
+    async def _box(self, workload: WorkloadId) -> Mailbox:
+        """The workload's box; waits for it, for as long as the asker does."""
+        while workload not in self._boxes:
+            await self._opened.wait()
+        return self._boxes[workload]
+
+
+class Mailbox:
+    """One workload's requests at one node."""
+
+    def __init__(self, room: Mailroom, workload: WorkloadId) -> None:
+        self._room = room
+        self._workload = workload
+        self._handlers: dict[str, Callable[..., Any]] = {}
+        self._compute = ThreadCompute(f"messages {workload}")
+        self._members: Mapping[NodeId, str] | None = None
+        self._loop = asyncio.get_running_loop()
+
+    def close(self) -> None:
+        self._room.close(self._workload)
+        self._compute.close()
+
+    def add(self, things: Iterable[object]) -> None:
+        """Finds the marked methods of each."""
+        for thing in things:
+            for name in dir(type(thing)):
+                topic = getattr(getattr(type(thing), name, None), _MARK, None)
+                if isinstance(topic, str):
+                    self.handle(topic, getattr(thing, name))
+
+    def handle(self, topic: str, handler: Callable[..., Any]) -> None:
+        """Has a function answer a topic; the latest one does."""
+        self._handlers[topic] = handler
+
+    async def members(self) -> Mapping[NodeId, str]:
+        """Everybody who takes part, this node included, with the addresses."""
+        if self._members is None:
+            self._members = await self._room.members(self._workload)
+        return self._members
+
+    async def request(
+        self, targets: Iterable[str], topic: str, value: Any, seconds: float
+    ) -> dict[str, Reply]:
+        """Every target's reply, in the order of the targets.
+
+        Raises:
+            ConfigError: the value cannot travel.
+            P2pdoError: the coordinator does not tell who the members are.
+        """
+        request = self._encode(topic, value)
+        members = await self.members()
+        names = [NodeId(name) for name in targets]
+        replies = await asyncio.gather(
+            *(self._ask(members, name, request, seconds) for name in names)
+        )
+        return dict(zip(names, replies, strict=True))
+
+    def request_from_thread(
+        self, targets: Iterable[str], topic: str, value: Any, seconds: float
+    ) -> Future[dict[str, Reply]]:
+        """The same from a plain function: a future of its thread."""
+        return asyncio.run_coroutine_threadsafe(
+            self.request(targets, topic, value, seconds), self._loop
+        )
+
+    def _encode(self, topic: str, value: Any) -> bytes:
+        sender = self._room.node
+        try:
+            text = encode_data(
+                {"workload": self._workload, "sender": sender, "topic": topic, "value": value}
+            )
+        except ValueError as error:
+            raise ConfigError(
+                f"a message about '{topic}' cannot travel as JSON: {error}",
+                hint="send numbers, text, lists, dicts and numpy arrays",
+            ) from None
+        if len(text) > LIMIT:
+            raise ConfigError(
+                f"a message about '{topic}' has {len(text)} bytes, more than {LIMIT}",
+                hint="send a summary; values in bulk are for the exchange",
+            )
+        return text.encode()
+
+    async def _ask(
+        self, members: Mapping[NodeId, str], node: NodeId, request: bytes, seconds: float
+    ) -> Reply:
+        address = members.get(node)
+        if address is None:
+            hint = did_you_mean(node, [str(name) for name in members])
+            stranger = NotFound(f"{node} takes no part in workload {self._workload}", hint=hint)
+            return Reply(node, error=stranger)
+        return await self._room.ask(address, node, request, seconds)
+
+    async def answer(self, message: Message) -> bytes:
+        """This node's answer, as it travels.
+
+        Raises:
+            NotFound: the sender takes no part, or nobody here answers this topic.
+            TaskFailed: the answer cannot travel.
+        """
+        if message.sender not in await self.members():
+            raise NotFound(
+                f"{message.sender} takes no part in workload {self._workload}",
+                hint="only its members may ask",
+            )
+        handler = self._handlers.get(message.topic)
+        if handler is None:
+            raise NotFound(
+                f"nobody at {self._room.node} answers '{message.topic}'",
+                hint=did_you_mean(message.topic, list(self._handlers)),
+                node=self._room.node,
+            )
+        message = Message(message.sender, message.topic, decode_data(message.value))
+        if inspect.iscoroutinefunction(handler):
+            value = await handler(message)
+        else:
+            value = await self._compute.run(handler, message)
+        return self._encode_answer(message.topic, value)
+
+    def _encode_answer(self, topic: str, value: Any) -> bytes:
+        try:
+            text = encode_data({"value": value})
+        except ValueError as error:
+            raise TaskFailed(
+                f"the answer to '{topic}' cannot travel as JSON: {error}",
+                hint="return numbers, text, lists, dicts and numpy arrays",
+            ) from None
+        if len(text) > LIMIT:
+            raise TaskFailed(
+                f"the answer to '{topic}' has {len(text)} bytes, more than {LIMIT}",
+                hint="return a summary",
+            )
+        return text.encode()
+
+
+def _broken(error: grpc.aio.AioRpcError, node: NodeId, seconds: float) -> P2pdoError:
+    match error.code():
+        case grpc.StatusCode.DEADLINE_EXCEEDED:
+            return DeadlineExceeded(
+                f"{node} did not reply within {seconds:g} s",
+                hint="a longer timeout, or look at that node",
+                node=node,
+            )
+        case grpc.StatusCode.UNAVAILABLE:
+            return Unreachable(
+                f"{node} cannot be reached: {error.details()}",
+                hint="is its process alive?",
+                node=node,
+            )
+        case code:
+            return TaskFailed(
+                f"asking {node} failed: {code.name}: {error.details()}",
+                hint="look at that node's log",
+                node=node,
+            )
+
+
+Handler = Callable[[Message], "object | Awaitable[object]"]

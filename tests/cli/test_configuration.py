@@ -1,0 +1,51 @@
+"""`p2pdo config`: show, check, import-nvflare."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+Call = Callable[..., Any]
+
+GOOD = '[node]\nname = "a"\n\n[executors.echo]\npath = "site_code:Echo"\n'
+CODE = """
+from p2pdo.node.executors import Executor, task
+
+class Echo(Executor):
+    @task("echo")
+    def echo(self, order): return order.payload
+"""
+
+
+def test_show_tells_where_each_value_comes_from(call: Call, tmp_path: Path) -> None:
+    path = tmp_path / "p2pdo.toml"
+    path.write_text(GOOD)
+    shown = call("config", "show", "--origin", str(path)).stdout
+    (line,) = [line for line in shown.splitlines() if line.startswith("node.name ")]
+    assert line.split() == ["node.name", '"a"', f"{path}:2"]
+    rows = json.loads(call("config", "show", str(path), "--json").stdout)["data"]
+    assert {"setting": "node.pull", "value": "stream", "from": "default"} in rows
+
+
+def test_check_lists_the_tasks_or_tells_the_mistakes(call: Call, tmp_path: Path) -> None:
+    (tmp_path / "site_code.py").write_text(CODE)
+    path = tmp_path / "p2pdo.toml"
+    path.write_text(GOOD.replace("[node]\n", '[node]\npython_path = ["."]\n'))
+    answer = call("config", "check", str(path), "--json")
+    assert json.loads(answer.stdout)["data"]["tasks"]["echo"] == "echo"
+    path.write_text(GOOD.replace("Echo", "Ehco"))
+    answer = call("config", "check", str(path))
+    assert answer.code == 3
+    assert f"{path}:5: " in answer.stderr
+
+
+def test_an_imported_file_is_written_once(call: Call, tmp_path: Path) -> None:
+    old, new = tmp_path / "old.json", tmp_path / "new.toml"
+    old.write_text(json.dumps({"format_version": 2, "executors": [], "servers": []}))
+    answer = call("config", "import-nvflare", str(old), "--out", str(new))
+    assert answer.code == 0
+    assert "'servers' has no counterpart" in answer.stderr
+    assert new.read_text().strip() == ""
+    assert call("config", "import-nvflare", str(old), "--out", str(new)).code == 4

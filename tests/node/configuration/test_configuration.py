@@ -1,0 +1,299 @@
+"""p2pdo.toml: what it makes of a node, and how its mistakes are told."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from p2pdo.errors import ConfigError
+from p2pdo.node.client import ClientActor
+from p2pdo.node.configuration.building import build
+from p2pdo.node.configuration.lines import lines_of
+from p2pdo.node.configuration.nvflare import import_nvflare
+from p2pdo.node.configuration.reading import read_configuration
+from p2pdo.node.configuration.settings import offers_of, settings_of
+from p2pdo.node.configuration.showing import checked, settings_with_origins
+from p2pdo.node.workplace import SITE, Workplace
+from p2pdo.protocol.routing import Result, Task
+from p2pdo.reporting.toml_text import dumps
+from p2pdo.types import TaskId, WorkloadId
+
+HERE = Path(__file__).parent
+
+GOOD = f"""
+[node]
+name = "ward-1"
+state = "here"
+python_path = ["{HERE}"]
+
+[policy]
+redact = true
+
+[allow]
+problems = ["cost"]
+
+[site]
+clinic = "north"
+
+[components.store]
+path = "ward:Store"
+
+[executors.trainer]
+path = "ward:Trainer"
+args = {{ column = "age" }}
+
+[[task_data_filters]]
+path = "ward:Double"
+tasks = ["train"]
+
+[[handlers]]
+events = ["AFTER_TASK"]
+path = "ward:listen"
+
+[problems]
+cost = "ward:cost"
+
+[workloads.cost.parameters]
+a = 7.0
+"""
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "p2pdo.toml"
+    path.write_text(textwrap.dedent(text))
+    return path
+
+
+def mistakes_of(path: Path) -> str:
+    with pytest.raises(ConfigError) as caught:
+        checked(path)
+    return caught.value.message
+
+
+async def perform(workplace: Workplace, *tasks: tuple[str, Any]) -> list[Any]:
+    """What a fresh workload's tasks come to."""
+    import asyncio
+
+    results: asyncio.Queue[Result] = asyncio.Queue()
+    client = ClientActor(
+        "n1",
+        WorkloadId("w"),
+        SITE,
+        workplace,
+        took=lambda _: None,
+        finished=results.put_nowait,
+        inbox=8,
+    )
+    async with client.running() as ref, asyncio.timeout(20):
+        for number, (name, payload) in enumerate(tasks):
+            await ref.tell(
+                Task(TaskId(f"w-{number}"), WorkloadId("w"), SITE, name, number, 1, payload)
+            )
+        return [json.loads((await results.get()).payload) for _ in tasks]
+
+
+@pytest.mark.asyncio
+async def test_a_file_makes_a_workplace_and_each_workload_its_own_components(
+    tmp_path: Path,
+) -> None:
+    source = read_configuration(write(tmp_path, GOOD))
+    workplace = build(source, Workplace({}))
+    assert workplace.redacts
+    for _ in range(2):
+        answers = await perform(workplace, ("train", 4), ("validate", None))
+        assert answers == [{"column": "age", "clinic": "north"}, [8, "AFTER_TASK"]]
+
+
+def test_a_flag_wins_over_the_file_and_paths_are_relative_to_it(tmp_path: Path) -> None:
+    source = read_configuration(write(tmp_path, GOOD))
+    settings = settings_of(source, {"coordinator": "127.0.0.1:1", "name": "other"})
+    assert (settings.name, settings.state) == ("other", tmp_path / "here")
+
+
+def test_a_sites_own_problem_and_parameters_win(tmp_path: Path) -> None:
+    offers = offers_of(read_configuration(write(tmp_path, GOOD)))
+    how = {"partition": "iid", "seed": 3, "dtype": "float64"}
+    made = offers.problem("cost", 1, 2, parameters={"a": 1.0}, **how)  # type: ignore[arg-type]
+    assert made == ("cost", 1, 2, "iid", 3, "float64", 7.0)
+    with pytest.raises(ConfigError, match="does not allow 'quadratic'"):
+        offers.problem("quadratic", 0, 2, parameters={}, **how)  # type: ignore[arg-type]
+
+
+def test_all_mistakes_are_told_at_once_with_their_lines(tmp_path: Path) -> None:
+    path = write(
+        tmp_path,
+        """
+        [node]
+        nmae = "a"
+        pull_interval = -1
+
+        [executors.trainer]
+        path = "ward.Trainer"
+
+        [components.store]
+        path = "ward:Store"
+        arg = {}
+        """,
+    )
+    told = mistakes_of(path)
+    assert "4 mistakes" in told
+    assert f"{path}:3: node.nmae: there is no such key; did you mean 'name'?" in told
+    assert f"{path}:4: node.pull_interval: input should be greater than 0" in told
+    assert f"{path}:7: executors.trainer.path: 'ward.Trainer' is not of the form" in told
+    assert f"{path}:11: components.store.arg: there is no such key; did you mean 'args'?" in told
+
+
+def test_what_only_an_import_tells_is_told_with_its_line_too(tmp_path: Path) -> None:
+    path = write(
+        tmp_path,
+        f"""
+        [node]
+        python_path = ["{HERE}"]
+
+        [executors.a]
+        path = "ward:Trianer"
+
+        [executors.b]
+        path = "ward:Trainer"
+        args = {{ colum = "age" }}
+
+        [executors.c]
+        path = "ward:Rival"
+
+        [executors.d]
+        path = "ward:Store"
+
+        [executors.optimization]
+        path = "ward:Rival"
+
+        [executors.e]
+        path = "ward:Trainer"
+        args = {{ column = "age" }}
+        tasks = ["tarin"]
+
+        [components.x]
+        path = "no_such_module:X"
+
+        [components.y]
+        path = "ward:NOTHING"
+
+        [[task_result_filters]]
+        path = "ward:Store"
+        """,
+    )
+    told = mistakes_of(path)
+    for words in (
+        f"{path}:6: {'ward'} has no 'Trianer' (did you mean 'Trainer'?",
+        f"{path}:10: ward:Trainer: missing a required argument: 'column'",
+        f"{path}:12: task 'train' is served by 'b' and by 'c'",
+        f"{path}:16: ward:Store is no Executor",
+        f"{path}:18: the executor 'optimization' has a name that p2pdo uses",
+        f"{path}:24: ward:Trainer has no task 'tarin'; it has train, validate",
+        f"{path}:27: cannot import no_such_module",
+        f"{path}:30: ward:NOTHING cannot be called",
+        f"{path}:33: ward:Store has no method apply",
+    ):
+        assert words in told, words
+
+
+@pytest.mark.parametrize("task", ["config", "run_algorithm"])
+def test_the_tasks_of_p2pdo_have_their_executor_already(tmp_path: Path, task: str) -> None:
+    (tmp_path / "thief.py").write_text(
+        "from p2pdo.node.executors import Executor, task\n"
+        "class Thief(Executor):\n"
+        f"    @task('{task}')\n"
+        "    def steal(self, order): ...\n"
+    )
+    path = write(tmp_path, '[node]\npython_path = ["."]\n[executors.t]\npath = "thief:Thief"\n')
+    assert f"task '{task}' is served by 'optimization' and by 't'" in mistakes_of(path)
+    import sys
+
+    sys.modules.pop("thief")
+    sys.path.remove(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [("[node", ":1: this is no TOML"), ('[node]\nname = "a\n', ":2: this is no TOML")],
+)
+def test_a_file_that_is_no_toml(tmp_path: Path, text: str, words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        read_configuration(write(tmp_path, text))
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"cannot read .*nothing.toml: No such file"):
+        read_configuration(tmp_path / "nothing.toml")
+
+
+def test_every_setting_is_shown_with_its_origin(tmp_path: Path) -> None:
+    path = write(tmp_path, GOOD)
+    rows = {setting: (value, origin) for setting, value, origin in settings_with_origins(path)}
+    assert rows["node.name"] == ("ward-1", f"{path}:3")
+    assert rows["node.listen"] == ("127.0.0.1:0", "default")
+    assert rows["executors.trainer.args.column"] == ("age", f"{path}:21")
+    assert rows["executors.trainer.processes"] == (0, "default")
+    assert rows["workloads.cost.parameters.a"] == (7.0, f"{path}:35")
+
+
+def test_lines_of_dotted_and_quoted_keys() -> None:
+    text = 'a.b = 1\n[x."y.z"]\nk = 2\n[[l]]\nm = 1\n[[l]]\nm = 2\n'
+    lines = lines_of(text)
+    assert lines["a", "b"] == 1
+    assert lines["x", "y.z", "k"] == 3
+    assert (lines["l", 0, "m"], lines["l", 1, "m"]) == (5, 7)
+
+
+NVFLARE = {
+    "format_version": 2,
+    "executors": [
+        {
+            "tasks": ["train", "submit_*"],
+            "executor": {"id": "t", "path": "ward.Trainer", "args": {"column": "age"}},
+        }
+    ],
+    "task_data_filters": [],
+    "task_result_filters": [
+        {"tasks": ["train"], "filters": [{"path": "ward.Double"}, {"name": "PercentilePrivacy"}]}
+    ],
+    "components": [{"id": "store", "path": "ward.Store", "args": {}}],
+    "handlers": [{"path": "nvflare.app_common.widgets.X", "args": {}}],
+    "servers": [],
+}
+
+
+def test_nvflares_configuration_becomes_one_that_works(tmp_path: Path) -> None:
+    old = tmp_path / "config_fed_client.json"
+    old.write_text(json.dumps({**NVFLARE, "handlers": []}))
+    made = import_nvflare(old)
+    assert made.tables["executors"]["t"] == {
+        "path": "ward:Trainer",
+        "args": {"column": "age"},
+        "tasks": ["train"],
+    }
+    tables = {"node": {"python_path": [str(HERE)]}, **made.tables}
+    assert checked(write(tmp_path, dumps(tables)))["train"] == "t"
+
+
+def test_what_of_nvflares_has_no_counterpart_is_told(tmp_path: Path) -> None:
+    old = tmp_path / "config_fed_client.json"
+    old.write_text(json.dumps(NVFLARE))
+    remarks = "\n".join(import_nvflare(old).remarks)
+    assert "'servers' has no counterpart" in remarks
+    assert "the task pattern 'submit_*' has no counterpart" in remarks
+    assert "'PercentilePrivacy' is no path package.module.Class" in remarks
+    assert "nvflare.app_common.widgets.X is NVFlare's own" in remarks
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", '{"format_version": 1}', '{"format_version": 2, "executors": 3}']
+)
+def test_what_is_none_of_nvflares_files_is_refused(tmp_path: Path, text: str) -> None:
+    old = tmp_path / "config.json"
+    old.write_text(text)
+    with pytest.raises(ConfigError):
+        import_nvflare(old)

@@ -1,0 +1,179 @@
+"""Messages between the members of a workload, over real gRPC."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import Any
+
+import numpy as np
+import pytest
+
+import p2pdo
+from p2pdo.node.messages import Message, Reply, on_message
+from p2pdo.protocol.routing import Task
+
+pytestmark = pytest.mark.asyncio
+
+Site = p2pdo.Context
+
+
+class Auditor(p2pdo.Executor):
+    def __init__(self, entered: threading.Event | None = None) -> None:
+        self.entered = entered or threading.Event()
+        self.busy = threading.Event()
+
+    @on_message("rows")
+    def rows(self, message: Message) -> object:
+        return np.asarray(message.value) + 1.0
+
+    @on_message("who")
+    async def who(self, message: Message) -> object:
+        return message.sender
+
+    @on_message("fail")
+    def fail(self, _message: Message) -> object:
+        raise ValueError("no such column")
+
+    @on_message("silent")
+    async def silent(self, _message: Message) -> object:
+        self.entered.set()
+        await asyncio.Event().wait()
+        return None
+
+    @on_message("huge")
+    def huge(self, _message: Message) -> object:
+        return np.zeros(10**6)
+
+    @on_message("release")
+    def release(self, _message: Message) -> object:
+        self.busy.set()
+        return True
+
+    @p2pdo.task
+    async def ask(self, task: Task, context: Site) -> object:
+        return described(await context.request(**task.payload))
+
+    @p2pdo.task
+    def ask_from_thread(self, task: Task, context: Site) -> object:
+        return described(context.ask(**task.payload))
+
+    @p2pdo.task
+    async def ask_wrongly(self, task: Task, context: Site) -> object:
+        value = {"large": np.zeros(10**6), "set": {1}}[task.payload]
+        return described(await context.request(["node-1"], "rows", value))
+
+    @p2pdo.task
+    async def everybody(self, _task: Task, context: Site) -> object:
+        return await context.members()
+
+    @p2pdo.task
+    def compute(self, _task: Task) -> object:
+        """Busy until somebody's message comes."""
+        return self.busy.wait(20)
+
+    @p2pdo.task
+    async def listen(self, _task: Task, context: Site) -> object:
+        context.on("own", lambda message: message.value * 2)
+        return None
+
+
+def described(replies: dict[str, Reply]) -> dict[str, Any]:
+    return {
+        node: reply.value
+        if reply.error is None
+        else f"{reply.error.code}: {reply.error} ({reply.error.hint})"
+        for node, reply in replies.items()
+    }
+
+
+def network(**executors: Any) -> p2pdo.LocalNetwork:
+    return p2pdo.local(nodes=3, executors=executors or {"auditor": Auditor})
+
+
+async def begin(tasks: p2pdo.Tasks) -> None:
+    """Has the workload begin at every node."""
+    for result in await tasks.broadcast_and_wait("everybody"):
+        assert result.unwrap() == tasks.nodes
+
+
+@pytest.mark.parametrize("task", ["ask", "ask_from_thread"])
+async def test_every_target_answers_by_itself(task: str) -> None:
+    async with network() as net, net.driver() as tasks:
+        await begin(tasks)
+
+        async def ask(targets: list[str], topic: str, value: Any = None, **how: Any) -> Any:
+            asked = {"targets": targets, "topic": topic, "value": value, **how}
+            return (await tasks.send_and_wait(task, asked, to="node-0")).unwrap()
+
+        rows = await ask(["node-2", "node-0"], "rows", np.arange(2.0))
+        assert list(rows) == ["node-2", "node-0"]
+        np.testing.assert_array_equal(rows["node-2"], [1.0, 2.0])
+        assert await ask(["node-1"], "who") == {"node-1": "node-0"}
+        failed = await ask(["node-1", "node-9"], "fail")
+        assert failed["node-1"].startswith("task-failed: ValueError: no such column")
+        assert failed["node-9"].startswith("not-found: node-9 takes no part in workload")
+        unknown = await ask(["node-1"], "rosw")
+        assert unknown["node-1"].startswith("not-found: nobody at node-1 answers 'rosw'")
+        assert "did you mean 'rows'" in unknown["node-1"]
+        silent = await ask(["node-1", "node-2"], "silent", timeout=0.2)
+        assert silent["node-1"].startswith("deadline: node-1 did not reply within 0.2 s")
+        huge = await ask(["node-1"], "huge")
+        assert "bytes, more than 4194304" in huge["node-1"]
+        assert await ask([], "rows") == {}
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"), [("large", "bytes, more than 4194304"), ("set", "cannot travel as JSON")]
+)
+async def test_what_cannot_travel_is_refused_before_it_is_sent(kind: str, words: str) -> None:
+    async with network() as net, net.driver() as tasks:
+        result = await tasks.send_and_wait("ask_wrongly", kind, to="node-0")
+        assert words in str(result.error)
+
+
+async def test_a_node_that_computes_still_answers() -> None:
+    async with network() as net, net.driver() as tasks:
+        computing = await tasks.send("compute", to="node-1")
+        asked = {"targets": ["node-1"], "topic": "release"}
+        result = await tasks.send_and_wait("ask", asked, to="node-0")
+        assert result.unwrap() == {"node-1": True}
+        assert (await computing).unwrap() is True
+
+
+async def test_a_request_waits_for_the_workload_to_begin_at_its_target() -> None:
+    async with network() as net, net.driver() as tasks:
+        asked = {"targets": ["node-1"], "topic": "who", "timeout": 20.0}
+        asking = await tasks.send("ask", asked, to="node-0")
+        assert (await tasks.send_and_wait("everybody", to="node-1")).is_ok
+        assert (await asking).unwrap() == {"node-1": "node-0"}
+
+
+async def test_a_topic_may_be_taken_up_at_run_time() -> None:
+    async with network() as net, net.driver() as tasks:
+        await tasks.broadcast_and_wait("listen")
+        asked = {"targets": ["node-2"], "topic": "own", "value": 21}
+        assert (await tasks.send_and_wait("ask", asked, to="node-0")).unwrap() == {"node-2": 42}
+
+
+async def test_only_members_may_ask() -> None:
+    async with network() as net, net.driver(["node-0", "node-1"]) as tasks:
+        asked = {"targets": ["node-2"], "topic": "who"}
+        told = (await tasks.send_and_wait("ask", asked, to="node-0")).unwrap()
+        assert told["node-2"].startswith("not-found: node-2 takes no part in workload")
+
+
+async def test_an_abort_ends_a_plain_handler_that_waits_for_replies() -> None:
+    entered = threading.Event()
+    async with (
+        network(auditor=lambda: Auditor(entered)) as net,
+        net.driver() as tasks,
+    ):
+        await begin(tasks)
+        asked = {"targets": ["node-1"], "topic": "silent", "timeout": 3600.0}
+        asking = await tasks.send("ask_from_thread", asked, to="node-0")
+        assert await asyncio.to_thread(entered.wait, 20)
+        await tasks.abort([asking], "enough")
+        assert (await asking).status == "aborted"
+        again = await tasks.send_and_wait("ask_from_thread", {**asked, "topic": "who"}, to="node-0")
+        assert again.unwrap() == {"node-1": "node-0"}  # its thread is free again

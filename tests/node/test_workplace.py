@@ -1,0 +1,327 @@
+"""A task's way through a workplace: handlers, filters, events, aborts, what an error tells."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import threading
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from p2pdo.node.client import ClientActor
+from p2pdo.node.context import Context
+from p2pdo.node.events import (
+    ABORT,
+    AFTER_TASK,
+    ALL,
+    BEFORE_TASK,
+    END_RUN,
+    START_RUN,
+    Event,
+    on,
+)
+from p2pdo.node.executors import Executor, task
+from p2pdo.node.workplace import SITE, FilterOffer, Workplace
+from p2pdo.protocol.routing import Result, Task
+from p2pdo.types import TaskId, WorkloadId
+
+pytestmark = pytest.mark.asyncio
+
+
+class Diary:
+    """A component that hears everything."""
+
+    def __init__(self) -> None:
+        self.heard: list[str] = []
+        self.threads: set[str] = set()
+
+    @on(ALL)
+    def note(self, event: Event) -> None:
+        self.heard.append(event.name)
+        self.threads.add(threading.current_thread().name)
+
+
+class Trainer(Executor):
+    def __init__(self, diary: Diary | None = None) -> None:
+        self.release = threading.Event()
+        self.begun = threading.Event()
+        self.ended = threading.Event()
+        self.diary = diary
+
+    @task("train")
+    def train(self, order: Task, context: Context) -> object:
+        context.fire_event("best", loss=0.1)
+        if self.diary is not None:
+            self.diary.heard.append("handler")
+        return {"weights": np.asarray(order.payload["weights"]) * 2.0, "loss": np.float64(0.5)}
+
+    @task
+    async def ask(self, order: Task, context: Context) -> object:
+        context.fire_event("asked")
+        return order.payload
+
+    @task
+    def stubborn(self, _order: Task) -> object:
+        self.begun.set()
+        self.release.wait()
+        return "too late"
+
+    @task
+    def patient(self, _order: Task, context: Context) -> object:
+        self.begun.set()
+        try:
+            context.abort.wait(3600)
+        finally:
+            self.ended.set()
+        return None
+
+    @task
+    async def hang(self, _order: Task) -> object:
+        self.begun.set()
+        await asyncio.Event().wait()
+        return None
+
+    @task
+    def fail(self, _order: Task) -> object:
+        raise RuntimeError("patient 17 has no age")
+
+
+class Other(Executor):
+    @task
+    def count(self, order: Task) -> object:
+        return len(order.payload)
+
+
+class Bench:
+    """One client on a workplace, with its results."""
+
+    def __init__(self, workplace: Workplace, executor: str = SITE) -> None:
+        self.client = ClientActor(
+            "n1",
+            WorkloadId("w"),
+            executor,
+            workplace,
+            took=lambda _: None,
+            finished=self._finished,
+            inbox=64,
+        )
+        self._results: asyncio.Queue[Result] = asyncio.Queue()
+        self._sent = 0
+
+    def _finished(self, result: Result) -> None:
+        self._results.put_nowait(result)
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[Bench]:
+        async with self.client.running():
+            yield self
+
+    def send(self, name: str, payload: Any = None, aborted: str = "") -> TaskId:
+        task_id = TaskId(f"w-{self._sent}")
+        order = Task(task_id, WorkloadId("w"), SITE, name, self._sent, 1, payload, aborted)
+        self._sent += 1
+        self.client.ref.try_tell(order)
+        return task_id
+
+    async def result(self) -> Any:
+        async with asyncio.timeout(20):
+            return json.loads((await self._results.get()).payload)
+
+    async def do(self, name: str, payload: Any = None) -> Any:
+        self.send(name, payload)
+        return await self.result()
+
+
+def place(trainer: Trainer | None = None, **more: Any) -> Workplace:
+    trainer = trainer or Trainer()
+    return Workplace(
+        {"trainer": lambda _: trainer, "other": lambda _: Other()},
+        tasks={
+            **dict.fromkeys(("train", "ask", "stubborn", "patient", "hang", "fail"), "trainer"),
+            "count": "other",
+        },
+        **more,
+    )
+
+
+@pytest.fixture
+def trainer() -> Iterator[Trainer]:
+    trainer = Trainer()
+    yield trainer
+    trainer.release.set()
+
+
+async def begun(trainer: Trainer) -> None:
+    assert await asyncio.to_thread(trainer.begun.wait, 20)
+
+
+async def test_each_task_finds_the_executor_that_handles_it() -> None:
+    async with Bench(place()).running() as bench:
+        assert await bench.do("count", [1, 2, 3]) == 3
+        assert await bench.do("ask", "hello") == "hello"
+        unknown = await bench.do("trian")
+        assert unknown["code"] == "unknown-task"
+        assert unknown["message"] == "nobody at this node handles task 'trian'"
+        assert unknown["hint"].startswith("did you mean 'train'?")
+
+
+async def test_a_workload_may_name_one_executor() -> None:
+    async with Bench(place(), "other").running() as bench:
+        assert await bench.do("count", "ab") == 2
+        unknown = await bench.do("train")
+        assert unknown["message"] == "executor 'other' has no task 'train'"
+
+
+async def test_arrays_go_in_and_come_out() -> None:
+    weights = {"__array__": "AAAAAAAA8D8=", "dtype": "float64", "shape": [1]}
+    async with Bench(place()).running() as bench:
+        assert await bench.do("train", {"weights": weights}) == {
+            "weights": {"__array__": "AAAAAAAAAEA=", "dtype": "float64", "shape": [1]},
+            "loss": 0.5,
+        }
+
+
+async def test_components_hear_the_life_of_the_run_in_order_on_its_thread(
+    trainer: Trainer,
+) -> None:
+    diary = trainer.diary = Diary()
+    workplace = place(trainer, components={"diary": lambda: diary})
+    async with Bench(workplace).running() as bench:
+        await bench.do("train", {"weights": [1.0]})
+        await bench.do("ask", 1)
+    assert diary.heard == [
+        START_RUN,
+        *(BEFORE_TASK, "best", "handler", AFTER_TASK),
+        *(BEFORE_TASK, AFTER_TASK, "asked"),
+        END_RUN,
+    ]
+    assert diary.threads == {"workload w"}
+
+
+async def test_a_listener_that_raises_disturbs_nothing() -> None:
+    class Broken:
+        @on(BEFORE_TASK)
+        def note(self, _event: Event) -> None:
+            raise ValueError("listener")
+
+        @on(AFTER_TASK)
+        async def wait(self, _event: Event, context: Context) -> None:
+            await asyncio.sleep(0)
+            raise ValueError(context.node)
+
+    workplace = place(components={"broken": Broken})
+    async with Bench(workplace).running() as bench:
+        assert await bench.do("count", "abc") == 3
+
+
+async def test_a_component_that_cannot_be_made_fails_the_tasks_with_its_name() -> None:
+    def boom() -> object:
+        raise OSError("no such disk")
+
+    client = ClientActor(
+        "n1",
+        WorkloadId("w"),
+        SITE,
+        place(components={"store": boom}),
+        took=lambda _: None,
+        finished=lambda _: None,
+        inbox=4,
+    )
+    with pytest.raises(Exception, match="component 'store' cannot be made: OSError: no such disk"):
+        async with client.running():
+            await asyncio.Event().wait()
+
+
+class Add:
+    def __init__(self, what: str) -> None:
+        self._what = what
+
+    def apply(self, data: Any, order: Task, context: Context) -> Any:
+        return f"{data}{self._what}@{order.name}/{context.node}"
+
+
+class Refuse:
+    def apply(self, data: Any, _order: Task, _context: Context) -> Any:
+        raise PermissionError(f"{data} is private")
+
+
+async def test_filters_are_applied_in_order_to_the_tasks_they_concern() -> None:
+    workplace = place(
+        data_filters=[
+            FilterOffer("a", lambda: Add("a")),
+            FilterOffer("b", lambda: Add("b"), tasks=["train"]),
+            FilterOffer("c", lambda: Add("c"), tasks=["ask"]),
+        ],
+        result_filters=[FilterOffer("d", lambda: Add("d"))],
+    )
+    async with Bench(workplace).running() as bench:
+        assert await bench.do("ask", "x") == "xa@ask/n1c@ask/n1d@ask/n1"
+
+
+@pytest.mark.parametrize("way", ["data", "result"])
+async def test_a_filter_that_raises_lets_nothing_pass(way: str) -> None:
+    offers = {f"{way}_filters": [FilterOffer("privacy", Refuse)]}
+    async with Bench(place(**offers)).running() as bench:
+        told = await bench.do("ask", "x")
+        assert told["code"] == "task-failed"
+        assert told["message"] == (
+            f"the task-{way} filter 'privacy' raised PermissionError: x is private"
+        )
+
+
+async def test_a_site_that_redacts_tells_the_type_of_an_error_and_no_more(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with Bench(place(redacts=True)).running() as bench:
+        told = await bench.do("fail")
+        assert told["message"] == "RuntimeError"
+        assert "patient" not in json.dumps(told)
+        assert "patient 17 has no age" in caplog.text
+    async with Bench(place()).running() as bench:
+        told = await bench.do("fail")
+        assert told["message"] == "RuntimeError: patient 17 has no age"
+        assert "in fail" in told["traceback"]
+
+
+@pytest.mark.parametrize("name", ["patient", "hang", "stubborn"])
+async def test_an_abort_ends_the_task_in_hand_and_the_next_one_is_taken(
+    trainer: Trainer, name: str
+) -> None:
+    diary = Diary()
+    workplace = place(trainer, components={"diary": lambda: diary})
+    async with Bench(workplace).running() as bench:
+        task_id = bench.send(name)
+        await begun(trainer)
+        bench.client.abort_task(task_id, "it took too long")
+        told = await bench.result()
+        assert (told["code"], told["message"]) == ("task-aborted", "aborted: it took too long")
+        trainer.release.set()
+        assert await bench.do("count", "abcd") == 4
+        assert ABORT in diary.heard
+
+
+async def test_a_task_that_is_aborted_before_its_turn_never_begins(trainer: Trainer) -> None:
+    async with Bench(place(trainer)).running() as bench:
+        bench.send("stubborn")
+        await begun(trainer)
+        waiting = bench.send("fail")
+        bench.send("fail", aborted="never mind")
+        bench.client.abort_task(waiting, "not needed")
+        trainer.release.set()
+        assert await bench.result() == "too late"
+        assert [(await bench.result())["message"] for _ in range(2)] == [
+            "aborted: not needed",
+            "aborted: never mind",
+        ]
+        assert await bench.do("count", "a") == 1
+
+
+async def test_the_end_of_the_workload_aborts_the_task_in_hand(trainer: Trainer) -> None:
+    async with Bench(place(trainer)).running() as bench:
+        bench.send("patient")
+        await begun(trainer)
+    assert await asyncio.to_thread(trainer.ended.wait, 20)
