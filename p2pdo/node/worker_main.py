@@ -120,30 +120,13 @@ class Orders:
     def __init__(self, wire: Wire) -> None:
         self._wire = wire
         self._waiting: queue.SimpleQueue[tuple[Kind, bytes, Abort]] = queue.SimpleQueue()
-        self._lock = threading.Lock()
         self._abort = Abort()  # of the latest task
-        self._coroutine: tuple[asyncio.AbstractEventLoop, asyncio.Task[Any]] | None = None
 
     def start(self) -> None:
         threading.Thread(target=self._listen, name="node", daemon=True).start()
 
     def next(self) -> tuple[Kind, bytes, Abort]:
         return self._waiting.get()
-
-    async def cancellable(self, coroutine: Coroutine[Any, Any, Any], abort: Abort) -> Any:
-        """Awaits it; an abort cancels it where it waits."""
-        task = asyncio.current_task()
-        assert task is not None
-        with self._lock:
-            self._coroutine = (asyncio.get_running_loop(), task)
-        try:
-            if abort.is_set:
-                coroutine.close()
-                abort.check()
-            return await coroutine
-        finally:
-            with self._lock:
-                self._coroutine = None
 
     def _listen(self) -> None:
         try:
@@ -156,18 +139,19 @@ class Orders:
 
     def _take(self, kind: Kind, body: bytes) -> None:
         if kind is Kind.ABORT:
-            self._set_abort(unpack(body))
+            self._abort.set(unpack(body))
             return
         if kind is Kind.TASK:
             self._abort = Abort()
         self._waiting.put((kind, body, self._abort))
 
-    def _set_abort(self, reason: str) -> None:
-        self._abort.set(reason)
-        with self._lock:  # the loop is running while its task stands here
-            if self._coroutine is not None:
-                loop, task = self._coroutine
-                loop.call_soon_threadsafe(task.cancel)
+
+async def _cancellable(coroutine: Coroutine[Any, Any, Any], abort: Abort) -> Any:
+    """Awaits it; an abort cancels it where it waits."""
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    assert task is not None
+    abort.then(lambda: loop.call_soon_threadsafe(task.cancel))  # of a task that is done: nothing
+    return await coroutine
 
 
 class WorkerEvents(Events):
@@ -256,7 +240,7 @@ class Rank:
         handler, is_async, wants = self._find(task.name)
         value: Any = handler(task, context) if wants else handler(task)
         if is_async:
-            value = self._runner.run(self._orders.cancellable(value, context.abort))
+            value = self._runner.run(_cancellable(value, context.abort))
             self._events.handle_waiting()
         return encode_result(value) if context.rank == 0 else "null"
 

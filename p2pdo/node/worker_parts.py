@@ -17,22 +17,30 @@ from p2pdo.errors import ConfigError, did_you_mean
 
 
 def make_part(what: str, path: str, args: Mapping[str, Any]) -> Any:
-    """Calls what stands at "package.module:Class" with the arguments.
+    """Calls what stands at "package.module:Class" or "script.py:Class" with the arguments.
 
     Raises:
         ConfigError: there is nothing of that name, or it cannot be called like that.
         Exception: whatever it raised itself.
     """
-    module_name, colon, name = path.partition(":")
-    if not (module_name and colon and name):
-        raise ConfigError(f"the path of {what} is '{path}'", hint="write package.module:Class")
-    make = _attribute(what, _module(what, module_name), name)
+    make = _find(what, path)
     if not callable(make):
         raise ConfigError(
             f"{what}: {path} is a {type(make).__name__}", hint="name a class or a function"
         )
     _check_arguments(what, path, make, args)
     return make(**args)
+
+
+def _find(what: str, path: str) -> Any:
+    place, _, name = path.rpartition(":")
+    if not (place and name):
+        raise ConfigError(f"the path of {what} is '{path}'", hint="write package.module:Class")
+    if place.endswith(".py"):
+        from p2pdo.data.encode import load_object  # with numpy, which others start without
+
+        return load_object(path)
+    return _attribute(what, _module(what, place), name)
 
 
 def _module(what: str, name: str) -> ModuleType:
