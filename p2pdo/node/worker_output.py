@@ -16,11 +16,11 @@ import logging
 import os
 import selectors
 import threading
-import time
 from collections import deque
 from collections.abc import Sequence
 from enum import Enum
 from pathlib import Path
+from time import monotonic
 from typing import BinaryIO
 
 from p2pdo.node.context import Log
@@ -185,7 +185,7 @@ class _Rank:
         self._left_out += max(0, len(lines) - room)
 
     def _room(self) -> int:
-        now = time.monotonic()
+        now = monotonic()
         if now - self._second >= 1.0:
             self.say_what_was_left_out()
             self._second = now

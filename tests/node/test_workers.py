@@ -210,6 +210,18 @@ async def test_filters_stay_at_the_node() -> None:
         assert await hub.do("echo", []) == [os.getpid(), -os.getpid()]
 
 
+async def test_ranks_meet_with_torch_as_it_stands() -> None:
+    pytest.importorskip("torch")
+    async with client(spec(path="worker_site:Meeting", tasks=["add"])) as hub:
+        assert await hub.do("add", 10) == (10 + 0) + (10 + 1)
+        assert await hub.do("add", 1) == (1 + 0) + (1 + 1)
+
+
+async def test_a_script_is_named_by_its_path() -> None:
+    async with client(spec(path=f"{HERE / 'worker_site.py'}:Site")) as hub:
+        assert await hub.do("echo", 1) == 1
+
+
 # ---- failures that leave the processes alive ----
 
 

@@ -206,6 +206,22 @@ class Site(Executor):
         return None
 
 
+class Meeting(Executor):
+    def __init__(self) -> None:
+        import torch.distributed as dist
+
+        dist.init_process_group("gloo")
+
+    @task
+    def add(self, task: Task, context: Context) -> object:
+        import torch
+        import torch.distributed as dist
+
+        value = torch.tensor(task.payload + context.rank)
+        dist.all_reduce(value)
+        return value.item()
+
+
 class Raising(Executor):
     def __init__(self) -> None:
         raise OSError("no data here")
