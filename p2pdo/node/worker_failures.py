@@ -34,12 +34,19 @@ def describe(error: BaseException) -> dict[str, Plain]:
 
     plain: dict[str, Plain] = {
         "type": type(error).__name__,
-        "words": legible(str(error)),
+        "words": legible(_words(error)),
         "traceback": legible("".join(traceback.format_exception(error)), _TRACEBACK_LIMIT),
     }
     if isinstance(error, P2pdoError):
         plain["error"] = error.to_plain()
     return plain
+
+
+def _words(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001 - its author's code, and the task fails anyway
+        return "it cannot say what"
 
 
 def task_failure(who: str, plain: Mapping[str, Any], *, memory: int | None) -> P2pdoError:

@@ -18,7 +18,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from p2pdo.errors import TaskFailed
 from p2pdo.node.context import WorkloadContext
@@ -35,7 +35,7 @@ from p2pdo.node.worker_frames import (
 )
 from p2pdo.node.worker_output import Output
 from p2pdo.node.worker_process import Worker
-from p2pdo.node.worker_settings import environment_of, find_gpus, reserve_port
+from p2pdo.node.worker_settings import environment_of, reserve_port
 from p2pdo.reporting.file_names import to_file_name
 from p2pdo.runtime.groups import task_group
 
@@ -67,18 +67,21 @@ class WorkerGroup:
         self,
         spec: WorkerSpec,
         context: WorkloadContext,
+        gpus: Sequence[str],
         deliver: Callable[[int, Event], None],
     ) -> None:
         self._spec = spec
+        self._gpus = gpus
         self._context = context
         self._deliver = deliver
-        self._output = Output(context.log, _log_files(spec, context))
         self._port = reserve_port()
+        self._output = Output(context.log, _log_files(spec, context))
         self._workers: list[Worker] = []
         self._watches: list[asyncio.Task[None]] = []
         self._answers: asyncio.Queue[_Answer] = asyncio.Queue()
         self._waiting: set[int] = set()  # the ranks that have to answer
-        self._dead: list[int] = []  # in the order of their deaths
+        self._dead: set[int] = set()
+        self._lost: int | None = None  # the rank that died first, and not by us
         self._ending = False  # they have been told to
         self._killed = False
         self.hears: frozenset[str] = frozenset()
@@ -89,7 +92,7 @@ class WorkerGroup:
 
     def died_idle(self) -> WorkerDied | None:
         """The death of a rank since its last task."""
-        return self._death(self._dead[0], "between two tasks") if self._dead else None
+        return None if self._lost is None else self._death(self._lost, "between two tasks")
 
     def is_heard(self, event: str) -> bool:
         return event in self.hears or "*" in self.hears
@@ -122,19 +125,18 @@ class WorkerGroup:
         self.hears = frozenset(hears)
 
     async def _start_processes(self) -> None:
-        gpus = await find_gpus()
         try:
             for rank in range(self._spec.processes):
-                await self._start_process(rank, gpus)
+                await self._start_process(rank)
         finally:
             self._output.start()
 
-    async def _start_process(self, rank: int, gpus: Sequence[str]) -> None:
+    async def _start_process(self, rank: int) -> None:
         environment = environment_of(
             rank,
             self._spec.processes,
             port=self._port.getsockname()[1],
-            gpus=gpus,
+            gpus=self._gpus,
             threads=self._spec.threads,
         )
         worker = await Worker.start(rank, environment, self._output)
@@ -161,12 +163,22 @@ class WorkerGroup:
             if answer.kind is None:
                 raise self._death(answer.rank, f"in task '{task.name}'")
             if answer.kind is Kind.FAILED:
-                said = await self._read(answer)
-                await self.give_up(f"rank {answer.rank} failed")
-                raise task_failure(self._who(answer.rank), said, memory=self._spec.memory)
+                await self._fail(task, answer)
             if answer.rank == 0:
                 value = await self._read(answer)
         return value
+
+    async def _fail(self, task: Task, answer: _Answer) -> NoReturn:
+        """Fails the task as its first failure says; but a death is always its own cause.
+
+        Who meets a dead rank in a collective operation raises before the death is known here.
+        """
+        said = await self._read(answer)
+        await self.give_up(f"rank {answer.rank} failed")
+        failure = task_failure(self._who(answer.rank), said, memory=self._spec.memory)
+        if self._lost is not None:
+            raise self._death(self._lost, f"in task '{task.name}'") from failure
+        raise failure
 
     async def give_up(self, reason: str) -> None:
         """Returns when nobody is at the task any more; whoever does not heed is killed."""
@@ -184,11 +196,10 @@ class WorkerGroup:
             timer.cancel()
 
     def _kill_the_deaf(self) -> None:
-        ranks = ", ".join(str(rank) for rank in sorted(self._waiting))
         self._context.log.warning(
-            "executor '%s': rank %s did not give up its task within %g s; all are killed",
+            "executor '%s': rank %s did not give up the task within %g s; all are killed",
             self._spec.name,
-            ranks,
+            " and ".join(str(rank) for rank in sorted(self._waiting)),
             GRACE,
         )
         self.kill()
@@ -252,9 +263,10 @@ class WorkerGroup:
             log.exception("%s: what it says cannot be taken", self._who(worker.rank))
             worker.kill()
         finally:
-            self._dead.append(worker.rank)
+            self._dead.add(worker.rank)
             self._answers.put_nowait(_Answer(worker.rank, None))
-            if not self._ending:
+            if not self._ending and not self._killed:
+                self._lost = worker.rank
                 self.kill()
 
     async def _follow(self, worker: Worker) -> None:

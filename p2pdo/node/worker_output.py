@@ -49,6 +49,7 @@ class Output:
         self._ranks = [_Rank(number, file, log) for number, file in enumerate(files)]
         self._selector = selectors.DefaultSelector()
         self._woken, self._waker = os.pipe()
+        os.set_blocking(self._waker, False)
         self._selector.register(self._woken, selectors.EVENT_READ)
         self._closing = False
         self._ended = asyncio.Event()

@@ -67,9 +67,10 @@ async def find_gpus(environment: Mapping[str, str] = os.environ) -> list[str]:
     visible = environment.get("CUDA_VISIBLE_DEVICES")
     if visible is not None:
         return [name.strip() for name in visible.split(",") if name.strip()]
-    if program := shutil.which("nvidia-smi"):  # alone it knows containers and parts of GPUs
+    program = await asyncio.to_thread(shutil.which, "nvidia-smi")
+    if program is not None:  # alone it knows containers and parts of GPUs
         return parse_gpu_list(await _output_of(program, "-L"))
-    return _gpus_of_the_kernel()
+    return await asyncio.to_thread(_gpus_of_the_kernel)
 
 
 def _gpus_of_the_kernel() -> list[str]:

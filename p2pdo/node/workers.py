@@ -31,6 +31,7 @@ from p2pdo.node.events import BEFORE_TASK, END_RUN, Event
 from p2pdo.node.executors import Executor, ExecutorFactory, Handler, Task
 from p2pdo.node.worker_failures import WorkerDied
 from p2pdo.node.worker_group import WorkerGroup, pack_event
+from p2pdo.node.worker_settings import find_gpus
 from p2pdo.runtime.supervisor import GiveUp, RestartLimit
 from p2pdo.types import Plain
 from p2pdo.wire.plain import encode_data
@@ -130,6 +131,7 @@ class WorkerExecutor(Executor):
         self._spec = spec
         self._context = context
         self._group: WorkerGroup | None = None
+        self._gpus: list[str] | None = None  # looked for once: asking takes up to a second
         self._deaths = RestartLimit()
         self._relays = False
         self._loop = asyncio.get_running_loop()
@@ -163,7 +165,10 @@ class WorkerExecutor(Executor):
             self._count(death)
         await self._end_broken_group()
         if self._group is None:
-            group = self._group = WorkerGroup(self._spec, self._context, self._deliver)
+            if self._gpus is None:
+                self._gpus = await find_gpus()
+            group = WorkerGroup(self._spec, self._context, self._gpus, self._deliver)
+            self._group = group
             try:
                 await group.start()
             except BaseException:

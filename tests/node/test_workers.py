@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import psutil
 import pytest
+from blockbuster import blockbuster_ctx
 
 from p2pdo.errors import ConfigError
 from p2pdo.node import worker_group
@@ -150,7 +151,7 @@ async def test_every_rank_knows_its_place() -> None:
         "site": {"data": "/data"},
         "greeting": "hi",
         "count": 7,
-        "numpy": False,
+        "imported": [],
     }
     names = ["RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR"]
     assert [environment[name] for name in names] == ["0", "0", "2", "2", "127.0.0.1"]
@@ -222,6 +223,15 @@ async def test_a_script_is_named_by_its_path() -> None:
         assert await hub.do("echo", 1) == 1
 
 
+async def test_the_loop_is_never_blocked(tmp_path: Path) -> None:
+    with blockbuster_ctx(scanned_modules=["p2pdo"]):
+        async with client(spec(logs=tmp_path, components=COUNTER)) as hub:
+            assert await hub.do("talk") is None
+            assert await hub.do("fire")
+            assert "SIGKILL" in (await hub.do("die", {"how": "sigkill"}))["message"]
+            assert await hub.do("echo", 1) == 1
+
+
 # ---- failures that leave the processes alive ----
 
 
@@ -265,6 +275,7 @@ async def test_what_the_site_redacts_stays_there() -> None:
     [
         ("refuse", None, "not-found", "no such column"),
         ("leave", None, "task-failed", "SystemExit: I leave"),
+        ("fail_badly", None, "task-failed", "Mute: it cannot say what"),
         ("give_object", None, "task-failed", "object is no plain data"),
         ("give_much", 5_000_000, "task-failed", "the result has 5000002 bytes"),
         ("allocate", 1 << 40, "task-failed", "MemoryError at its limit of 1073741824 bytes"),
@@ -349,6 +360,15 @@ async def test_a_dead_rank_fails_its_task_at_once(how: str, words: str) -> None:
         assert set(my_children()) == before  # rank 0 waited for it, and is gone too
         new = await hub.do("where")
         assert new["pid"] != old["pid"]
+
+
+async def test_a_death_is_told_and_not_what_it_made_others_raise(
+    pipe: Callable[[str], Path], tmp_path: Path
+) -> None:
+    pipe("lean")
+    async with client(spec(args={"folder": str(tmp_path)})) as hub:
+        failed = await hub.do("lean_on_1")
+    assert "rank 1 of executor 'trainer' at node 'n1' was killed by SIGKILL" in failed["message"]
 
 
 async def test_a_rank_that_dies_between_tasks_harms_no_task(

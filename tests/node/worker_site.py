@@ -72,7 +72,7 @@ class Site(Executor):
             "site": context.site,
             "greeting": self._greeting,
             "count": context.components["counter"].count if context.components else None,
-            "numpy": "numpy" in sys.modules,
+            "imported": [name for name in ("numpy", "grpc", "uvloop") if name in sys.modules],
             "environment": dict(os.environ),
         }
 
@@ -108,6 +108,14 @@ class Site(Executor):
         raise NotFound("no such column", hint="try age")
 
     @task
+    def fail_badly(self, task: Task) -> object:
+        class Mute(Exception):
+            def __str__(self) -> str:
+                raise OSError("no words")
+
+        raise Mute
+
+    @task
     def leave(self, task: Task) -> object:
         raise SystemExit("I leave")
 
@@ -132,6 +140,16 @@ class Site(Executor):
             case "sigkill":
                 os.kill(os.getpid(), signal.SIGKILL)
         return None
+
+    @task
+    def lean_on_1(self, task: Task, context: Context) -> object:
+        """Rank 0 learns of rank 1's death before the node does, and raises."""
+        pipe = self._folder / "lean"
+        if context.rank == 1:
+            with pipe.open("w"):
+                os.kill(os.getpid(), signal.SIGKILL)
+        pipe.read_text()
+        raise RuntimeError("connection closed by peer")
 
     @task
     def spin(self, task: Task, context: Context) -> object:
