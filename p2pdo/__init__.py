@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from p2pdo.node.context import Context
     from p2pdo.node.events import Event, on
     from p2pdo.node.executors import Executor, task
+    from p2pdo.node.messages import on_message
     from p2pdo.protocol.routing import Task
 
 __all__ = [
@@ -61,6 +62,7 @@ __all__ = [
     "graphs",
     "local",
     "on",
+    "on_message",
     "problems",
     "run",
     "task",
@@ -81,6 +83,7 @@ _PLACES = {
     "connect": "p2pdo.api.remote",
     "local": "p2pdo.api.network",
     "on": "p2pdo.node.events",
+    "on_message": "p2pdo.node.messages",
     "run": "p2pdo.api.script",
     "task": "p2pdo.node.executors",
 }

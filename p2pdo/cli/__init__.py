@@ -21,6 +21,7 @@ main = Program(
         "nodes": Place("nodes", "List a coordinator's nodes."),
         "topo": Place("topo", "Tell what a topology is worth before running on it."),
         "plot": Place("plot", "Draw a run folder's pictures."),
+        "new": Place("new", "Start a project from a template."),
         "config": Place("configuration", "Look at a node's configuration."),
         "algorithms": Place("catalogues", "List the algorithms and their parameters."),
         "problems": Place("catalogues", "List the problems and their parameters."),

@@ -91,6 +91,10 @@ class Broadcast:
             raise self._too_few(done, min_responses)
         return done
 
+    async def abort(self, reason: str) -> None:
+        """Gives up whoever has not answered."""
+        await self._tasks.abort(self._futures, reason)
+
     def _succeeded(self) -> int:
         return sum(future.done() and future.result().is_ok for future in self._futures)
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+import traceback
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -173,7 +174,11 @@ class Roster:
         except GiveUp:
             raise
         except Exception as error:  # noqa: BLE001 - a handler may raise anything; it is told whole
-            return self.failed(task, error)
+            result = self.failed(task, error)
+            # An executor may keep its failure, and a failure keeps the variables of every call
+            # that it left: states and values, until some collection of garbage finds the circle.
+            traceback.clear_frames(error.__traceback__)
+            return result
         return Result(task.task_id, task.workload_id, task.attempt, ok=True, payload=payload)
 
     def failed(self, task: Task, error: Exception) -> Result:

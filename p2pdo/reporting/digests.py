@@ -23,7 +23,10 @@ def digest_of(x: Array) -> bytes:
         raise ConfigError(
             "a state of Python objects has no digest", hint="return x as an array of numbers"
         )
-    return sha256(x.astype(x.dtype.newbyteorder("<"), copy=False).tobytes(order="C")).digest()
+    x = np.ascontiguousarray(x.astype(x.dtype.newbyteorder("<"), copy=False))
+    # Read in place: a copy would be made under the interpreter's lock, and a large one made while
+    # nothing else can run, not even what tells the coordinator that this node is alive.
+    return sha256(x.reshape(-1).view(np.uint8).data).digest()
 
 
 def combine_digests(digests: Iterable[bytes]) -> str:

@@ -244,7 +244,8 @@ class _Inbox(Generic[M]):
         if self.closed:
             return
         self.closed = True
-        self._reason = reason
+        if not isinstance(reason, asyncio.CancelledError):  # it tells nothing, and its traceback
+            self._reason = reason  # would keep whatever the actor was working on
         for _, reply in self._envelopes:
             if reply is not None and not reply.done():
                 reply.set_exception(self.dead())
@@ -254,7 +255,7 @@ class _Inbox(Generic[M]):
 
     def dead(self) -> ActorDead:
         why = self._reason
-        if why is None or isinstance(why, asyncio.CancelledError):
+        if why is None:
             return ActorDead(f"{self.name} has ended")
         dead = ActorDead(f"{self.name} has ended: {type(why).__name__}: {why}")
         dead.__cause__ = why

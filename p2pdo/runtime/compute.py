@@ -9,7 +9,6 @@ the BLAS inside runs on one thread so that bits do not depend on how many cores 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import queue
 import sys
 import threading
@@ -61,7 +60,10 @@ class ThreadCompute:
             if not self._running:
                 self._running = True
                 threading.Thread(target=self._work, name=self._name, daemon=True).start()
-        return await future
+        try:
+            return await future
+        finally:
+            del future  # a failure's traceback holds this frame, and the future the failure
 
     def close(self) -> None:
         """Ends the thread after the call in progress, if any; does not wait for it."""
@@ -82,6 +84,7 @@ class ThreadCompute:
             if call is None:
                 return
             self._perform(*call)
+            del call  # what it was given may be large, and the next one may be long in coming
 
     @staticmethod
     def _perform(
@@ -95,8 +98,12 @@ class ThreadCompute:
             error = LocalProtocolError(f"StopIteration({stop.value!r}) left a computation")
         except BaseException as raised:  # noqa: BLE001 - whatever it is, it belongs to the caller
             error = raised
-        with contextlib.suppress(RuntimeError):  # the loop has closed: nobody waits any more
+        try:
             future.get_loop().call_soon_threadsafe(_settle, future, result, error)
+        except RuntimeError:  # the loop has closed: nobody waits any more
+            pass
+        finally:
+            del error, future  # a failure's traceback holds this frame, with all that is in it
 
 
 def _settle(future: asyncio.Future[Any], result: Any, error: BaseException | None) -> None:

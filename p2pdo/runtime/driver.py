@@ -14,13 +14,15 @@ ahead waits.
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 from p2pdo.errors import P2pdoError, WorkloadFailed
 from p2pdo.protocol.judging import Report
-from p2pdo.protocol.stepper import Stepper
+from p2pdo.protocol.stepper import Outgoing, Stepper
 from p2pdo.runtime.compute import Compute
 from p2pdo.runtime.exchange import Exchanger
+from p2pdo.types import Value
 
 SNAPSHOTS = 8
 """States that a node keeps until they are judged."""
@@ -60,6 +62,7 @@ class Driver:
         self._judged = judged
         self._unjudged: OrderedDict[int, Report] = OrderedDict()
         self._result: Report | None = None
+        self._whole: Report | None = None  # at a boundary: the state there
 
     @property
     def iteration(self) -> int:
@@ -81,6 +84,7 @@ class Driver:
             P2pdoError: the author's code, a peer or an abort ended it; with node and iteration.
         """
         try:
+            self._whole = await self._compute.run(self._report)
             while self._result is None:
                 await self._observe()
                 if self._stepper.iteration >= self._rounds:
@@ -95,7 +99,7 @@ class Driver:
         stepper = self._stepper
         if stepper.iteration % self._every and stepper.iteration < self._rounds:
             return
-        report = self._report()
+        report = self._at_boundary
         if self._judged and stepper.iteration % self._every == 0:
             await self._exchanger.until(lambda: len(self._unjudged) < SNAPSHOTS)
             self._unjudged[report.iteration] = report
@@ -108,17 +112,31 @@ class Driver:
         self._exchanger.check()
         if self._unjudged:
             await self._exchanger.until(lambda: not self._unjudged)
-        return self._report()
+        return self._at_boundary
 
     async def _advance(self) -> None:
         """To the next boundary of interest."""
         every, stepper = self._every, self._stepper
         pause_at = min((stepper.iteration // every + 1) * every, self._rounds)
-        outgoing = await self._compute.run(stepper.advance, None, pause_at)
-        while outgoing is not None:
-            inbox = await self._exchanger.exchange(outgoing)
-            outgoing = await self._compute.run(stepper.advance, inbox, pause_at)
+        self._whole = None
+        outgoing = await self._compute.run(self._compute_on, None, pause_at)
+        while outgoing is not None:  # an inbox has no name here: used values are let go at once
+            outgoing = await self._compute.run(
+                self._compute_on, await self._exchanger.exchange(outgoing), pause_at
+            )
         self._exchanger.check()
+
+    def _compute_on(self, inbox: Mapping[int, Value] | None, pause_at: int) -> Outgoing | None:
+        """Off the loop, the state at the boundary too: freezing it may copy it."""
+        outgoing = self._stepper.advance(inbox, pause_at)
+        if outgoing is None:
+            self._whole = self._report()
+        return outgoing
+
+    @property
+    def _at_boundary(self) -> Report:
+        assert self._whole is not None, "the state is whole at boundaries only"
+        return self._whole
 
     def _report(self) -> Report:
         stepper = self._stepper

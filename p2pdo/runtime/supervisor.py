@@ -2,8 +2,7 @@
 
 At most `restarts` times within `within` seconds; the next failure in that time is final, and the
 supervisor gives the child up and says why. A child that fails with `GiveUp` is given up at once: it
-has tried again itself. Children come and go while others are busy, and no
-call here waits for one.
+has tried again itself. Children come and go while others are busy, and no call here waits for one.
 
 A restarted child is a new actor with an empty inbox: what the old one held is gone, and who sent
 it learns by `restarted` that it has to send it again.
@@ -99,7 +98,7 @@ class Supervisor(Generic[K, M]):
         child = _Child(make, RestartLimit(self._restarts, self._within))
         self._children[key] = child
         child.task = self._group.create_task(self._supervise(key, child), name=child.actor.name)
-        child.task.add_done_callback(lambda _: child.actor.close())
+        child.task.add_done_callback(lambda _: child.end())
         return child.actor.ref
 
     def remove(self, key: K) -> None:
@@ -132,3 +131,8 @@ class _Child(Generic[M]):
         self.limit = limit
         self.actor = make()
         self.task: asyncio.Task[None] | None = None
+
+    def end(self) -> None:
+        """A cancelled task keeps its traceback, and with it the child and all that it held."""
+        self.actor.close()
+        self.task = None

@@ -45,6 +45,14 @@ GREETING = 5.0
 CLOSING = 1.0
 """Seconds for the other end to end a stream that this end has closed."""
 BREACHES = 3
+BACKLOG = 4096
+BACKLOG_EACH = 64
+"""Messages, and of each workload, that may wait to be written while the peer goes on talking.
+
+Sessions need no more than ten; who asks on and reads no answer would have us keep them all.
+"""
+TURN = 256
+"""Messages of one write that are handled in one turn of the loop."""
 
 _log = logging.getLogger(__name__)
 
@@ -200,7 +208,7 @@ class _Stream:
         self._reads = reads
         self._write = write
         self._half_close = half_close
-        self._decoder = Decoder()
+        self._decoder = Decoder(lambda _: False)  # no value comes before the greeting
         self._outbox: list[Message_] = []
         self._pending: asyncio.Event = asyncio.Event()
         self._early: list[Message_] = []  # came in one write with the greeting
@@ -210,6 +218,11 @@ class _Stream:
     def send(self, message: Message_) -> None:
         self._outbox.append(message)
         self._pending.set()
+
+    @property
+    def waiting(self) -> int:
+        """Messages that wait for what is being written."""
+        return len(self._outbox)
 
     def close(self) -> None:
         """Ends the stream after what is in the outbox."""
@@ -235,12 +248,15 @@ class _Stream:
             self._greeting = None
         raise RemoteProtocolError("the other end did not say who it is")
 
-    async def run(self, receive: Callable[[Message_], None]) -> None:
+    async def run(
+        self, receive: Callable[[Message_], None], wants: Callable[[WorkloadId], bool]
+    ) -> None:
         """Carries frames both ways until either end closes it or it breaks.
 
         Raises:
             RemoteProtocolError: the other end broke a rule.
         """
+        self._decoder.wants = wants
         for message in self._early:
             receive(message)
         async with task_group() as group:
@@ -263,8 +279,10 @@ class _Stream:
     async def _read_all(self, receive: Callable[[Message_], None]) -> None:
         with contextlib.suppress(*rpc.BROKEN):
             async for data in self._reads:
-                for message in self._decoder.feed(data):
+                for count, message in enumerate(self._decoder.feed(data), 1):
                     receive(message)
+                    if count % TURN == 0:
+                        await asyncio.sleep(0)
 
     async def _write_all(self) -> None:
         with contextlib.suppress(*rpc.BROKEN):
@@ -353,7 +371,9 @@ class _Peer:
         for workload in list(self.ports):
             self._greet(workload)
         try:
-            await stream.run(lambda message: self._receive(stream, message))
+            await stream.run(
+                lambda message: self._receive(stream, message), self.ports.__contains__
+            )
         except RemoteProtocolError as error:
             self._drop(stream)
             self._reason = f"it broke a rule, {error.message}, and does not come back"
@@ -397,6 +417,8 @@ class _Peer:
         if port is None or self.stream is not stream:
             return  # not configured here yet, or over, or said on an earlier link: sessions know
         port.receive(self.name, frame)
+        if stream.waiting > BACKLOG + BACKLOG_EACH * len(self.ports):
+            raise RemoteProtocolError(f"{self.name} goes on asking and does not read the answers")
 
     def _give_up(self, reason: str) -> None:
         for port in list(self.ports.values()):

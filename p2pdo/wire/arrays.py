@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 import struct
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Protocol, TypeAlias
@@ -34,6 +34,9 @@ MAX_DEPTH = 16
 MAX_LAYOUT_BYTES = 1 << 19
 MAX_VOLUME = 1 << 48
 """What the axes that are not empty may multiply to: an empty array can have large ones too."""
+
+ALIGNMENT = 16
+"""Of what NumPy allocates, and enough for every dtype."""
 
 SMALL = 1 << 14
 """Bytes up to which copying an array costs less than a view of it."""
@@ -132,9 +135,14 @@ def _message(key: Key) -> pb.Layout:
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """How to read a payload: its length, and the layout as a tree of readers."""
+    """How to read a payload: its length, and the layout as a tree of readers.
+
+    A payload that begins `shift` bytes behind an aligned place has its largest array at one too,
+    so that it need not be copied.
+    """
 
     size: int
+    shift: int
     root: _Node
 
     def read(self, payload: bytes | memoryview) -> Value:
@@ -161,7 +169,8 @@ def reader(layout: bytes) -> Reader:
     except DecodeError:
         raise RemoteProtocolError("the layout of a value cannot be parsed") from None
     root = _Parser().node(message, 0)
-    return Reader(root.size, root)
+    _, offset = max(_arrays(root, 0), default=(0, 0))
+    return Reader(root.size, -offset % ALIGNMENT, root)
 
 
 def unpack(layout: bytes, payload: bytes | memoryview) -> Value:
@@ -192,7 +201,7 @@ class _ArrayNode:
         a = np.frombuffer(payload, self.dtype, self.count, offset)
         if self.size <= SMALL or sys.byteorder == "big" or not a.flags.aligned:
             a = a.astype(self.dtype.newbyteorder("="))  # a small view would keep a whole write
-        if self.dtype.kind == "b" and (a.view(np.uint8) > 1).any():
+        if self.dtype.kind == "b" and a.view(np.uint8).max(initial=0) > 1:
             raise RemoteProtocolError("an array of truth values holds a byte that is none")
         a = a.reshape(self.shape)
         a.flags.writeable = False
@@ -237,6 +246,18 @@ class _DictNode:
     def read(self, payload: bytes | memoryview, offset: int) -> tuple[dict[str, Value], int]:
         values, offset = self.values.read(payload, offset)
         return dict(zip(self.keys, values, strict=True)), offset
+
+
+def _arrays(node: _Node, offset: int) -> Iterator[tuple[int, int]]:
+    """Size and offset of each array in a node that begins at `offset`."""
+    if isinstance(node, _ArrayNode):
+        yield node.size, offset
+    elif isinstance(node, _DictNode):
+        yield from _arrays(node.values, offset)
+    elif isinstance(node, _TupleNode):
+        for item in node.items:
+            yield from _arrays(item, offset)
+            offset += item.size
 
 
 class _Parser:

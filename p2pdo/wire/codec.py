@@ -13,7 +13,7 @@ costs the same whatever it carries.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -32,6 +32,10 @@ CHUNK = 2 * 1024 * 1024
 WRITE_LIMIT = 4 * 1024 * 1024
 VALUE_LIMIT = 1 << 30
 """Bytes of one value that a receiver allocates; a larger announcement is refused."""
+SMALLEST_PIECE = 64 * 1024
+"""A smaller one only ends a value: who sends crumbs only wants to keep the receiver busy."""
+WORDS = 500
+"""Characters of a peer's reason that are kept, and of a name that are accepted."""
 
 _LINK, _HELLO, _VALUE, _CHUNK, _ACK, _BYE, _OBSERVATION, _VERDICT = range(1, 9)
 _EFFECTS = frozenset(int(kind) for kind in EffectKind)
@@ -134,27 +138,25 @@ def _with_payload(kind: int, header: Message, parts: list[Part], size: int) -> I
         yield _frame(kind, header, parts)
         return
     pieces = _pieces(parts)
-    yield _frame(kind, header, [next(pieces)])
-    offset = CHUNK
-    for piece in pieces:
-        yield _frame(_CHUNK, pb.Chunk(offset=offset), [piece])
-        offset += len(piece)
+    yield _frame(kind, header, next(pieces))
+    for offset, piece in enumerate(pieces, 1):
+        yield _frame(_CHUNK, pb.Chunk(offset=offset * CHUNK), piece)
 
 
-def _pieces(parts: list[Part]) -> Iterator[bytes]:
-    """The payload in pieces of `CHUNK` bytes, the last one shorter."""
+def _pieces(parts: list[Part]) -> Iterator[list[Part]]:
+    """The payload in pieces of `CHUNK` bytes, the last one shorter; nothing is copied."""
     held: list[Part] = []
     room = CHUNK
     for part in parts:
         view = memoryview(part)
         while len(view) >= room:
-            yield b"".join((*held, view[:room]))
+            yield [*held, view[:room]]
             held, view, room = [], view[room:], CHUNK
         if view:
             held.append(view)
             room -= len(view)
     if held:
-        yield b"".join(held)
+        yield held
 
 
 def pack_frames(frames: Iterable[bytes]) -> Iterator[bytes]:
@@ -181,9 +183,11 @@ class Decoder:
         RemoteProtocolError: close the stream. Anything else is a bug.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, wants: Callable[[WorkloadId], bool] = lambda _: True) -> None:
+        """A large value of a workload that is not wanted is read and not kept."""
+        self.wants = wants
         self._header: Any = None  # of the payload that is being put together
-        self._buffer: Array | None = None
+        self._buffer: Array | None = None  # for it, where it is wanted
         self._filled = 0
 
     def feed(self, data: bytes) -> Iterator[Message_]:
@@ -198,7 +202,7 @@ class Decoder:
     def _message(self, kind: int, header: memoryview, payload: memoryview) -> Message_ | None:
         if kind == _CHUNK:
             return self._continue(_parse(pb.Chunk, header), payload)
-        if self._buffer is not None:
+        if self._header is not None:
             raise RemoteProtocolError("a large value was broken off by another frame")
         if kind in (_VALUE, _OBSERVATION):
             cls = pb.Value if kind == _VALUE else pb.Observation
@@ -217,27 +221,29 @@ class Decoder:
         if len(payload) == header.size:
             return _valued(header, read.read(payload))
         self._header = header
-        self._buffer = np.empty(header.size, np.uint8)
+        if isinstance(header, pb.Observation) or self.wants(WorkloadId(header.workload_id)):
+            self._buffer = np.empty(read.shift + header.size, np.uint8)[read.shift :]
         self._filled = 0
         return self._fill(payload)
 
     def _continue(self, chunk: pb.Chunk, payload: memoryview) -> Message_ | None:
-        if self._buffer is None or chunk.offset != self._filled or not len(payload):
+        if self._header is None or chunk.offset != self._filled:
             raise RemoteProtocolError("a piece of a value came out of place")
+        if len(payload) < min(SMALLEST_PIECE, self._header.size - self._filled):
+            raise RemoteProtocolError(f"a value came in pieces of {len(payload)} bytes")
         return self._fill(payload)
 
     def _fill(self, payload: memoryview) -> Message_ | None:
-        assert self._buffer is not None, "a value is being put together"
-        end = self._filled + len(payload)
-        if end > len(self._buffer):
+        header, buffer, end = self._header, self._buffer, self._filled + len(payload)
+        if end > header.size:
             raise RemoteProtocolError("a value is longer than announced")
-        self._buffer[self._filled : end] = np.frombuffer(payload, np.uint8)
+        if buffer is not None:
+            buffer[self._filled : end] = np.frombuffer(payload, np.uint8)
         self._filled = end
-        if end < len(self._buffer):
+        if end < header.size:
             return None
-        header, buffer = self._header, self._buffer
         self._header = self._buffer = None
-        return _valued(header, reader(header.layout).read(buffer.data))
+        return None if buffer is None else _valued(header, reader(header.layout).read(buffer.data))
 
 
 def _split(view: memoryview) -> tuple[int, memoryview, memoryview, memoryview]:
@@ -267,6 +273,8 @@ def _plain_message(kind: int, header: memoryview) -> Message_:
                 f"the peer speaks protocol {link.protocol}, this node {PROTOCOL}",
                 hint="install the same version of p2pdo on both",
             )
+        if len(link.node) > WORDS or len(link.boot_id) > WORDS:
+            raise RemoteProtocolError(f"a peer's name is longer than {WORDS} characters")
         return Link(link.node, link.boot_id)
     if kind == _HELLO:
         hello = _parse(pb.Hello, header)
@@ -279,7 +287,7 @@ def _plain_message(kind: int, header: memoryview) -> Message_:
         return WorkloadId(ack.workload_id), Ack(ack.receive_next, ack.credit_to)
     if kind == _BYE:
         bye = _parse(pb.Bye, header)
-        return WorkloadId(bye.workload_id), Bye(bye.reason)
+        return WorkloadId(bye.workload_id), Bye(bye.reason[:WORDS])
     if kind == _VERDICT:
         verdict = _parse(pb.Verdict, header)
         return Verdict(verdict.iteration, verdict.stop)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections import deque
 from collections.abc import Sequence
 
@@ -333,3 +334,15 @@ def test_every_connected_network_makes_progress_whatever_the_order_of_arrival(
 def test_two_values_are_the_same_only_to_the_bit(a: Value, b: Value, same: bool) -> None:
     assert same_value(a, b) is same
     assert same_value(b, a) is same
+
+
+def test_large_values_are_compared_to_the_last_bit_without_copies_of_them() -> None:
+    a, b = np.zeros(1 << 20), np.zeros(1 << 20)
+    tracemalloc.start()
+    try:
+        assert same_value(a, b)
+        b[-1] = -0.0
+        assert not same_value(a, b)
+        assert tracemalloc.get_traced_memory()[1] < a.nbytes / 2
+    finally:
+        tracemalloc.stop()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import tracemalloc
 from hashlib import sha256
 
 import numpy as np
@@ -34,6 +35,22 @@ def test_memory_layout_and_byte_order_do_not_count() -> None:
     assert digest_of(np.asfortranarray(x)) == digest_of(x)
     assert digest_of(np.repeat(x, 2, axis=1)[:, ::2]) == digest_of(x)
     assert digest_of(x.astype(">f8")) == digest_of(x)
+
+
+@pytest.mark.parametrize("shape", [(), (0,), (2, 0, 3)])
+def test_states_of_no_axis_and_of_no_element_have_a_digest_too(shape: tuple[int, ...]) -> None:
+    x = np.full(shape, 1.5)
+    assert digest_of(x) == sha256(x.tobytes()).digest()
+
+
+def test_a_large_state_is_hashed_in_place() -> None:
+    x = np.ones(1 << 20)
+    tracemalloc.start()
+    try:
+        digest_of(x)
+        assert tracemalloc.get_traced_memory()[1] < x.nbytes / 100
+    finally:
+        tracemalloc.stop()
 
 
 def test_the_dtype_counts() -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
+import weakref
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
@@ -25,7 +28,7 @@ from p2pdo.runtime.driver import SNAPSHOTS, Driver
 from p2pdo.runtime.exchange import Exchanger
 from p2pdo.simulation.network import SimulatedNetwork, Weather
 from p2pdo.testing import clock
-from p2pdo.types import Array, NodeId
+from p2pdo.types import Array, NodeId, Value
 
 T = TypeVar("T")
 
@@ -269,6 +272,70 @@ def test_a_cancelled_wait_leaves_nothing_behind() -> None:
     assert in_time(main) == {1: 5.0}
 
 
+# ---- a driver of large values ----
+
+
+class Generous(Exchanger):
+    """Has every neighbour's value at once; looks whether the last one is still kept."""
+
+    last: weakref.ref[Array] | None = None
+    exchanges = 0
+
+    async def exchange(self, outgoing: Outgoing) -> dict[int, Value]:
+        assert self.last is None or self.last() is None, "it waits and keeps what was used"
+        self.exchanges += 1
+        value = np.full(1, float(outgoing.tag.iteration))
+        self.last = weakref.ref(value)
+        return {1: (value,)}
+
+
+class OffLoop(InlineCompute):
+    """Knows whether it is computing."""
+
+    is_computing = False
+
+    async def run(self, function: Callable[..., T], /, *args: Any) -> T:
+        self.is_computing = True
+        try:
+            return function(*args)
+        finally:
+            self.is_computing = False
+
+
+def large_driver(
+    stepper_of: Callable[[OffLoop], type[Stepper[Any]]] = lambda _: Stepper,
+) -> tuple[Driver, Generous]:
+    place, compute = Place(0, "a", (1,), (1,), Row(((0, 0.5), (1, 0.5)))), OffLoop()
+    stepper = stepper_of(compute)(Consensus(), Nothing(), place, np.ones(1), 0)
+    gives = Generous(place, {1: B}, b"")
+    driver = Driver(stepper, gives, compute, None, rounds=5, observe_every=2, judged=False)
+    return driver, gives
+
+
+def test_a_driver_that_waits_keeps_no_values_that_it_has_used() -> None:
+    driver, gives = large_driver()
+    in_time(driver.run)
+    assert gives.exchanges == 5
+
+
+def test_a_state_is_frozen_where_computing_is_done_because_that_may_copy_it() -> None:
+    asked: list[int] = []
+
+    def stepper_of(compute: OffLoop) -> type[Stepper[Any]]:
+        class Watched(Stepper[Any]):
+            @property
+            def x(self) -> Array:
+                assert compute.is_computing
+                asked.append(self.iteration)
+                return super().x
+
+        return Watched
+
+    report = in_time(large_driver(stepper_of)[0].run)
+    assert asked == [0, 2, 4, 5]
+    assert report.iteration == 5
+
+
 # ---- a driver that is judged ----
 
 
@@ -433,3 +500,37 @@ async def test_a_caller_that_is_cancelled_does_not_break_the_thread() -> None:
     gate.set()
     assert await compute.run(sum, [1, 2]) == 3
     compute.close()
+
+
+@pytest.mark.asyncio
+async def test_a_waiting_thread_keeps_nothing_of_what_it_has_computed_with() -> None:
+    import threading
+
+    compute, gone = ThreadCompute("w"), threading.Event()
+    value = np.zeros(1)
+    weakref.finalize(value, gone.set)
+    assert await compute.run(len, value) == 1
+    del value
+    assert await asyncio.to_thread(gone.wait, 10)
+    compute.close()
+
+
+@pytest.mark.asyncio
+async def test_a_computation_that_fails_lets_go_of_what_it_was_given_once_it_is_told() -> None:
+    import threading
+
+    def fails(_: Array) -> None:
+        raise KeyError("boom")
+
+    compute, gone = ThreadCompute("w"), threading.Event()
+    value = np.zeros(1)
+    weakref.finalize(value, gone.set)
+    gc.disable()
+    try:
+        with contextlib.suppress(KeyError):
+            await compute.run(fails, value)
+        del value
+        assert await asyncio.to_thread(gone.wait, 10)
+    finally:
+        gc.enable()
+        compute.close()

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 
 import pytest
 
@@ -182,3 +184,34 @@ def test_two_children_cannot_have_one_name() -> None:
                 parent.add("a")
 
     clock.run(main())
+
+
+class Large:
+    """Stands for a state that is too large to wait for a collection of garbage."""
+
+
+def test_a_child_that_is_ended_in_the_middle_of_its_work_lets_go_of_it_at_once() -> None:
+    kept: list[weakref.ref[Large]] = []
+
+    class Worker(Child):
+        async def receive(self, message: str) -> object:
+            large = Large()
+            kept.append(weakref.ref(large))
+            return await super().receive(message)
+
+    async def main() -> None:
+        supervisor = Parent().supervisor
+        async with supervisor.running():
+            ref = supervisor.add("a", lambda: Worker([]))
+            await ref.tell("work")
+            await asyncio.sleep(1)
+            supervisor.remove("a")
+            await asyncio.sleep(1)
+            assert [large() for large in kept] == [None]
+            assert not ref.is_alive
+
+    gc.disable()
+    try:
+        clock.run(main())
+    finally:
+        gc.enable()

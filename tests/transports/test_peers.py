@@ -20,13 +20,13 @@ import pytest
 
 from p2pdo.effects import Row, freeze
 from p2pdo.errors import LinkLost, P2pdoError
-from p2pdo.protocol.frames import EffectKind, Tag
+from p2pdo.protocol.frames import Ack, EffectKind, Hello, Tag
 from p2pdo.protocol.stepper import Outgoing, Place
 from p2pdo.runtime.exchange import Exchanger
 from p2pdo.transports import peers, rpc
 from p2pdo.transports.peers import METHOD, PeerLinks
 from p2pdo.types import NodeId, Value, WorkloadId
-from p2pdo.wire.codec import Link, Verdict, encode
+from p2pdo.wire.codec import Link, Message_, Verdict, encode
 
 WORK = WorkloadId("w")
 TOKEN = "the run's token"  # noqa: S105
@@ -432,6 +432,43 @@ async def test_a_peer_that_breaks_the_rules_three_times_is_given_up() -> None:
                 await ended_with(call)
         with pytest.raises(LinkLost, match=r"a .* broke the rules 3 times: a frame's lengths"):
             await waiting
+
+
+async def test_a_peer_that_asks_on_and_does_not_read_the_answers_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(peers, "BACKLOG", 10)
+    monkeypatch.setattr(peers, "BACKLOG_EACH", 20)
+    async with pair() as (_, b):
+        b.join("127.0.0.1:1")
+        async with stream_to(b.address) as call:
+            await call.write(b"".join(encode(Link("a", "boot"))))
+            await call.read()
+            hello = b"".join(encode((WORK, Hello(b"topology", 0, 4, answer=False))))
+            await call.write(hello * 40)
+            assert await ended_with(call) is grpc.StatusCode.INVALID_ARGUMENT
+            assert "a goes on asking and does not read the answers" in await call.details()
+
+
+async def test_a_write_of_many_messages_leaves_the_loop_to_others() -> None:
+    received: list[Message_] = []
+    seen: set[int] = set()  # how far the reading was, whenever somebody else had a turn
+
+    async def reads() -> AsyncIterator[bytes]:
+        yield b"".join(encode((WORK, Ack(0, 0)))) * (10 * peers.TURN)
+
+    async def write(_: bytes) -> None:
+        raise AssertionError("there is nothing to say")
+
+    async def other() -> None:
+        while len(received) < 10 * peers.TURN:
+            seen.add(len(received))
+            await asyncio.sleep(0)
+
+    going = asyncio.create_task(other())
+    await peers._Stream(reads(), write).run(received.append, lambda _: False)
+    await going
+    assert len(seen) >= 10
 
 
 async def test_a_value_beyond_the_limit_is_told_and_not_tried_for_ever(

@@ -179,6 +179,16 @@ def test_truth_values_are_zero_or_one(size: int) -> None:
         unpack(layout, b"\1\0" + b"\2" * (size - 2))
 
 
+def test_many_truth_values_are_checked_without_a_copy_of_them() -> None:
+    layout, (part,) = pack(np.ones(1 << 22, bool))
+    tracemalloc.start()
+    try:
+        unpack(layout, part)
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()
+
+
 # ---- frames ----
 
 words = st.text(max_size=8)
@@ -245,6 +255,21 @@ def test_large_values_cross_in_pieces(sizes: tuple[int, ...]) -> None:
     assert all(map(same, sent, got))
 
 
+@pytest.mark.parametrize("first", [(), (True,), ({"a": True, "b": np.zeros(3, np.int16)},)])
+def test_a_large_array_behind_odd_bytes_is_put_where_it_need_not_be_copied(first: Any) -> None:
+    value = (*first, {"x": np.random.default_rng(0).random(1 << 19)}, True)
+    data = writes([(W, Data(7, TAG, value))])
+    decoder = Decoder()
+    tracemalloc.start()
+    try:
+        got = [message for write in data for message in decoder.feed(write)]
+        assert tracemalloc.get_traced_memory()[1] < 1.5 * 8 * (1 << 19)
+    finally:
+        tracemalloc.stop()
+    assert all(map(same, [(W, Data(7, TAG, value))], got))
+    assert got[0][1].value[-2]["x"].flags.aligned  # type: ignore[index,union-attr,call-overload]
+
+
 def test_small_frames_share_a_write_and_no_write_is_larger_than_the_limit() -> None:
     sent: list[Any] = [(W, Data(k, TAG, np.zeros(1000))) for k in range(2000)]
     data = writes(sent)
@@ -288,6 +313,9 @@ BROKEN = {
     "a piece of nothing": chunk(0, b"1"),
     "a piece out of place": announced(9, payload=b"1") + chunk(2, b"2"),
     "an empty piece": announced(9, payload=b"1") + chunk(1, b""),
+    "crumbs": announced(1 << 19) + chunk(0, b"\0"),
+    "a name without end": codec._frame(codec._LINK, pb.Link(protocol=1, node="a" * 501)),
+    "a boot without end": codec._frame(codec._LINK, pb.Link(protocol=1, boot_id="a" * 501)),
     "another frame between the pieces": announced(9, payload=b"1") + ACK,
     "an unknown effect": codec._frame(
         codec._VALUE,
@@ -311,6 +339,36 @@ def test_a_broken_rule_is_refused_without_allocating(data: bytes) -> None:
         assert tracemalloc.get_traced_memory()[1] < 1 << 20
     finally:
         tracemalloc.stop()
+
+
+def test_a_large_value_that_nobody_wants_is_read_and_not_kept() -> None:
+    wanted, other = WorkloadId("wanted"), WorkloadId("other")
+    value = np.zeros(1 << 20)
+    sent: list[Any] = [(w, Data(0, TAG, value)) for w in (other, wanted)]
+    decoder = Decoder(lambda workload: workload == wanted)
+    tracemalloc.start()
+    try:
+        got = [message for write in writes(sent[:1]) for message in decoder.feed(write)]
+        assert tracemalloc.get_traced_memory()[0] < value.nbytes / 2
+    finally:
+        tracemalloc.stop()
+    got += [message for write in writes(sent[1:]) for message in decoder.feed(write)]
+    assert all(map(same, sent[1:], got))
+    assert len(got) == 1
+
+
+def test_an_unwanted_value_is_held_to_the_rules_too() -> None:
+    decoder = Decoder(lambda _: False)
+    assert not list(decoder.feed(announced(9, payload=b"1")))
+    with pytest.raises(RemoteProtocolError, match="broken off"):
+        list(decoder.feed(ACK))
+    with pytest.raises(RemoteProtocolError, match="longer than announced"):
+        list(decoder.feed(chunk(1, b"1" * 9)))
+
+
+def test_of_a_long_reason_the_beginning_is_kept() -> None:
+    (message,) = Decoder().feed(b"".join(encode((W, Bye("tired" * 1000)))))
+    assert message == (W, Bye("tired" * 100))
 
 
 SEEDS: list[bytes] = [
