@@ -57,8 +57,11 @@ proto-check: proto  ## the generated code is what protos/ says
 	git diff --exit-code -- p2pdo/wire/v1
 	@test -z "$$(git ls-files --others --exclude-standard -- p2pdo/wire/v1)"
 
-examples: setup-dev  ## run the examples; each asserts what it states
-	@set -e; for example in examples/*.py; do echo "== $$example"; $(BIN)/python $$example; done
+examples: setup  ## run the examples; each asserts what it states
+	@set -e; for example in examples/*.py; do echo "== $$example"; \
+	if grep -q '^import torch' $$example && ! $(BIN)/python -c 'import torch' 2>/dev/null; then \
+	echo "left out: it needs PyTorch, $(BIN)/python -m pip install '.[torch]'"; continue; fi; \
+	$(BIN)/python $$example; done
 
 bench: setup-dev  ## measure: ring of 6 processes, Lead Client
 	$(BIN)/python benchmarks/ring.py

@@ -12,6 +12,8 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+import torch
+import torch.distributed as dist
 
 import p2pdo
 
@@ -25,9 +27,6 @@ processes = 2
 
 class Trainer(p2pdo.Executor):
     def __init__(self, rows: int) -> None:
-        import torch
-        import torch.distributed as dist
-
         if not dist.is_initialized():
             dist.init_process_group("gloo")  # rank, world size and address are in the environment
         draw = torch.Generator().manual_seed(0)
@@ -36,9 +35,6 @@ class Trainer(p2pdo.Executor):
 
     @p2pdo.task
     def train(self, task: p2pdo.Task, context: p2pdo.Context) -> object:
-        import torch
-        import torch.distributed as dist
-
         a = self.a[context.rank :: context.world_size]
         b = self.b[context.rank :: context.world_size]
         x = torch.zeros(5, dtype=torch.float64, requires_grad=True)

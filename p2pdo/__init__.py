@@ -13,6 +13,7 @@ The tour:
 - `run(...)` for plain scripts; `local(...)` and `connect(...)` for asyncio: networks of nodes to
   `submit` runs to.
 - `Executor`, `task`, `Context`, `on`: what a node does for tasks; `Tasks` sends them.
+- `participant`: makes a training loop of your own, in PyTorch, JAX or NumPy, one of the network's.
 - `algorithms`: the library; an own method is a class with `init` and `step`, see `effects`.
 - `problems`: costs; anything with `dimension`, `value` and `gradient` is one.
 - `graphs`: topologies, mixing weights, spectra.
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from p2pdo.node.events import Event, on
     from p2pdo.node.executors import Executor, task
     from p2pdo.node.messages import on_message
+    from p2pdo.participants.definition import participant
     from p2pdo.protocol.routing import Task
 
 __all__ = [
@@ -63,6 +65,7 @@ __all__ = [
     "local",
     "on",
     "on_message",
+    "participant",
     "problems",
     "run",
     "task",
@@ -84,6 +87,7 @@ _PLACES = {
     "local": "p2pdo.api.network",
     "on": "p2pdo.node.events",
     "on_message": "p2pdo.node.messages",
+    "participant": "p2pdo.participants.definition",
     "run": "p2pdo.api.script",
     "task": "p2pdo.node.executors",
 }

@@ -7,7 +7,7 @@ once, each with its place.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
@@ -47,6 +47,7 @@ class OptimizationSpec(_Strict):
         weights: a name, or None for the default of that graph.
         start: "zeros" or "normal"; None is the algorithm's own default.
         observe_every: iterations between metrics.
+        record: what each node keeps a history of, at its site: "x", at observed iterations.
         observer: where a local run's launcher receives the states.
     """
 
@@ -63,6 +64,7 @@ class OptimizationSpec(_Strict):
     partition: str = "iid"
     dtype: Literal["float64", "float32"] = "float64"
     return_states: bool = False
+    record: list[Literal["x"]] = Field(default_factory=list)
     observer: str | None = None
     tol: float | None = Field(default=None, gt=0)
 
@@ -72,6 +74,37 @@ class RoleSpec(_Strict):
 
     nodes: list[str] = Field(min_length=1)
     executor: str = "site"
+
+
+class ParticipantRef(_Strict):
+    """A participant by the name that the sites know; `where` (module:qualname) in a local run."""
+
+    name: str
+    parameters: dict[str, JsonValue] = Field(default_factory=dict)
+    where: str | None = None
+
+
+class ParticipantSpec(_Strict):
+    """A run of a participant over some nodes.
+
+    Attributes:
+        nodes, topology, weights: as of an optimization.
+        rounds: the limit.
+        observe_every: rounds between metrics.
+        record: the names of which each node keeps a history, at its site.
+        checkpoints: a name under which runs go on from each other's checkpoints; None: this run's.
+    """
+
+    kind: Literal["participant"] = "participant"
+    participant: ParticipantRef
+    nodes: int | list[str] = Field(default=8)
+    topology: JsonValue = "ring"
+    weights: str | None = None
+    rounds: int = Field(default=100, ge=0)
+    observe_every: int = Field(default=1, ge=1)
+    seed: int = Field(default=0, ge=0)
+    record: list[str] = Field(default_factory=list)
+    checkpoints: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
 
 
 class TasksSpec(_Strict):
@@ -110,14 +143,18 @@ class TasksSpec(_Strict):
         return next((role.executor for role in roles), self.executor)
 
 
-def parse_spec(data: Any) -> OptimizationSpec | TasksSpec:
+Spec: TypeAlias = OptimizationSpec | ParticipantSpec | TasksSpec
+_KINDS: Mapping[Any, type[Spec]] = {"participant": ParticipantSpec, "tasks": TasksSpec}
+
+
+def parse_spec(data: Any) -> Spec:
     """The specification in `data`.
 
     Raises:
         ConfigError: with every mistake and its place.
     """
     kind = data.get("kind", "optimization") if isinstance(data, Mapping) else None
-    model: type[OptimizationSpec | TasksSpec] = TasksSpec if kind == "tasks" else OptimizationSpec
+    model = _KINDS.get(kind, OptimizationSpec) if isinstance(kind, str) else OptimizationSpec
     try:
         return model.model_validate(data)
     except ValidationError as error:

@@ -26,6 +26,7 @@ from p2pdo.graphs.graph import Graph, from_networkx
 from p2pdo.graphs.spectral import modes
 from p2pdo.graphs.topologies import TOPOLOGIES
 from p2pdo.graphs.weights import Weights, by_name, check_weights, default
+from p2pdo.participants.definition import Participant
 from p2pdo.protocol.assignment import resolve_graph
 from p2pdo.protocol.judging import Objective
 from p2pdo.protocol.plan import Plan, make_start, start_of
@@ -47,6 +48,7 @@ class Request:
         topology: a name, a JSON file or its content, a networkx graph or a `Graph`.
         weights: a name; None takes the graph's default.
         start: "zeros", "normal", an array of shape (d,) or (N, d), or a file of one.
+        record: "x": each node keeps a history of it at observed iterations.
         delay_seed: of the weather of a simulated network; the result does not depend on it.
     """
 
@@ -64,6 +66,7 @@ class Request:
     partition: str = "iid"
     dtype: str = "float64"
     delay_seed: int = 0
+    record: str | Sequence[str] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,7 +107,14 @@ class Job:
             "seed": request.seed,
             "partition": request.partition,
             "dtype": request.dtype,
+            "record": list(self.record),
         }
+
+    @property
+    def record(self) -> tuple[str, ...]:
+        """What the nodes keep a history of."""
+        asked = self.request.record
+        return (asked,) if isinstance(asked, str) else tuple(asked)
 
 
 def parameters_of(algorithm: Algorithm[Any]) -> dict[str, Plain]:
@@ -143,7 +153,14 @@ def resolve(request: Request) -> Job:
             "a tolerance needs a problem whose optimum is known: its class has no minimiser",
             hint="give the class a minimiser(problems), or use --rounds alone",
         )
-    return Job(plan, objective, request, problem_label, algorithm_label, topology_label)
+    job = Job(plan, objective, request, problem_label, algorithm_label, topology_label)
+    for name in job.record:
+        if name != "x":
+            raise ConfigError(
+                f"'{name}' cannot be recorded of an algorithm",
+                hint="--record x, the decision variable; a participant records what it likes",
+            )
+    return job
 
 
 def with_tolerance(job: Job, tol: float) -> Job:
@@ -226,6 +243,12 @@ def _from_file(
 ) -> tuple[list[Any], str]:
     """A list of problems, one a node, or a factory of them."""
     found = encode.load_object(where)
+    if isinstance(found, Participant):
+        raise ConfigError(
+            f"{where} is a participant, not a problem",
+            hint="run it from a script: async with p2pdo.local(8, processes=True) as net: "
+            f"run = await net.submit({found.name}, rounds=100)",
+        )
     if callable(found):
         return _given(_made(found, where, request, parameters), request, where)
     if isinstance(found, Sequence):

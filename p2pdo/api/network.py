@@ -22,14 +22,18 @@ from types import TracebackType
 from typing import Any, Self
 
 from p2pdo.algorithms.base import Algorithm
+from p2pdo.api import participants
 from p2pdo.api.jobs import Job, Request, resolve
 from p2pdo.api.local_nodes import Executors, local_nodes
 from p2pdo.api.order import check_submit_order
+from p2pdo.api.participants import ParticipantRun
 from p2pdo.api.processes import check_crossing
 from p2pdo.api.runs import Run, check_executor, check_processes
 from p2pdo.data import encode
 from p2pdo.driving.client import Client
 from p2pdo.driving.tasks import SITE, Tasks
+from p2pdo.errors import ConfigError
+from p2pdo.participants.definition import Participant
 from p2pdo.protocol.tasks import workload_id_of
 from p2pdo.reporting.run_folder import RunFolder
 from p2pdo.types import Plain
@@ -47,6 +51,7 @@ class LocalNetwork:
         on: str = "inprocess",
         config: Path | str | None = None,
         executors: Executors | None = None,
+        state: Path | str | None = None,
     ) -> None:
         self._config = None if config is None else Path(config)
         self._executors = dict(executors or {})
@@ -57,7 +62,8 @@ class LocalNetwork:
         self._topology = topology
         self._weights = weights
         self._executor = check_executor(on)
-        self._runs: list[Run] = []
+        self._state = None if state is None else Path(state).resolve()
+        self._runs: list[Run | ParticipantRun] = []
         self._tasks: list[asyncio.Task[None]] = []
         self._temporary: list[Path] = []
 
@@ -118,14 +124,17 @@ class LocalNetwork:
 
     async def submit(
         self,
-        algorithm: str | Algorithm[Any],
-        problems: str | Sequence[Any],
+        algorithm: str | Algorithm[Any] | Participant,
+        problems: str | Sequence[Any] | None = None,
         *,
         parameters: Mapping[str, Plain] | None = None,
         out: Path | str | None = None,
         **settings: Any,
-    ) -> Run:
+    ) -> Run | ParticipantRun:
         """Resolves and starts a run.
+
+        A participant has no problem: `submit(train, rounds=100, parameters={…})`, with the
+        settings of `api.participants.Request`: rounds, observe_every, seed, record, checkpoints.
 
         `problems` is a catalogue name, "file.py:object", or one problem a node. Further
         `settings` are the fields of `api.jobs.Request`: rounds, tol, seed, observe_every, start,
@@ -134,7 +143,20 @@ class LocalNetwork:
         Raises:
             ConfigError: something is unknown or does not fit; nothing was started.
         """
+        if isinstance(algorithm, Participant):
+            if problems is not None:
+                raise ConfigError(
+                    f"the participant {algorithm.name} was given problems too",
+                    hint="a participant brings its data itself: submit(train, rounds=100)",
+                )
+            asked = participants.Request(algorithm, parameters or {}, **settings)
+            return self._start_participant(asked, out)
         check_submit_order(algorithm, problems)
+        if problems is None:
+            raise ConfigError(
+                "an algorithm was submitted without problems",
+                hint="submit(algorithm, problems), or submit a @p2pdo.participant",
+            )
         job = resolve(
             Request(
                 problem=problems,
@@ -147,6 +169,29 @@ class LocalNetwork:
             )
         )
         return self.start(job, out=out)
+
+    def _start_participant(
+        self, asked: participants.Request, out: Path | str | None
+    ) -> ParticipantRun:
+        encode.refuse_while_importing()
+        job = participants.resolve(
+            asked,
+            nodes=self._nodes,
+            topology=self._topology,
+            weights=self._weights,
+            executor=self._executor,
+            state=self._state,
+        )
+        if self._executor == "processes":
+            check_processes(job.nodes)
+        request_id = uuid.uuid4().hex
+        folder = self._make_folder(out, workload_id_of(request_id), keep=False)
+        run = ParticipantRun(job, request_id, folder)
+        run.is_temporary = out is None
+        folder.write_settings(job.settings())
+        self._runs.append(run)
+        self._tasks.append(asyncio.create_task(run.work(), name=f"run {run.workload_id}"))
+        return run
 
     def start(self, job: Job, *, out: Path | str | None = None, keep: bool = False) -> Run:
         """Starts what `api.jobs.resolve` made.
@@ -189,14 +234,17 @@ def local(
     on: str | None = None,
     config: Path | str | None = None,
     executors: Executors | None = None,
+    state: Path | str | None = None,
 ) -> LocalNetwork:
     """N nodes on this machine, in one loop, or with `processes` as real daemons.
 
     `topology` is a name, plain data as in a topology file, a networkx graph or a `Graph`. `on`
     names any executor: dense, stacked, simulated, inprocess, processes.
 
-    `config` is a node's configuration file and `executors` are further ones by name, classes or
-    functions without arguments; both are for tasks, see `LocalNetwork.driver`.
+    `state` is a folder in which each node has one of its own, for participants' checkpoints and
+    histories; without it these are in the run folder. `config` is a node's configuration file and
+    `executors` are further ones by name, classes or functions without arguments; both are for
+    tasks, see `LocalNetwork.driver`.
     """
     return LocalNetwork(
         nodes,
@@ -205,4 +253,5 @@ def local(
         on=on or ("processes" if processes else "inprocess"),
         config=config,
         executors=executors,
+        state=state,
     )

@@ -21,7 +21,7 @@ import secrets
 import shutil
 import signal
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, Self
 
@@ -33,11 +33,13 @@ from p2pdo.data.parts import check_part, part_path, write_part
 from p2pdo.driving.client import Client
 from p2pdo.errors import LocalProtocolError, P2pdoError, Unreachable, WorkloadFailed, from_plain
 from p2pdo.protocol.judging import Judge, Judgement, Report
+from p2pdo.protocol.tasks import workload_id_of
 from p2pdo.runtime.groups import task_group
 from p2pdo.runtime.local_child import END
 from p2pdo.transports import rpc
 from p2pdo.transports.observation import ObserverServer
 from p2pdo.types import Plain
+from p2pdo.wire.v1 import coordinator_pb2 as pb
 
 LOOPBACK = "127.0.0.1:0"
 _START_LIMIT = 60.0  # seconds in which a child must have started
@@ -76,10 +78,12 @@ async def run_processes(
     try:
         async with (
             _observing(observer.server, token) as observer_address,
-            _Children(folder / "logs", handover, judge, happened) as children,
+            _Children(folder / "logs", handover, lambda: _judged(judge), happened) as children,
         ):
             coordinator = await children.start_coordinator(work)
-            await children.start_nodes(job, coordinator, work)
+            names = [job.plan.name(node) for node in range(job.plan.nodes)]
+            state = work.parent / "nodes" if job.record else work  # histories stay
+            await children.start_nodes(names, coordinator, lambda name: state / name)
             async with Client(coordinator, token) as client:
                 spec = _specification(job, work, observer_address)
                 await children.watched(_run_workload(client, spec, request_id), observer.failure)
@@ -87,6 +91,52 @@ async def run_processes(
         shutil.rmtree(work, ignore_errors=True)
     _require_all(judge, job.plan.rounds)
     return judge.latest
+
+
+async def run_participants(
+    spec: Mapping[str, Plain],
+    names: Sequence[str],
+    state: Callable[[str], Path],
+    told: Callable[[pb.NetworkPoint], None],
+    *,
+    folder: Path,
+    is_temporary: bool,
+    happened: Happened,
+    request_id: str,
+) -> pb.Workload:
+    """Runs a participant in processes of its own; returns the workload as it ended.
+
+    `state` is the folder of a node, which stays. Nobody observes states: `told` is called with
+    what the nodes tell the coordinator.
+
+    Raises:
+        WorkloadFailed: a process died, or a node failed; with node and round.
+    """
+    work = _make_private(folder)
+    token = secrets.token_hex(32)
+    left_behind = work.parent if is_temporary else work
+    handover: dict[str, Plain] = {"token": token, "ephemeral": str(left_behind), "allow_code": True}
+    reached = 0
+
+    def tell(point: pb.NetworkPoint) -> None:
+        nonlocal reached
+        reached = point.iteration
+        told(point)
+
+    no_failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    try:
+        async with _Children(folder / "logs", handover, lambda: reached, happened) as children:
+            coordinator = await children.start_coordinator(work)
+            await children.start_nodes(names, coordinator, state)
+            async with Client(coordinator, token) as client:
+                await children.watched(_run_workload(client, spec, request_id, tell), no_failure)
+                return await client.workload(workload_id_of(request_id))
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _judged(judge: Judge) -> int:
+    return judge.latest[0].iteration if judge.latest else 0
 
 
 def _require_all(judge: Judge, rounds: int) -> None:
@@ -109,12 +159,17 @@ def check_crossing(job: Job) -> None:
 
 def make_work_folder(job: Job, folder: Path) -> Path:
     """Writes every node's problem and start, where only this user can read them."""
-    work = folder.resolve() / ".work"
+    work = _make_private(folder)  # the nodes' states come into it too
     parts = work / "parts"
-    work.mkdir(parents=True, mode=0o700)  # the nodes' states come into it too
     parts.mkdir(mode=0o700)
     for node, problem in enumerate(job.plan.problems):
         write_part(part_path(parts, node), problem, job.plan.starts[node])
+    return work
+
+
+def _make_private(folder: Path) -> Path:
+    work = folder.resolve() / ".work"
+    work.mkdir(parents=True, mode=0o700)
     return work
 
 
@@ -168,6 +223,7 @@ def _specification(job: Job, work: Path, observer: str) -> dict[str, Plain]:
         "seed": plan.seed,
         "dtype": job.request.dtype,
         "observer": observer,
+        "record": list(job.record),
         "tol": plan.tol,
     }
 
@@ -177,14 +233,21 @@ def _place_of(cls: type[Algorithm[Any]]) -> str | None:
     return None if algorithms.name_of(cls) in algorithms.ALGORITHMS else encode.locate(cls)
 
 
-async def _run_workload(client: Client, spec: Mapping[str, Plain], request_id: str) -> None:
-    """Submits and waits for the end.
+async def _run_workload(
+    client: Client,
+    spec: Mapping[str, Plain],
+    request_id: str,
+    told: Callable[[pb.NetworkPoint], None] = lambda _point: None,
+) -> None:
+    """Submits and waits for the end; `told` is called with each metric.
 
     Raises:
         WorkloadFailed: as the coordinator tells it.
     """
     workload = await client.submit(spec, request_id)
     async for event in client.watch(workload):
+        if event.WhichOneof("event") == "metric":
+            told(event.metric)
         if event.WhichOneof("event") != "status":
             continue
         status = event.status
@@ -198,12 +261,17 @@ class _Children:
     """The processes of one run: all start here, and all have ended when the block ends."""
 
     def __init__(
-        self, logs: Path, handover: Mapping[str, Plain], judge: Judge, happened: Happened
+        self,
+        logs: Path,
+        handover: Mapping[str, Plain],
+        reached: Callable[[], int],
+        happened: Happened,
     ) -> None:
+        """`reached` tells the iteration that all nodes are known to have reached."""
         logs.mkdir(parents=True, exist_ok=True)
         self._logs = logs
         self._handover = json.dumps(handover).encode() + b"\n"
-        self._judge = judge
+        self._reached = reached
         self._happened = happened
         self._processes: dict[str, asyncio.subprocess.Process] = {}
 
@@ -236,16 +304,16 @@ class _Children:
             ["-m", "p2pdo.coordinator", *arguments, "--local"],
         )
 
-    async def start_nodes(self, job: Job, coordinator: str, work: Path) -> None:
+    async def start_nodes(
+        self, names: Sequence[str], coordinator: str, state: Callable[[str], Path]
+    ) -> None:
         async with task_group() as group:
-            for node in range(job.plan.nodes):
-                name = job.plan.name(node)
+            for name in names:
                 arguments = ["--coordinator", coordinator, "--name", name, "--insecure"]
-                state = ["--state", str(work / name)]
                 group.create_task(
                     self._start(
                         name,
-                        ["-m", "p2pdo.node", *arguments, *state, "--local"],
+                        ["-m", "p2pdo.node", *arguments, "--state", str(state(name)), "--local"],
                     )
                 )
 
@@ -304,8 +372,7 @@ class _Children:
         raise self._death(name, code, "died")
 
     def _death(self, name: str, code: int | None, what: str) -> P2pdoError:
-        latest = self._judge.latest
-        iteration = latest[0].iteration if latest else 0
+        iteration = self._reached()
         how = f"killed by {signal.Signals(-code).name}" if code is not None and code < 0 else ""
         how = how or (f"exit code {code}" if code is not None else "no answer")
         return WorkloadFailed(

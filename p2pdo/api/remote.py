@@ -25,12 +25,14 @@ from p2pdo.algorithms import catalogue as algorithms
 from p2pdo.algorithms.base import Algorithm
 from p2pdo.api.jobs import parameters_of, split_parameters
 from p2pdo.api.order import check_submit_order
+from p2pdo.api.participants import PROBLEM, Ended, metric_of, summarize
 from p2pdo.api.runs import Result
-from p2pdo.config import OptimizationSpec
+from p2pdo.config import OptimizationSpec, ParticipantSpec
 from p2pdo.data import catalogue as problem_catalogue
 from p2pdo.driving.client import Client
 from p2pdo.driving.tasks import SITE, Tasks, control
 from p2pdo.errors import ConfigError, Conflict, P2pdoError, WorkloadStopped, from_plain
+from p2pdo.participants.definition import Participant
 from p2pdo.protocol.judging import Objective, consensus_error, mean_state
 from p2pdo.reporting.digests import combine_digests
 from p2pdo.reporting.pictures import draw_if_possible
@@ -104,8 +106,8 @@ class RemoteNetwork:
 
     async def submit(
         self,
-        algorithm: str | Algorithm[Any],
-        problem: str,
+        algorithm: str | Algorithm[Any] | Participant,
+        problem: str | None = None,
         *,
         nodes: int | Sequence[str] = 8,
         parameters: Mapping[str, Plain] | None = None,
@@ -114,14 +116,20 @@ class RemoteNetwork:
     ) -> RemoteRun:
         """Submits a run; `settings` are the fields of `config.OptimizationSpec`.
 
+        Without a problem it is a run of a participant, which the sites know by this name; the
+        settings are then those of `config.ParticipantSpec`.
+
         The same `request_id` never makes a second workload.
 
         Raises:
             ConfigError: something is unknown or does not fit; nothing was started.
             Unreachable: no coordinator answers.
         """
-        check_submit_order(algorithm, problem)
-        spec = specification(algorithm, problem, nodes, parameters or {}, settings)
+        if problem is None or isinstance(algorithm, Participant):
+            spec = participant_specification(algorithm, problem, nodes, parameters or {}, settings)
+        else:
+            check_submit_order(algorithm, problem)
+            spec = specification(algorithm, problem, nodes, parameters or {}, settings)
         workload_id = await self.client.submit(spec, request_id or uuid.uuid4().hex)
         return RemoteRun(self.client, workload_id)
 
@@ -133,7 +141,7 @@ class RemoteNetwork:
             ConfigError: it is no run but a workload of tasks.
         """
         workload = await self.client.find(workload_id)
-        if json.loads(workload.spec).get("kind", "optimization") != "optimization":
+        if json.loads(workload.spec).get("kind") == "tasks":
             raise ConfigError(
                 f"{workload_id} is a workload of tasks, which has no figures",
                 hint=f"p2pdo show {workload_id}",
@@ -178,6 +186,32 @@ def specification(
     }
 
 
+def participant_specification(
+    asked: str | Algorithm[Any] | Participant,
+    problem: str | None,
+    nodes: int | Sequence[str],
+    parameters: Mapping[str, Plain],
+    settings: Mapping[str, Any],
+) -> dict[str, Plain]:
+    """The specification of a participant's run, which is named and never sent.
+
+    Raises:
+        ConfigError: it has a problem, or is an algorithm without one.
+    """
+    if problem is not None or isinstance(asked, Algorithm):
+        raise ConfigError(
+            "an algorithm needs a problem, and a participant brings its data itself",
+            hint="submit('gradient-tracking', 'breast-cancer'), or submit('train', rounds=100)",
+        )
+    name = asked.name if isinstance(asked, Participant) else asked
+    return {
+        **{key: value for key, value in settings.items() if value is not None},
+        "kind": "participant",
+        "participant": {"name": name, "parameters": dict(parameters)},
+        "nodes": nodes if isinstance(nodes, int) else list(nodes),
+    }
+
+
 class RemoteRun:
     """A workload of a coordinator."""
 
@@ -214,6 +248,8 @@ class RemoteRun:
             pass
         workload = await self._client.workload(self.workload_id)
         raise_failure(workload)
+        if _is_participation(workload):
+            return self._participants_result(workload)
         states = await self._states(workload)
         summary = self._summary(workload, states)
         self._put_last(summary)
@@ -224,6 +260,27 @@ class RemoteRun:
         _write_result(self._folder, workload, result)
         drawn = await asyncio.to_thread(draw_if_possible, self._folder)
         return replace(result, pictures=drawn)
+
+    def _participants_result(self, workload: pb.Workload) -> Result:
+        ended = Ended.of(workload)
+        summary = summarize(
+            workload_id=self.workload_id,
+            status=workload.status,
+            algorithm=json.loads(workload.spec)["participant"]["name"],
+            topology=json.loads(workload.resolved)["topology"],
+            nodes=len(workload.members),
+            executor=EXECUTOR,
+            iterations=ended.iterations,
+            bytes_sent=ended.bytes_sent,
+            messages_sent=ended.messages_sent,
+            seconds=ended.seconds,
+            run_dir=None if self._folder is None else str(self._folder.path),
+        )
+        if self._folder is not None:
+            self._folder.write_settings(settings_of(workload))
+            self._folder.write_results(ended.results)
+            self._folder.write_summary(summary)
+        return Result([], list(self.told), summary, results=ended.results)
 
     async def settings(self) -> dict[str, Any]:
         """As they go into a run folder."""
@@ -284,9 +341,7 @@ class RemoteRun:
         return await self._client.stop(self.workload_id, reason)
 
     def _metric(self, point: pb.NetworkPoint) -> Metric:
-        metric = Metric(
-            point.iteration, point.seconds, None, None, None, point.bytes_sent, point.messages_sent
-        )
+        metric = metric_of(point)
         self.alive = point.nodes_alive
         if not self.told or self.told[-1].iteration < metric.iteration:
             self.told.append(metric)
@@ -329,6 +384,8 @@ class RemoteRun:
 def settings_of(workload: pb.Workload) -> dict[str, Any]:
     """A run's settings for its folder, as a local run would write them."""
     spec, resolved = json.loads(workload.spec), json.loads(workload.resolved or "{}")
+    if _is_participation(workload):
+        return _settings_of_participants(workload, spec, resolved)
     topology = spec.get("topology", "ring")
     members = sorted(workload.members, key=lambda member: member.index)
     defaults = OptimizationSpec.model_validate(spec).model_dump(mode="json")
@@ -348,6 +405,31 @@ def settings_of(workload: pb.Workload) -> dict[str, Any]:
         "executor": EXECUTOR,
         "digest": resolved.get("digest"),
     }
+
+
+def _settings_of_participants(
+    workload: pb.Workload, spec: Mapping[str, Any], resolved: Mapping[str, Any]
+) -> dict[str, Any]:
+    members = sorted(workload.members, key=lambda member: member.index)
+    topology = spec.get("topology", "ring")
+    return {
+        **ParticipantSpec.model_validate(spec).model_dump(
+            mode="json", exclude={"kind", "participant", "topology"}
+        ),
+        "problem": PROBLEM,
+        "algorithm": spec["participant"]["name"],
+        "parameters": spec["participant"].get("parameters", {}),
+        "nodes": len(members),
+        "names": [member.node for member in members],
+        "topology": topology if isinstance(topology, str) else "custom",
+        "graph": None if isinstance(topology, str) else topology,
+        "executor": EXECUTOR,
+        "digest": resolved.get("digest"),
+    }
+
+
+def _is_participation(workload: pb.Workload) -> bool:
+    return bool(json.loads(workload.spec).get("kind") == "participant")
 
 
 def _write_result(folder: RunFolder, workload: pb.Workload, result: Result) -> None:

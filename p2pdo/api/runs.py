@@ -4,8 +4,7 @@
     inprocess                    the caller's loop
     processes                    daemons
 
-A run is owned by its network's block and ends with it. Its failure is raised by `result()` and
-`metrics()`, never lost.
+How a run is followed, stopped and ended is in `running`.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -22,8 +21,17 @@ import numpy as np
 
 from p2pdo.api.jobs import Job
 from p2pdo.api.processes import run_processes
-from p2pdo.errors import ConfigError, P2pdoError, WorkloadStopped, did_you_mean
-from p2pdo.protocol.judging import Judge, Judgement, Report, consensus_error, mean_state
+from p2pdo.api.running import Running
+from p2pdo.errors import ConfigError, did_you_mean
+from p2pdo.participants.history import History
+from p2pdo.protocol.judging import (
+    Judge,
+    Judgement,
+    Objective,
+    Report,
+    consensus_error,
+    mean_state,
+)
 from p2pdo.reporting.digests import state_sha256
 from p2pdo.reporting.pictures import Drawn, draw_if_possible
 from p2pdo.reporting.records import Metric, Summary
@@ -64,12 +72,14 @@ class Result:
         metrics: every observed iteration.
         summary: the figures, as in the run folder's summary.json.
         pictures: those that were drawn into the run folder, where it is kept.
+        results: what each node's participant returned, by the node's name; of algorithms none.
     """
 
     states: list[Array]
     metrics: list[Metric]
     summary: Summary
     pictures: Drawn = field(default_factory=Drawn)
+    results: Mapping[str, Plain] = field(default_factory=dict)
 
     @property
     def x(self) -> Array:
@@ -88,125 +98,70 @@ def describe(summary: Summary) -> str:
     return f"{summary.algorithm} · {summary.topology} of {summary.nodes} · {summary.executor}"
 
 
-class Run:
-    """A run in progress on this machine."""
+class RecordingJudge(Judge):
+    """Keeps each node's observed states in that node's history."""
+
+    def __init__(
+        self,
+        objective: Objective,
+        nodes: int,
+        tol: float | None,
+        histories: Sequence[History],
+    ) -> None:
+        super().__init__(objective, nodes, tol)
+        self._histories = histories
+        self._kept = [-1] * nodes  # the last iteration of each
+
+    def receive(self, report: Report) -> list[Judgement]:
+        """Takes in a report; see `Judge.receive`."""
+        if report.iteration > self._kept[report.node]:
+            self._kept[report.node] = report.iteration
+            self._histories[report.node].append("x", report.iteration, report.x)
+        return super().receive(report)
+
+    def close(self) -> None:
+        for history in self._histories:
+            history.close()
+
+
+class Run(Running[Result]):
+    """A run of an algorithm in progress on this machine."""
 
     def __init__(
         self, job: Job, executor: Executor, workload_id: str, request_id: str, folder: RunFolder
     ) -> None:
+        super().__init__(workload_id, request_id, folder, job.plan.nodes)
         self.job = job
         self.executor = executor
-        self.workload_id = workload_id
-        self.folder = folder
-        self.is_temporary = False  # whether nobody wants the folder when the network is closed
-        self.told: list[Metric] = []  # every metric so far
-        self.on_metric: Callable[[Metric], None] = lambda _metric: None
-        self._request_id = request_id
-        self._judge = Judge(job.objective, job.plan.nodes, job.plan.tol)
-        self._began = time.monotonic()
-        self._first: float | None = None  # when the first observation was judged
-        self._changed = asyncio.Event()  # set and replaced at every change
-        self._stop_reason: str | None = None
-        self._dead = 0
-        self._work: asyncio.Task[None] | None = None
-        self._outcome: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        self._judge = self._make_judge()
 
-    # ---- for the caller ----
+    def _make_judge(self) -> Judge:
+        plan = self.job.plan
+        asked = (self.job.objective, plan.nodes, plan.tol)
+        if not self.job.record or self.executor == "processes":  # there the nodes record
+            return Judge(*asked)
+        state = self.folder.path / "nodes"
+        folders = [state / plan.name(i) / "workloads" / self.workload_id for i in range(plan.nodes)]
+        return RecordingJudge(*asked, [History(folder) for folder in folders])
 
-    async def result(self) -> Result:
-        """The result, once it is there.
-
-        Raises:
-            WorkloadFailed: the run failed; says node and iteration.
-        """
-        return await asyncio.shield(self._outcome)
-
-    async def metrics(self, every: int = 1) -> AsyncIterator[Metric]:
-        """Each observed iteration that is a multiple of `every`, from the first on."""
-        seen = 0
-        while True:
-            while seen < len(self.told):
-                metric = self.told[seen]
-                seen += 1
-                if metric.iteration % every == 0:
-                    yield metric
-            if self._outcome.done():
-                self._outcome.result()
-                return
-            await self._changed.wait()
-
-    async def stop(self, reason: str = "stopped by its owner") -> None:
-        """Stops the run; `result()` raises `WorkloadStopped`."""
-        if self._outcome.done():
-            return
-        self._stop_reason = reason
-        if self._work is not None:  # else it has not begun, and will not
-            self._work.cancel()
-        await asyncio.wait([self._outcome])
-
-    @property
-    def alive(self) -> int:
-        """Nodes that have not died."""
-        return self.job.plan.nodes - self._dead
-
-    # ---- for its network ----
-
-    async def work(self) -> None:
-        """Runs to the end; keeps the outcome for whoever asks."""
-        self._work = asyncio.current_task()
+    async def _run(self) -> Result:
         try:
-            if self._stop_reason is not None:
-                raise self._stopped()  # noqa: TRY301 - it ends as if begun
-            reports = await self._execute()
-            result = self._make_result(reports)
-            self._outcome.set_result(replace(result, pictures=await self._draw()))
-        except P2pdoError as error:
-            self._settle(error)
-        except asyncio.CancelledError:
-            self._settle(self._stopped())
-            if self._stop_reason is None:
-                raise
-        except BaseException as bug:
-            self._settle(bug)
-            raise
+            result = self._make_result(await self._execute())
+            return replace(result, pictures=await self._draw())
         finally:
-            self._notify()
-
-    def close(self) -> None:
-        """Its network is closed. A task that was cancelled before it began has settled nothing."""
-        if not self._outcome.done():
-            self._settle(self._stopped())
-            self._notify()
-        self.folder.close()
-
-    def _stopped(self) -> WorkloadStopped:
-        if self._stop_reason is not None:
-            return WorkloadStopped(self._stop_reason)
-        return WorkloadStopped(
-            "its network was closed",
-            hint="await its result() inside the block: leaving that ends what still runs",
-        )
-
-    def _settle(self, error: BaseException) -> None:
-        if isinstance(error, P2pdoError):
-            error.workload = error.workload or self.workload_id
-            self.happened(
-                "stopped" if isinstance(error, WorkloadStopped) else "failed", error.to_plain()
-            )
-        if not self._outcome.done():
-            self._outcome.set_exception(error)
-            self._outcome.exception()  # asked for or not, it is no "never retrieved"
+            if isinstance(self._judge, RecordingJudge):
+                await asyncio.to_thread(self._judge.close)
 
     async def _execute(self) -> list[Report]:
         plan = self.job.plan
         match self.executor:
             case "dense":
-                return await self._in_thread(run_lockstep)
+                return await self._off_loop(run_lockstep)
             case "stacked":
-                return await self._in_thread(run_stacked)
+                return await self._off_loop(run_stacked)
             case "simulated":
                 seed = self.job.request.delay_seed
-                return await self._in_thread(
+                return await self._off_loop(
                     lambda *arguments: run_simulated(*arguments, delay_seed=seed)
                 )
             case "inprocess":
@@ -222,28 +177,11 @@ class Run:
                     request_id=self._request_id,
                 )
 
-    async def _in_thread(self, run: Callable[..., list[Report]]) -> list[Report]:
-        """Runs off the loop; what it tells comes in on the loop."""
-        loop = asyncio.get_running_loop()
-        is_cancelled = False
-
-        def tell(judgement: Judgement) -> None:
-            loop.call_soon_threadsafe(self._tell, judgement)
-
-        def check_stop() -> None:
-            if is_cancelled:
-                raise self._stopped()
-
-        work = asyncio.ensure_future(
-            asyncio.to_thread(run, self.job.plan, self._judge, tell, check_stop)
+    async def _off_loop(self, run: Callable[..., list[Report]]) -> list[Report]:
+        reports: list[Report] = await self._in_thread(
+            lambda tell, check_stop: run(self.job.plan, self._judge, tell, check_stop), self._tell
         )
-        try:
-            return await asyncio.shield(work)
-        except asyncio.CancelledError:
-            is_cancelled = True
-            await asyncio.wait([work])
-            work.exception()
-            raise
+        return reports
 
     async def _draw(self) -> Drawn:
         """The pictures, off the loop; whoever stops the run now is late, and gets them too."""
@@ -260,30 +198,17 @@ class Run:
         return drawn
 
     def _tell(self, judgement: Judgement) -> None:
-        now = time.monotonic()
-        self._first = self._first or now
-        metric = Metric(
-            judgement.iteration,
-            now - self._first,
-            judgement.gap,
-            judgement.consensus_error,
-            judgement.value,
-            judgement.bytes_sent,
-            judgement.messages_sent,
+        self._told(
+            Metric(
+                judgement.iteration,
+                self._seconds(),
+                judgement.gap,
+                judgement.consensus_error,
+                judgement.value,
+                judgement.bytes_sent,
+                judgement.messages_sent,
+            )
         )
-        self.told.append(metric)
-        self.folder.append_metric(metric)
-        self.on_metric(metric)
-        self._notify()
-
-    def _notify(self) -> None:
-        changed, self._changed = self._changed, asyncio.Event()
-        changed.set()
-
-    def happened(self, event: str, about: Mapping[str, Plain]) -> None:
-        """Keeps an event in the run folder."""
-        self._dead += event == "died" and about.get("process") != "coordinator"
-        self.folder.append_event(event, seconds=time.monotonic() - self._began, **about)
 
     def _make_result(self, reports: list[Report]) -> Result:
         states = [report.x for report in reports]

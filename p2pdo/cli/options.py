@@ -114,6 +114,12 @@ how_it_runs = _options(
             metavar="D",
             help="float64 or float32.",
         ),
+        click.option(
+            "--record",
+            multiple=True,
+            metavar="NAME",
+            help="x: each node keeps its history of x, in its own folder and nowhere else.",
+        ),
     ]
 )
 

@@ -278,7 +278,7 @@ def _row(workload: pb.Workload) -> dict[str, Any]:
     return {
         "workload_id": workload.workload_id,
         "status": workload.status,
-        "algorithm": spec.get("algorithm", {}).get("name"),
+        "algorithm": (spec.get("algorithm") or spec.get("participant") or {}).get("name"),
         "problem": spec.get("problem", {}).get("name"),
         "nodes": len(workload.members),
         "iteration": min((member.iteration for member in workload.members), default=0),
@@ -315,7 +315,8 @@ def _show_details(console: Console, data: dict[str, Any]) -> None:
     from p2pdo.reporting.tables import figures, headline, table
 
     spec, resolved = data["spec"], data["resolved"]
-    what = f"{data['algorithm']} on {data['problem']}" if data["algorithm"] else "tasks"
+    on = f" on {data['problem']}" if data["problem"] else ""
+    what = f"{data['algorithm']}{on}" if data["algorithm"] else "tasks"
     headline(console, data["status"], data["workload_id"], what)
     parameters = resolved.get("parameters", {})
     lines = [

@@ -14,10 +14,10 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias, assert_never
 
-from p2pdo.config import OptimizationSpec
+from p2pdo.config import OptimizationSpec, Spec
 from p2pdo.coordinator import planning, rows
 from p2pdo.coordinator.nodes import Clock, NodeRecord, Registry, Stream
-from p2pdo.coordinator.planning import Plan, Spec
+from p2pdo.coordinator.planning import Plan
 from p2pdo.coordinator.settings import Settings
 from p2pdo.coordinator.store import Store
 from p2pdo.coordinator.watching import Hub, Meter, Point
@@ -541,6 +541,7 @@ class Desk:
             bytes_sent=point.bytes_sent,
             messages_sent=point.messages_sent,
             nodes_alive=sum(node is not None and node.is_up for node in nodes),
+            logged=json.dumps(point.logged) if point.logged else "",
         )
 
     # ---- inside ----

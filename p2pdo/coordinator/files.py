@@ -48,6 +48,7 @@ class Files:
                     "seconds": point.seconds,
                     "bytes_sent": point.bytes_sent,
                     "messages_sent": point.messages_sent,
+                    **({"logged": point.logged} if point.logged else {}),
                 }
             )
             for point in points

@@ -9,27 +9,47 @@ local run, whose launcher owns that disk.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from p2pdo.algorithms import catalogue
 from p2pdo.algorithms.base import Requires
-from p2pdo.config import OptimizationSpec, ProblemSpec, TasksSpec, parse_spec
+from p2pdo.config import (
+    OptimizationSpec,
+    ParticipantSpec,
+    ProblemSpec,
+    Spec,
+    TasksSpec,
+    parse_spec,
+)
 from p2pdo.coordinator.settings import Settings
 from p2pdo.data import catalogue as problem_catalogue
 from p2pdo.data.partition import check_partition
 from p2pdo.driving.controllers import find as find_controller
 from p2pdo.errors import ConfigError
 from p2pdo.graphs.spectral import modes
-from p2pdo.protocol.assignment import Member, config_payloads, resolve_graph, topology_digest
-from p2pdo.protocol.workload import EXECUTOR, Machine, Optimization, TaskQueue
+from p2pdo.protocol.assignment import (
+    PARTICIPANT_SETTINGS,
+    SETTINGS,
+    Member,
+    config_payloads,
+    resolve_graph,
+    topology_digest,
+)
+from p2pdo.protocol.workload import (
+    EXECUTOR,
+    PARTICIPANT_EXECUTOR,
+    Machine,
+    Optimization,
+    Participation,
+    TaskQueue,
+)
 from p2pdo.types import Plain, WorkloadId
 from p2pdo.wire.plain import parse_plain
 
-Spec = OptimizationSpec | TasksSpec
-
 MAX_SPEC = 4 * 1024 * 1024
+MAX_LOGGED = 16 * 1024  # characters of a node's numbers of one round
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +83,8 @@ def read_spec(text: str, settings: Settings) -> Spec:
     spec = parse_spec(data)
     if isinstance(spec, TasksSpec) and spec.controller is not None:
         find_controller(settings.controllers, spec.controller)
+    if isinstance(spec, ParticipantSpec) and not settings.local:
+        _refuse_places({"participant.where": spec.participant.where})
     if isinstance(spec, OptimizationSpec):
         if not settings.local:
             _refuse_what_is_local(spec)
@@ -102,13 +124,35 @@ def make_plan(spec: Spec, text: str, members: Sequence[Member]) -> Plan:
     graph, weights, label = resolve_graph(
         spec.topology, spec.weights, len(members), spec.seed, _requires(spec)
     )
-    payloads = config_payloads(members, graph, weights, spec.model_dump(mode="json"))
+    told = PARTICIPANT_SETTINGS if isinstance(spec, ParticipantSpec) else SETTINGS
+    payloads = config_payloads(members, graph, weights, spec.model_dump(mode="json"), told)
     digest = topology_digest(weights, [member.name for member in members])
     share = 1.0
-    if spec.algorithm.where is None:
+    if isinstance(spec, OptimizationSpec) and spec.algorithm.where is None:
         share = catalogue.find(spec.algorithm.name).safe_share(modes(weights))
     resolved: dict[str, Plain] = {"topology": label, "digest": digest, "safe_share": share}
     return Plan(spec, text, members, payloads, resolved)
+
+
+def read_logged(text: str) -> dict[str, float | None]:
+    """What a participant has logged, {name: number or null}.
+
+    Raises:
+        ConfigError: it is no such thing, or too much.
+    """
+    if not text:
+        return {}
+    try:
+        logged: Any = parse_plain(text) if len(text) <= MAX_LOGGED else None
+        return {
+            str(name): None if number is None else float(number) for name, number in logged.items()
+        }
+    except (ValueError, TypeError, OverflowError, AttributeError):
+        pass
+    raise ConfigError(
+        "what was logged is not numbers by name, or too much",
+        hint=f"log numbers, at most {MAX_LOGGED} characters a round",
+    )
 
 
 def make_machine(
@@ -118,6 +162,10 @@ def make_machine(
     names = [member.name for member in members]
     if isinstance(spec, TasksSpec):
         return TaskQueue(workload, names, resolved=resolved)
+    if isinstance(spec, ParticipantSpec):
+        return Participation(
+            workload, names, resolved=resolved, parameters=spec.participant.parameters
+        )
     return Optimization(
         workload,
         names,
@@ -130,27 +178,24 @@ def make_machine(
 
 def executor_of(spec: Spec, node: str) -> str:
     """Who handles its tasks at that node."""
-    return spec.executor_at(node) if isinstance(spec, TasksSpec) else EXECUTOR
+    match spec:
+        case TasksSpec():
+            return spec.executor_at(node)
+        case ParticipantSpec():
+            return PARTICIPANT_EXECUTOR
+        case OptimizationSpec():
+            return EXECUTOR
 
 
-def _requires(spec: OptimizationSpec) -> Requires | None:
+def _requires(spec: OptimizationSpec | ParticipantSpec) -> Requires | None:
     """What the algorithm requires; one that is foreign here was checked by its launcher."""
-    if spec.algorithm.where is not None:
+    if isinstance(spec, ParticipantSpec) or spec.algorithm.where is not None:
         return None
     return catalogue.find(spec.algorithm.name).requires
 
 
 def _refuse_what_is_local(spec: OptimizationSpec) -> None:
-    mistakes = {
-        "problem.parts": spec.problem.parts,
-        "algorithm.where": spec.algorithm.where,
-    }
-    for place, value in mistakes.items():
-        if value is not None:
-            raise ConfigError(
-                f"{place} is refused: code never travels, and this coordinator is nobody's own",
-                hint="name what the sites have installed, or use p2pdo run for a local run",
-            )
+    _refuse_places({"problem.parts": spec.problem.parts, "algorithm.where": spec.algorithm.where})
     if spec.observer is not None:
         raise ConfigError(
             "observer is refused: states never leave a node to be watched",
@@ -162,6 +207,15 @@ def _check_problem(problem: ProblemSpec) -> None:
     """What a site calls by a name of its own, only the site can check."""
     if problem.parts is None and problem.name in problem_catalogue.PROBLEMS:
         problem_catalogue.check_parameters(problem.name, problem.parameters)
+
+
+def _refuse_places(given: Mapping[str, str | None]) -> None:
+    for place, value in given.items():
+        if value is not None:
+            raise ConfigError(
+                f"{place} is refused: code never travels, and this coordinator is nobody's own",
+                hint="name what the sites have installed, or use p2pdo run for a local run",
+            )
 
 
 def _check_parameters(spec: OptimizationSpec) -> None:

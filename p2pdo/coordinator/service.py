@@ -186,7 +186,13 @@ class Service(wire_grpc.CoordinatorServicer):
         node = NodeId(request.node)
         self._desk.nodes.hear(node, request.boot_id)
         points = [
-            Point(point.iteration, point.seconds, point.bytes_sent, point.messages_sent)
+            Point(
+                point.iteration,
+                point.seconds,
+                point.bytes_sent,
+                point.messages_sent,
+                planning.read_logged(point.logged),
+            )
             for point in request.points
         ]
         self._desk.add_points(node, request.workload_id, points)

@@ -12,9 +12,9 @@ import asyncio
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from p2pdo.types import NodeId
+from p2pdo.types import NodeId, Plain
 from p2pdo.wire.v1 import coordinator_pb2 as wire
 
 
@@ -79,12 +79,16 @@ class Hub:
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """How far one node is."""
+    """How far one node is, and what a participant there has logged.
+
+    The network's has, by each name, what every node has logged.
+    """
 
     iteration: int
     seconds: float
     bytes_sent: int
     messages_sent: int
+    logged: Mapping[str, Plain] = field(default_factory=dict)
 
 
 class Meter:
@@ -118,9 +122,14 @@ class Meter:
 
 def _network(points: Mapping[NodeId, Point]) -> Point:
     values = list(points.values())
+    logged: dict[str, dict[str, Plain]] = {}
+    for node in sorted(points):
+        for name, number in points[node].logged.items():
+            logged.setdefault(name, {})[node] = number
     return Point(
         values[0].iteration,
         max(point.seconds for point in values),
         sum(point.bytes_sent for point in values),
         sum(point.messages_sent for point in values),
+        dict(logged),
     )

@@ -184,8 +184,10 @@ def _remedy(value: object) -> str:
 # Classes
 
 
-def locate(cls: type) -> str:
+def locate(cls: Any) -> str:
     """Where `load` finds the class: "module:Class" or "/abs/path/script.py:Class".
+
+    What else has a module and a qualified name, as a participant, is found by `load_object`.
 
     Raises:
         ConfigError: it cannot be imported again: it lives in a notebook, a prompt or a function.
@@ -200,9 +202,9 @@ def locate(cls: type) -> str:
     return f"{_module_place(module, cls)}:{cls.__qualname__}"
 
 
-def _module_place(module: ModuleType, cls: type) -> str:
+def _module_place(module: ModuleType, cls: Any) -> str:
     """The module's name, or the path of a script."""
-    name = cls.__module__
+    name: str = cls.__module__
     if name != "__main__" and not name.startswith(SCRIPT_PREFIX):
         return name
     spec = getattr(module, "__spec__", None)
@@ -255,7 +257,7 @@ def _import(where: str) -> tuple[ModuleType, str]:
     return (_script(Path(place)) if place.endswith(".py") else _module(place)), qualname
 
 
-def _find(module: ModuleType, qualname: str) -> object:
+def _find(module: ModuleType, qualname: str) -> Any:
     found: object = module
     for name in qualname.split("."):
         found = getattr(found, name, None)

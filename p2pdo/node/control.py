@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import logging
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -68,12 +69,16 @@ class Pull:
 
 @dataclass(frozen=True, slots=True)
 class MetricPoint:
-    """What one node tells about one iteration; `seconds` since it began iterating."""
+    """What one node tells about one iteration; `seconds` since it began iterating.
+
+    `logged` is what a participant has logged, by name; None: not finite.
+    """
 
     iteration: int
     seconds: float
     bytes_sent: int
     messages_sent: int
+    logged: Mapping[str, float | None] = field(default_factory=dict)
 
 
 class Orders(Protocol):
@@ -326,6 +331,7 @@ class Control:
                     seconds=point.seconds,
                     bytes_sent=point.bytes_sent,
                     messages_sent=point.messages_sent,
+                    logged=json.dumps(point.logged) if point.logged else "",
                 )
                 for point in points
             ],

@@ -27,10 +27,12 @@ from p2pdo.data import encode
 from p2pdo.data.parts import part_path, read_part
 from p2pdo.effects import Row
 from p2pdo.errors import ConfigError, LocalProtocolError, P2pdoError, Unreachable
-from p2pdo.node.control import Control, MetricPoint
+from p2pdo.node.control import Control
 from p2pdo.node.events import AFTER_ALGORITHM, BEFORE_ALGORITHM
 from p2pdo.node.executors import Executor, ExecutorFactory, Task, WorkloadContext, task
+from p2pdo.node.metering import metered
 from p2pdo.node.offers import Offers
+from p2pdo.participants.history import History
 from p2pdo.protocol.judging import Report
 from p2pdo.protocol.plan import make_start, start_of
 from p2pdo.protocol.stepper import Place, Stepper
@@ -42,8 +44,6 @@ from p2pdo.runtime.groups import task_group
 from p2pdo.transports.observation import ObserverClient
 from p2pdo.transports.peers import PeerLinks
 from p2pdo.types import Array, NodeId
-
-_METRICS_PERIOD = 0.5  # seconds between two batches of metrics
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ class Optimization(Executor):
     def __init__(self, site: Site, context: WorkloadContext) -> None:
         self._site = site
         self._context = context
-        self._config: _Config | None = None
+        self._config: Assigned | None = None
         self._exchanger: Exchanger | None = None
         self._problem: Any = None
         self._start: Array | None = None
@@ -84,7 +84,7 @@ class Optimization(Executor):
 
     @task(CONFIG)
     async def configure(self, task: Task) -> object:
-        config = self._config = _Config.parse(task.payload)
+        config = self._config = Assigned.parse(task.payload)
         self._problem, self._start = await self._context.compute.run(self._load, config)
         self._exchanger = Exchanger(config.place, config.names, config.digest)
         wire = self._site.links.open(self._context.workload_id, self._exchanger, config.addresses)
@@ -96,7 +96,7 @@ class Optimization(Executor):
             "is_quadratic": bool(getattr(self._problem, "is_quadratic", True)),
         }
 
-    def _load(self, config: _Config) -> tuple[Any, Array]:
+    def _load(self, config: Assigned) -> tuple[Any, Array]:
         spec = config.spec
         parts = spec["problem"]["parts"]
         if parts is not None:
@@ -127,7 +127,7 @@ class Optimization(Executor):
         )
         loop = asyncio.get_running_loop()
         began = loop.time()
-        async with self._watching(config.spec) as watch:
+        async with self._watching(config.spec) as watch, self._recording(watch, config.spec):
             driver = Driver(
                 stepper,
                 exchanger,
@@ -180,10 +180,36 @@ class Optimization(Executor):
             return _observed(spec["observer"], self._site.token)
         return _metered(self._site.control, self._context)
 
+    @contextlib.asynccontextmanager
+    async def _recording(self, watch: _Watch, spec: Mapping[str, Any]) -> AsyncIterator[None]:
+        """Keeps every observed state in this site's history, where that was asked for.
+
+        It is written on the workload's own thread, so a slow disk slows the steps and no queue
+        grows.
+        """
+        if not spec["record"]:
+            yield
+            return
+        compute, observe = self._context.compute, watch.observe
+        history = History(self._folder)
+        async with task_group() as group:
+
+            def keep(report: Report) -> None:
+                row = ("x", report.iteration, report.x)
+                group.create_task(compute.run(history.append, *row), name="history")
+                observe(report)
+
+            watch.observe = keep
+            yield
+        await compute.run(history.close)
+
+    @property
+    def _folder(self) -> Path:
+        return self._site.state / "workloads" / self._context.workload_id
+
     async def _keep_state(self, x: Array, *, leaves: bool) -> None:
         """Writes the final state at this site; sends it where the submitter may have it."""
-        folder = self._site.state / "workloads" / self._context.workload_id
-        path = await self._context.compute.run(_write_state, folder, x)
+        path = await self._context.compute.run(_write_state, self._folder, x)
         if leaves:
             await self._site.control.push_state(self._context.workload_id, path)
 
@@ -198,7 +224,7 @@ def _write_state(folder: Path, x: Array) -> Path:
 
 
 @dataclass(frozen=True, slots=True)
-class _Config:
+class Assigned:
     """The `config` task's payload: the place in the topology, and the run's settings."""
 
     place: Place
@@ -209,7 +235,7 @@ class _Config:
     spec: Mapping[str, Any]
 
     @classmethod
-    def parse(cls, payload: Any) -> _Config:
+    def parse(cls, payload: Any) -> Assigned:
         neighbors = {int(j): peer for j, peer in payload["neighbors"].items()}
         names = {j: NodeId(peer["name"]) for j, peer in neighbors.items()}
         place = Place(
@@ -271,36 +297,9 @@ async def _observed(address: str, token: str | None) -> AsyncIterator[_Watch]:
 
 @contextlib.asynccontextmanager
 async def _metered(control: Control, context: WorkloadContext) -> AsyncIterator[_Watch]:
-    """Counters go to the coordinator, in batches and off the hot path."""
-    loop = asyncio.get_running_loop()
-    began = loop.time()
-    points: list[MetricPoint] = []
-    arrived = asyncio.Event()
-
-    def observe(report: Report) -> None:
-        seconds = loop.time() - began
-        points.append(
-            MetricPoint(report.iteration, seconds, report.bytes_sent, report.messages_sent)
-        )
-        arrived.set()
-
-    async def push() -> None:
-        batch, points[:] = points[:], []
-        if batch:
-            await control.push_metrics(context.workload_id, batch)
-
-    async def run() -> None:
-        while True:
-            await arrived.wait()
-            arrived.clear()
-            await push()
-            await asyncio.sleep(_METRICS_PERIOD)  # gathers the next batch
-
-    async with task_group() as group:
-        running = group.create_task(run(), name="metrics")
-        yield _Watch(observe)
-        running.cancel()
-    await push()
+    """Counters go to the coordinator."""
+    async with metered(control, context) as tell:
+        yield _Watch(lambda report: tell(report, {}))
 
 
-__all__ = ["Optimization", "Site", "optimization"]
+__all__ = ["Assigned", "Optimization", "Site", "optimization"]

@@ -15,7 +15,7 @@ and connections of its own; what it yields is the workplace that workloads find.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,8 +28,9 @@ from p2pdo.node.executors import tasks_of
 from p2pdo.node.messages import Mailroom
 from p2pdo.node.offers import Offers
 from p2pdo.node.optimization import Optimization, Site, optimization
+from p2pdo.node.participation import Participating, participation
 from p2pdo.node.workplace import Workplace
-from p2pdo.protocol.workload import EXECUTOR as OPTIMIZATION
+from p2pdo.protocol.workload import EXECUTOR as OPTIMIZATION, PARTICIPANT_EXECUTOR as PARTICIPANT
 from p2pdo.transports.peers import PeerLinks
 from p2pdo.types import NodeId
 
@@ -46,6 +47,7 @@ class Services:
         keep_states: whether final states never leave this site.
         server: takes handlers until the provider yields.
         control: for metrics and states.
+        participants: what the site lets run, or its place, by the names that workloads may use.
     """
 
     name: str
@@ -57,6 +59,13 @@ class Services:
     server: grpc.aio.Server
     control: Control
 
+
+TASKS: Mapping[str, str] = {
+    **dict.fromkeys(tasks_of(Participating), PARTICIPANT),
+    **dict.fromkeys(
+        tasks_of(Optimization), OPTIMIZATION
+    ),  # both have a `config`; this is the site's
+}
 
 Provider: TypeAlias = Callable[[Services], AbstractAsyncContextManager[Workplace]]
 
@@ -83,7 +92,7 @@ async def default_executors(
             offers or Offers(),
         )
         yield Workplace(
-            {OPTIMIZATION: optimization(site)},
-            tasks=dict.fromkeys(tasks_of(Optimization), OPTIMIZATION),
+            {OPTIMIZATION: optimization(site), PARTICIPANT: participation(site)},
+            tasks=TASKS,
             messages=mailroom,
         )

@@ -36,11 +36,15 @@ SETTINGS = (
     "start",
     "rounds",
     "observe_every",
+    "record",
     "observer",
     "return_states",
     "tol",
 )
 """What every node is told of the specification as it stands."""
+
+PARTICIPANT_SETTINGS = ("participant", "rounds", "observe_every", "seed", "record", "checkpoints")
+"""The same for a participant."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,13 +100,17 @@ def topology_digest(weights: Weights, names: Sequence[str]) -> str:
 
 
 def config_payloads(
-    members: Sequence[Member], graph: Graph, weights: Weights, spec: Mapping[str, Plain]
+    members: Sequence[Member],
+    graph: Graph,
+    weights: Weights,
+    spec: Mapping[str, Plain],
+    settings: Sequence[str] = SETTINGS,
 ) -> list[dict[str, Plain]]:
     """What each member is told in its `config` task, in index order.
 
-    `spec` is the specification as plain data; `SETTINGS` of it are passed on as they are.
+    `spec` is the specification as plain data; `settings` of it are passed on as they are.
     """
-    common: dict[str, Plain] = {key: spec[key] for key in SETTINGS}
+    common: dict[str, Plain] = {key: spec[key] for key in settings}
     common["nodes"] = len(members)
     common["digest"] = topology_digest(weights, [member.name for member in members])
     payloads: list[dict[str, Plain]] = []

@@ -280,7 +280,7 @@ class Stepper(Generic[S]):
         """An exception of the author's code, with node, iteration and the line it came from."""
         return WorkloadFailed(
             f"{type(error).__name__}: {error}",
-            hint=f"look at the algorithm or problem of {self.place.name}{_line_of(error)}",
+            hint=f"look at the algorithm or problem of {self.place.name}{line_of(error)}",
             node=self.place.name,
             iteration=self.iteration,
         )
@@ -290,7 +290,7 @@ class Stepper(Generic[S]):
         error.iteration = self.iteration if error.iteration is None else error.iteration
 
 
-def _line_of(error: BaseException) -> str:
+def line_of(error: BaseException) -> str:
     """Where in the author's code: the innermost line that is neither ours nor a library's."""
     traceback, place = error.__traceback__, ""
     while traceback is not None:

@@ -49,6 +49,8 @@ EXECUTOR = "optimization"  # handles both of these at the nodes
 _REASON_LIMIT = 1000  # characters: a node is told the ends of many workloads in one message
 CONFIG = "config"
 RUN = "run_algorithm"
+PARTICIPANT_EXECUTOR = "participant"  # handles CONFIG and this one:
+RUN_PARTICIPANT = "run_participant"
 
 
 class Status(StrEnum):
@@ -303,7 +305,7 @@ class Optimization(_Machine):
     def _take_configured(self, node: NodeId, result: Plain) -> list[Effect]:
         if node in self._configured:  # one answer counts
             return []
-        if not isinstance(result, dict) or type(result.get("dimension")) is not int:
+        if not isinstance(result, dict) or not self._is_answer(result):
             return self._fail(
                 WorkloadFailed(
                     f"node {node} did not tell its problem's dimension",
@@ -321,8 +323,14 @@ class Optimization(_Machine):
         run = {"parameters": self.resolved["parameters"]}
         return [
             *self._move(Move.CONFIGURE),
-            *(CreateTask(member, RUN, run) for member in self.members),
+            *(CreateTask(member, self._run_task(), run) for member in self.members),
         ]
+
+    def _run_task(self) -> str:
+        return RUN
+
+    def _is_answer(self, result: Mapping[str, Plain]) -> bool:
+        return type(result.get("dimension")) is int
 
     def _resolve(self) -> dict[str, Plain]:
         dimension = self._common_dimension()
@@ -376,6 +384,20 @@ class Optimization(_Machine):
     def _take_finished(self, node: NodeId) -> list[Effect]:
         self._finished.add(node)
         return self._move(Move.FINISH) if len(self._finished) == len(self.members) else []
+
+
+@dataclass(slots=True)
+class Participation(Optimization):
+    """A run of a participant: the same life, without a problem whose dimension must be known."""
+
+    def _run_task(self) -> str:
+        return RUN_PARTICIPANT
+
+    def _is_answer(self, result: Mapping[str, Plain]) -> bool:  # noqa: ARG002 - any will do
+        return True
+
+    def _resolve(self) -> dict[str, Plain]:
+        return {"parameters": dict(self.parameters)}
 
 
 @dataclass(slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from typing import Any
 
 from p2pdo.errors import ConfigError
@@ -22,6 +22,7 @@ class Metric:
         value: F(x̄); None where the states are not seen.
         bytes_sent: payload bytes sent by all nodes so far.
         messages_sent: values sent by all nodes so far, one per edge and exchange.
+        logged: what participants have logged, by its name and then by the node's.
     """
 
     iteration: int
@@ -31,9 +32,13 @@ class Metric:
     value: float | None
     bytes_sent: int
     messages_sent: int
+    logged: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
 
     def to_plain(self) -> dict[str, Plain]:
-        return asdict(self)
+        plain = asdict(self)
+        if not self.logged:
+            del plain["logged"]
+        return plain
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Plain]) -> Metric:
@@ -73,10 +78,11 @@ class Summary:
 
 def _fields_of(cls: type[Metric | Summary], plain: Mapping[str, Plain]) -> dict[str, Any]:
     """What the record needs; what a newer version wrote besides is left alone."""
-    missing = [f.name for f in fields(cls) if f.name not in plain]
+    needed = [f.name for f in fields(cls) if f.default_factory is MISSING]
+    missing = [name for name in needed if name not in plain]
     if missing:
         raise ConfigError(
             f"a {cls.__name__.lower()} lacks {', '.join(missing)}",
             hint="read it with the version of p2pdo that wrote it",
         )
-    return {f.name: plain[f.name] for f in fields(cls)}
+    return {f.name: plain[f.name] for f in fields(cls) if f.name in plain}

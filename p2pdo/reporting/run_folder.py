@@ -4,7 +4,9 @@
     metrics.jsonl                one metric a line, while the run lasts
     events.jsonl                 what happened and when: a node lost, a node back
     states/NODE.safetensors      each node's final decision variable, key x
+    results.json                 what each node's participant returned, by the node's name
     summary.json                 once, at the end
+    nodes/NODE/                  of participants on this machine: checkpoints, history
 
 The logs grow line by line (`json_lines`). Every other file is written beside its place and moved
 into it, so that whoever looks into the folder of a running workload sees whole files. One process
@@ -35,6 +37,7 @@ _RUN = "run.toml"
 _METRICS = "metrics.jsonl"
 _EVENTS = "events.jsonl"
 _SUMMARY = "summary.json"
+_RESULTS = "results.json"
 _STATES = "states"
 _SUFFIX = ".safetensors"
 
@@ -120,6 +123,9 @@ class RunFolder:
 
     def write_summary(self, summary: Summary) -> None:
         self._write(_SUMMARY, json_lines.encode(summary.to_plain(), indent=2).encode() + b"\n")
+
+    def write_results(self, results: Mapping[str, Plain]) -> None:
+        self._write(_RESULTS, json_lines.encode(results, indent=2).encode() + b"\n")
 
     def read_settings(self) -> dict[str, Any]:
         """The settings; one that was None is absent."""

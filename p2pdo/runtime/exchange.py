@@ -144,6 +144,11 @@ class Exchanger:
         if self._failure is not None:
             raise self._failure
 
+    @property
+    def has_failed(self) -> bool:
+        """Whether something has ended the exchange; may be asked on any thread."""
+        return self._failure is not None
+
     def missing(self) -> list[str]:
         """The in-neighbours that are waited for."""
         return self._rounds.missing()

@@ -957,3 +957,73 @@ async def test_a_second_coordinator_on_the_same_state_is_refused(tmp_path: Path)
                 pass
     async with coordinator(tmp_path):
         pass
+
+
+# ---- participants ----
+
+
+def logged_point(node: FakeNode, workload: str, iteration: int, logged: str) -> Any:
+    point = wire.MetricPoint(iteration=iteration, seconds=0.5, logged=logged)
+    return node.client.call(
+        "PushMetrics",
+        wire.PushMetricsRequest(
+            node=node.name, boot_id=node.boot_id, workload_id=workload, points=[point]
+        ),
+    )
+
+
+PARTICIPANT = {
+    "kind": "participant",
+    "participant": {"name": "train", "parameters": {"lr": 0.5}},
+    "nodes": 2,
+    "rounds": 7,
+}
+
+
+@pytest.mark.asyncio
+async def test_a_participant_lives_the_life_of_an_optimization_also_over_a_restart(
+    tmp_path: Path,
+) -> None:
+    async with coordinator(tmp_path) as client:
+        nodes = await up(client, "a", "b")
+        workload = await client.submit(PARTICIPANT)
+        for node in nodes:
+            (config,) = await node.tasks()
+            payload = json.loads(config.payload)
+            assert (config.executor, config.name) == ("participant", "config")
+            assert payload["participant"] == {**PARTICIPANT["participant"], "where": None}
+            assert (payload["rounds"], payload["record"], payload["nodes"]) == (7, [], 2)
+            await node.report(config, result={})
+        for node in nodes:
+            (run,) = await node.tasks()
+            assert (run.executor, run.name) == ("participant", "run_participant")
+            assert json.loads(run.payload) == {"parameters": {"lr": 0.5}}
+            await logged_point(node, workload, 1, json.dumps({"loss": 0.25, "odd": None}))
+    async with coordinator(tmp_path) as client:
+        nodes = [FakeNode(client, name) for name in "ab"]
+        for node in nodes:
+            await node.join()
+            await node.open()
+        events = client.watch(workload)
+        assert (await anext(events)).status.status == "running"
+        metric = (await anext(events)).metric
+        assert json.loads(metric.logged) == {
+            "loss": {"a": 0.25, "b": 0.25},
+            "odd": {"a": None, "b": None},
+        }
+        for node in nodes:
+            (run,) = await node.tasks()
+            await node.report(run, result={"result": {"accuracy": 1.0}})
+        final = await client.finished(workload)
+        assert final.status == "done"
+        assert [json.loads(m.result)["result"] for m in final.members] == [{"accuracy": 1.0}] * 2
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("logged", ["[1]", '{"a": "b"}', "{", json.dumps({"a" * 20_000: 1})])
+async def test_what_is_no_number_by_name_is_not_logged(tmp_path: Path, logged: str) -> None:
+    async with coordinator(tmp_path) as client:
+        (node,) = await up(client, "a")
+        workload = await client.submit(PARTICIPANT | {"nodes": 1})
+        with pytest.raises(P2pdoError, match="not numbers by name"):
+            await logged_point(node, workload, 1, logged)

@@ -11,10 +11,8 @@ from pydantic import BaseModel
 from p2pdo.node.configuration.building import build
 from p2pdo.node.configuration.reading import Source, read_configuration
 from p2pdo.node.configuration.settings import offers_of
-from p2pdo.node.executors import tasks_of
-from p2pdo.node.optimization import Optimization
+from p2pdo.node.site import TASKS
 from p2pdo.node.workplace import Workplace
-from p2pdo.protocol.workload import EXECUTOR
 
 
 def settings_with_origins(path: Path) -> list[tuple[str, Any, str]]:
@@ -47,7 +45,7 @@ def built_in() -> Workplace:
     def make(_context: object) -> Any:
         raise AssertionError("a check makes no executor")
 
-    return Workplace({EXECUTOR: make}, tasks=dict.fromkeys(tasks_of(Optimization), EXECUTOR))
+    return Workplace(dict.fromkeys(TASKS.values(), make), tasks=TASKS)
 
 
 def _leaves(

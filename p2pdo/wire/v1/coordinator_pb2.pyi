@@ -429,11 +429,14 @@ class MetricPoint(_message.Message):
     SECONDS_FIELD_NUMBER: _builtins.int
     BYTES_SENT_FIELD_NUMBER: _builtins.int
     MESSAGES_SENT_FIELD_NUMBER: _builtins.int
+    LOGGED_FIELD_NUMBER: _builtins.int
     iteration: _builtins.int
     seconds: _builtins.float
     """since the node started iterating, by its own clock"""
     bytes_sent: _builtins.int
     messages_sent: _builtins.int
+    logged: _builtins.str
+    """JSON of {name: number or null}: what a participant tells; or empty"""
     def __init__(
         self,
         *,
@@ -441,10 +444,11 @@ class MetricPoint(_message.Message):
         seconds: _builtins.float = ...,
         bytes_sent: _builtins.int = ...,
         messages_sent: _builtins.int = ...,
+        logged: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bytes_sent", b"bytes_sent", "iteration", b"iteration", "messages_sent", b"messages_sent", "seconds", b"seconds"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bytes_sent", b"bytes_sent", "iteration", b"iteration", "logged", b"logged", "messages_sent", b"messages_sent", "seconds", b"seconds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1120,11 +1124,14 @@ class NetworkPoint(_message.Message):
     BYTES_SENT_FIELD_NUMBER: _builtins.int
     MESSAGES_SENT_FIELD_NUMBER: _builtins.int
     NODES_ALIVE_FIELD_NUMBER: _builtins.int
+    LOGGED_FIELD_NUMBER: _builtins.int
     iteration: _builtins.int
     seconds: _builtins.float
     bytes_sent: _builtins.int
     messages_sent: _builtins.int
     nodes_alive: _builtins.int
+    logged: _builtins.str
+    """JSON of {name: {node: number or null}}, or empty"""
     def __init__(
         self,
         *,
@@ -1133,10 +1140,11 @@ class NetworkPoint(_message.Message):
         bytes_sent: _builtins.int = ...,
         messages_sent: _builtins.int = ...,
         nodes_alive: _builtins.int = ...,
+        logged: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bytes_sent", b"bytes_sent", "iteration", b"iteration", "messages_sent", b"messages_sent", "nodes_alive", b"nodes_alive", "seconds", b"seconds"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bytes_sent", b"bytes_sent", "iteration", b"iteration", "logged", b"logged", "messages_sent", b"messages_sent", "nodes_alive", b"nodes_alive", "seconds", b"seconds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
