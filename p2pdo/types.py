@@ -6,21 +6,26 @@ error. A node has a *name* (`NodeId`, what the network knows) and, within one wo
 meaning.
 
 A `Value` is what nodes exchange: an array, a scalar, or a nested tuple or dict of them.
+
+Nothing is imported for them: a worker process that meets no array starts without numpy.
 """
 
 from __future__ import annotations
 
-from typing import Any, NewType, TypeAlias
+from typing import TYPE_CHECKING, NewType, TypeAlias
 
-import numpy as np
-import numpy.typing as npt
+if TYPE_CHECKING:
+    from typing import Any
+
+    import numpy as np
+    import numpy.typing as npt
 
 NodeId = NewType("NodeId", str)
 WorkloadId = NewType("WorkloadId", str)
 TaskId = NewType("TaskId", str)
 
-Array: TypeAlias = npt.NDArray[Any]
-Scalar: TypeAlias = float | int | bool | np.generic
+Array: TypeAlias = "npt.NDArray[Any]"
+Scalar: TypeAlias = "float | int | bool | np.generic"
 Value: TypeAlias = "Array | Scalar | tuple[Value, ...] | dict[str, Value]"
 
 Plain: TypeAlias = "bool | int | float | str | list[Plain] | dict[str, Plain] | None"

@@ -92,6 +92,8 @@ class WorkloadContext:
         site: the table [site] of this node's configuration: plain data for its code to read.
         components: this node's shared components by name, made for this workload.
         abort: whether the task in hand is to end.
+        rank, world_size: which of its executor's worker processes this is, of how many; see
+            `node.workers`. For a listener at the node, which one fired the event.
     """
 
     node: str
@@ -103,6 +105,8 @@ class WorkloadContext:
     abort: Abort = field(default_factory=Abort)
     events: Events | None = None
     mailbox: Mailbox | None = None
+    rank: int = 0
+    world_size: int = 1
 
     def for_task(self, abort: Abort) -> WorkloadContext:
         """The same with the abort of one task."""

@@ -47,6 +47,7 @@ __all__ = [
     "Handler",
     "Handlers",
     "Result",
+    "SiteFailure",
     "Task",
     "WorkloadContext",
     "failure",
@@ -110,6 +111,17 @@ class Executor:
 ExecutorFactory: TypeAlias = Callable[[WorkloadContext], "Executor | Awaitable[Executor]"]
 
 
+class SiteFailure(TaskFailed):
+    """A task's failure in words of the site; where its policy redacts, `bare` is told instead."""
+
+    def __init__(self, message: str, *, bare: str | None = None, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.bare = bare or message
+
+    def redacted(self) -> TaskFailed:
+        return TaskFailed(self.bare, hint=self.hint)
+
+
 @dataclass(frozen=True, slots=True)
 class Handlers:
     """An executor's handlers, and how each wants to be called."""
@@ -137,7 +149,7 @@ def failure(
     """What the submitter is told: code, message, hint, node, workload, iteration, traceback."""
     told: P2pdoError
     if isinstance(error, P2pdoError):
-        told = error
+        told = error.redacted() if redacted and isinstance(error, SiteFailure) else error
     else:
         words = "" if redacted else str(error)
         name = type(error).__name__

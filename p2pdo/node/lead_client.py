@@ -201,7 +201,8 @@ class LeadClient:
     def _gave_up(self, workload: WorkloadId, error: Exception) -> None:
         log.error("client %s failed too often and is given up", workload, exc_info=error)
         del self._clients[workload], self._actors[workload]
-        self._receive(ClientFailed(workload, failure(error, node=self._node, workload=workload)))
+        told = failure(error, node=self._node, workload=workload, redacted=self._workplace.redacts)
+        self._receive(ClientFailed(workload, told))
 
     def _acknowledged(self, results: Sequence[Result]) -> None:
         self._receive(Acknowledged(results))

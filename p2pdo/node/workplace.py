@@ -34,6 +34,7 @@ from p2pdo.node.executors import (
 )
 from p2pdo.node.filters import FilterStep, apply_all
 from p2pdo.node.messages import Mailbox, Mailroom
+from p2pdo.runtime.supervisor import GiveUp
 from p2pdo.types import Plain
 from p2pdo.wire.plain import decode_data
 
@@ -155,7 +156,11 @@ class Roster:
     # ---- a task's way ----
 
     async def perform(self, task: Task, abort: Abort) -> Result:
-        """The task's result; a failure is one too."""
+        """The task's result; a failure is one too.
+
+        Raises:
+            GiveUp: the executor cannot go on.
+        """
         context = self.context.for_task(abort)
         try:
             handler, is_async, wants = await self._find(task)
@@ -166,6 +171,8 @@ class Roster:
                     self._perform_here, handler, wants, task, context
                 )
             await self._events.flush()
+        except GiveUp:
+            raise
         except Exception as error:  # noqa: BLE001 - a handler may raise anything; it is told whole
             result = self.failed(task, error)
             # An executor may keep its failure, and a failure keeps the variables of every call

@@ -1,8 +1,8 @@
 """Supervision, one for one: a child that fails is made anew; its siblings do not notice.
 
 At most `restarts` times within `within` seconds; the next failure in that time is final, and the
-supervisor gives the child up and says why. Children come and go while others are busy, and no
-call here waits for one.
+supervisor gives the child up and says why. A child that fails with `GiveUp` is given up at once: it
+has tried again itself. Children come and go while others are busy, and no call here waits for one.
 
 A restarted child is a new actor with an empty inbox: what the old one held is gone, and who sent
 it learns by `restarted` that it has to send it again.
@@ -21,7 +21,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Hashable
 from typing import Generic, TypeVar
 
-from p2pdo.errors import LocalProtocolError
+from p2pdo.errors import LocalProtocolError, WorkloadFailed
 from p2pdo.runtime.actor import Actor, ActorRef
 from p2pdo.runtime.groups import task_group
 
@@ -29,6 +29,28 @@ K = TypeVar("K", bound=Hashable)
 M = TypeVar("M")
 
 log = logging.getLogger(__name__)
+
+
+class GiveUp(WorkloadFailed):
+    """A child's failure that making it anew will not mend."""
+
+
+class RestartLimit:
+    """At most `restarts` restarts within `within` seconds."""
+
+    def __init__(self, restarts: int = 3, within: float = 60.0) -> None:
+        self.restarts = restarts
+        self.within = within
+        self._times: deque[float] = deque()  # of the restarts, within the window
+
+    def allows(self, now: float) -> bool:
+        """Whether there may be one more now; then it is counted."""
+        while self._times and self._times[0] <= now - self.within:
+            self._times.popleft()
+        if len(self._times) >= self.restarts:
+            return False
+        self._times.append(now)
+        return True
 
 
 class Supervisor(Generic[K, M]):
@@ -73,7 +95,7 @@ class Supervisor(Generic[K, M]):
             raise LocalProtocolError("a supervisor takes children inside its block only")
         if key in self._children:
             raise LocalProtocolError(f"there is a child {key!r} already")
-        child = _Child(make)
+        child = _Child(make, RestartLimit(self._restarts, self._within))
         self._children[key] = child
         child.task = self._group.create_task(self._supervise(key, child), name=child.actor.name)
         child.task.add_done_callback(lambda _: child.end())
@@ -94,7 +116,7 @@ class Supervisor(Generic[K, M]):
                 if self._children.get(key) is not child:
                     log.warning("%s failed while it ended", child.actor.name, exc_info=error)
                     return
-                if child.may_restart(now(), self._restarts, self._within):
+                if not isinstance(error, GiveUp) and child.limit.allows(now()):
                     child.actor = child.make()
                     self._restarted(key, child.actor.ref, error)
                     continue
@@ -104,21 +126,13 @@ class Supervisor(Generic[K, M]):
 
 
 class _Child(Generic[M]):
-    def __init__(self, make: Callable[[], Actor[M]]) -> None:
+    def __init__(self, make: Callable[[], Actor[M]], limit: RestartLimit) -> None:
         self.make = make
+        self.limit = limit
         self.actor = make()
         self.task: asyncio.Task[None] | None = None
-        self._restarts: deque[float] = deque()  # when it was restarted, within the window
 
     def end(self) -> None:
         """A cancelled task keeps its traceback, and with it the child and all that it held."""
         self.actor.close()
         self.task = None
-
-    def may_restart(self, now: float, limit: int, window: float) -> bool:
-        while self._restarts and self._restarts[0] <= now - window:
-            self._restarts.popleft()
-        if len(self._restarts) >= limit:
-            return False
-        self._restarts.append(now)
-        return True

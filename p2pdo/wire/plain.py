@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import base64
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
+if TYPE_CHECKING:
+    import numpy as np
 
 ARRAY = "__array__"
 _KINDS = "biufc"  # bool, integers, floats, complex; bfloat16 travels between peers only
@@ -59,6 +60,8 @@ def decode_data(value: Any) -> Any:
 
 
 def _encode_other(value: Any) -> Any:
+    import numpy as np
+
     if isinstance(value, np.ndarray) and value.dtype.kind in _KINDS:
         little = np.ascontiguousarray(value, dtype=value.dtype.newbyteorder("<"))
         text = base64.b64encode(little.tobytes()).decode()
@@ -72,6 +75,8 @@ _encode_json = json.JSONEncoder(allow_nan=False, default=_encode_other).encode
 
 
 def _decode_array(value: dict[str, Any]) -> np.ndarray[Any, Any]:
+    import numpy as np
+
     try:
         dtype = np.dtype(value["dtype"])
         data = base64.b64decode(value[ARRAY], validate=True)

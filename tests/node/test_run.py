@@ -18,6 +18,7 @@ from p2pdo.node.control import MetricPoint, Pull
 from p2pdo.node.executors import Executor, Handler, Task, WorkloadContext
 from p2pdo.node.run import NodeSettings, Stop, run_node
 from p2pdo.node.site import Services
+from p2pdo.node.workers import WorkerSpec, worker_executor
 from p2pdo.node.workplace import Workplace
 from p2pdo.types import WorkloadId
 
@@ -198,6 +199,43 @@ async def test_an_executor_that_cannot_be_made_fails_its_tasks_and_no_others(
         assert messages.count("OSError: no data here") == 3
         assert "node n1 has no executor 'tset'" in messages
         assert 3 in answers
+
+
+async def test_a_client_that_is_given_up_tells_no_more_than_the_site_allows(
+    coordinator_factory: Open, tmp_path: Path
+) -> None:
+    class Redacting(Node):
+        @contextlib.asynccontextmanager
+        async def provide(self, services: Services) -> AsyncIterator[Workplace]:
+            yield Workplace({"broken": self._broken}, redacts=True)
+
+    async with coordinator_factory() as hub, Redacting(hub.address, tmp_path).running():
+        await hub.send("bad", "echo", 1, executor="broken")
+        (told,) = await hub.answers(1)
+        assert told["message"] == "OSError"
+        assert "no data here" not in str(told)
+
+
+@pytest.mark.slow
+async def test_worker_processes_that_die_again_and_again_fail_their_workload_and_no_other(
+    coordinator_factory: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(Path(__file__).parent)
+    spec = WorkerSpec("work", "worker_site:Site", tasks=["die", "echo"])
+
+    class Offering(Node):
+        @contextlib.asynccontextmanager
+        async def provide(self, services: Services) -> AsyncIterator[Workplace]:
+            yield Workplace({"work": worker_executor(spec)})
+
+    async with coordinator_factory() as hub, Offering(hub.address, tmp_path).running():
+        await hub.send("bad", "die", *[{"how": "exit"}] * 5, executor="work")
+        await hub.send("good", "echo", 7, executor="work")
+        answers = await hub.answers(6)
+        assert 7 in answers
+        messages = [answer["message"] for answer in answers if answer != 7]
+        assert sum("ended with exit code 3 in task" in message for message in messages) == 5
+        assert sum("more than 3 times within 60 s" in message for message in messages) == 2
 
 
 async def test_the_end_of_a_workload_cancels_its_handler_and_drops_what_waits(

@@ -8,7 +8,7 @@ import pytest
 
 from p2pdo.errors import LocalProtocolError
 from p2pdo.runtime.actor import Actor, ActorDead, ActorRef
-from p2pdo.runtime.supervisor import Supervisor
+from p2pdo.runtime.supervisor import GiveUp, Supervisor
 from p2pdo.testing import clock
 
 
@@ -154,6 +154,23 @@ def test_a_failure_at_the_end_of_a_removed_child_disturbs_nobody(
 
     clock.run(main())
     assert "failed while it ended" in caplog.text
+
+
+def test_a_child_that_gives_up_is_not_made_anew() -> None:
+    class Resigned(Child):
+        async def receive(self, message: str) -> object:
+            raise GiveUp(message, hint="look at its log")
+
+    async def main() -> None:
+        parent = Parent()
+        async with parent.supervisor.running():
+            ref = parent.supervisor.add("a", lambda: Resigned([]))
+            await ref.tell("it has tried three times")
+            await asyncio.sleep(1)
+        assert parent.restarts == []
+        assert parent.given_up == [("a", "it has tried three times")]
+
+    clock.run(main())
 
 
 def test_two_children_cannot_have_one_name() -> None:

@@ -12,6 +12,7 @@ import inspect
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from p2pdo.data.encode import load_object
@@ -20,6 +21,7 @@ from p2pdo.node.configuration.models import Component, ExecutorTable, FilterTabl
 from p2pdo.node.configuration.reading import Source, wrong
 from p2pdo.node.context import WorkloadContext
 from p2pdo.node.executors import Executor, ExecutorFactory, tasks_of
+from p2pdo.node.workers import Part, WorkerSpec, worker_executor
 from p2pdo.node.workplace import SITE, FilterOffer, Workplace
 
 
@@ -43,8 +45,8 @@ class _Findings:
             return None
 
 
-def build(source: Source, base: Workplace) -> Workplace:
-    """The base's workplace with what the site adds.
+def build(source: Source, base: Workplace, logs: Path | None = None) -> Workplace:
+    """The base's workplace with what the site adds; `logs` is for what worker processes print.
 
     Raises:
         ConfigError: with every mistake and its line.
@@ -57,7 +59,7 @@ def build(source: Source, base: Workplace) -> Workplace:
         for name, table in file.components.items()
         if (make := _maker(found, table, "components", name)) is not None
     }
-    executors, tasks = _executors(found, base)
+    executors, tasks = _executors(found, base, logs)
     data = _filters(found, file.task_data_filters, "task_data_filters")
     results = _filters(found, file.task_result_filters, "task_result_filters")
     listeners = {
@@ -97,7 +99,7 @@ def _allowed(
 
 
 def _executors(
-    found: _Findings, base: Workplace
+    found: _Findings, base: Workplace, logs: Path | None
 ) -> tuple[dict[str, ExecutorFactory], dict[str, str]]:
     executors, tasks = dict(base.executors), dict(base.tasks)
     for name, table in found.source.configuration.executors.items():
@@ -107,7 +109,8 @@ def _executors(
         make = _maker(found, table, "executors", name)
         if make is None:
             continue
-        for task in _tasks(found, name, table, make.func):
+        offered = _tasks(found, name, table, make.func)
+        for task in offered:
             if task in tasks:
                 found.add(
                     f"task '{task}' is served by '{tasks[task]}' and by '{name}'; "
@@ -115,7 +118,10 @@ def _executors(
                     *("executors", name),
                 )
             tasks.setdefault(task, name)
-        executors[name] = _factory(make)
+        if table.processes and offered:
+            executors[name] = _in_workers(found.source, name, table, offered, logs)
+        else:
+            executors[name] = _factory(make)
     return executors, tasks
 
 
@@ -140,6 +146,26 @@ def _factory(make: Callable[[], Executor]) -> ExecutorFactory:
         return await context.compute.run(make)
 
     return factory
+
+
+def _in_workers(
+    source: Source, name: str, table: ExecutorTable, tasks: list[str], logs: Path | None
+) -> ExecutorFactory:
+    file = source.configuration
+    return worker_executor(
+        WorkerSpec(
+            name=name,
+            path=table.path,
+            args=table.args,
+            tasks=tasks,
+            components={key: Part(part.path, part.args) for key, part in file.components.items()},
+            site=file.site,
+            processes=table.processes,
+            threads=table.threads,
+            memory=table.memory,
+            logs=logs,
+        )
+    )
 
 
 def _filters(found: _Findings, tables: list[FilterTable], key: str) -> list[FilterOffer]:

@@ -18,6 +18,6 @@ def configured(source: Source) -> Provider:
     @contextlib.asynccontextmanager
     async def provide(services: Services) -> AsyncIterator[Workplace]:
         async with default_executors(services, offers_of(source)) as base:
-            yield build(source, base)
+            yield build(source, base, services.state / "logs")
 
     return provide

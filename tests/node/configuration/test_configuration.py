@@ -108,6 +108,20 @@ async def test_a_file_makes_a_workplace_and_each_workload_its_own_components(
         assert answers == [{"column": "age", "clinic": "north"}, [8, "AFTER_TASK"]]
 
 
+@pytest.mark.slow
+@pytest.mark.asyncio
+async def test_an_executor_with_processes_runs_in_them_and_filters_in_the_node(
+    tmp_path: Path,
+) -> None:
+    there = GOOD.replace('path = "ward:Trainer"', 'path = "ward:Trainer"\nprocesses = 2')
+    workplace = build(read_configuration(write(tmp_path, there)), Workplace({}), tmp_path / "logs")
+    answers = await perform(workplace, ("train", 4), ("validate", None))
+    assert answers == [
+        {"column": "age", "clinic": "north"},
+        [8],
+    ]  # the node's listener is not there
+
+
 def test_a_flag_wins_over_the_file_and_paths_are_relative_to_it(tmp_path: Path) -> None:
     source = read_configuration(write(tmp_path, GOOD))
     settings = settings_of(source, {"coordinator": "127.0.0.1:1", "name": "other"})

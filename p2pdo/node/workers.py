@@ -1,0 +1,227 @@
+"""Executors in worker processes: `processes = n` runs a site's handlers in n fresh interpreters.
+
+The executor's code is the same. Its handlers run in every rank with the same task, and with a
+context that knows `rank` and `world_size`; rank 0's answer is the task's. What it buys: a task that
+looks at nothing can be ended, a crash takes no node with it, and several processes compute at once,
+each with a GPU of its own where there are some.
+
+The processes are started at the executor's first task of a workload and end with the workload. Each
+makes the executor and the components anew; filters stay in the node. Events that a rank fires are
+heard in that rank and at the node, not in the other ranks, which fire the same; the node's are
+heard in all. START_RUN comes to a worker when it has started, END_RUN before its executor is
+closed.
+
+An exception fails the task, and the processes go on. A death fails the task at once, and so does
+an abort that one does not heed; the next task gets fresh processes. After more than three deaths
+within a minute the workload's client is given up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from p2pdo.errors import ConfigError
+from p2pdo.node.context import WorkloadContext
+from p2pdo.node.events import BEFORE_TASK, END_RUN, Event
+from p2pdo.node.executors import Executor, ExecutorFactory, Handler, Task
+from p2pdo.node.worker_failures import WorkerDied
+from p2pdo.node.worker_group import WorkerGroup, pack_event
+from p2pdo.node.worker_settings import find_gpus
+from p2pdo.runtime.supervisor import GiveUp, RestartLimit
+from p2pdo.types import Plain
+from p2pdo.wire.plain import encode_data
+
+
+@dataclass(frozen=True)
+class Part:
+    """Something of a site's own code: "package.module:Class", and what it is made with."""
+
+    path: str
+    args: Mapping[str, Plain] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class WorkerSpec:
+    """An executor that runs in worker processes; plain data, as a site's configuration has it.
+
+    Attributes:
+        name: the executor's, for errors and logs.
+        path, args: "package.module:Class", and what each process makes it with.
+        tasks: the names of the tasks that it handles.
+        components: by name, what each process makes for the context.
+        site: the table [site], for the context.
+        processes: how many; the world size.
+        threads: of OpenMP and BLAS in each process.
+        memory: the address space of each process in bytes; None for no limit. CUDA and torch
+            reserve far more of it than they use.
+        logs: the folder for what they print; a file WORKLOAD/NAME.rank-R.log each.
+    """
+
+    name: str
+    path: str
+    args: Mapping[str, Plain] = field(default_factory=dict)
+    tasks: Sequence[str] = ()
+    components: Mapping[str, Part] = field(default_factory=dict)
+    site: Mapping[str, Plain] = field(default_factory=dict)
+    processes: int = 1
+    threads: int = 1
+    memory: int | None = None
+    logs: Path | None = None
+
+    def hello(self, rank: int, context: WorkloadContext) -> dict[str, Any]:
+        """What a process is told first."""
+        return {
+            "rank": rank,
+            "world_size": self.processes,
+            "node": context.node,
+            "workload_id": context.workload_id,
+            "name": self.name,
+            "path": self.path,
+            "args": dict(self.args),
+            "tasks": list(self.tasks),
+            "components": {
+                name: {"path": part.path, "args": dict(part.args)}
+                for name, part in self.components.items()
+            },
+            "site": dict(self.site),
+            "memory": self.memory,
+            "log_level": context.log.getEffectiveLevel(),
+            "python_path": os.environ.get("PYTHONPATH"),
+        }
+
+
+def worker_executor(spec: WorkerSpec) -> ExecutorFactory:
+    """How a workload gets this executor.
+
+    Raises:
+        ConfigError: the specification is wrong, as far as that is seen without its code.
+    """
+    _check(spec)
+    return lambda context: WorkerExecutor(spec, context)
+
+
+def _check(spec: WorkerSpec) -> None:
+    where = f"executor '{spec.name}'"
+    if not spec.tasks:
+        raise ConfigError(f"{where} has no tasks", hint="list the tasks that it handles")
+    for name in ("processes", "threads"):
+        if getattr(spec, name) < 1:
+            raise ConfigError(f"{where}: {name} is {getattr(spec, name)}", hint="1 or more")
+    if spec.memory is not None and spec.memory < 1:
+        raise ConfigError(f"{where}: memory is {spec.memory}", hint="bytes, or no limit")
+    try:
+        parts = [Part(spec.path, spec.args), *spec.components.values()]
+        encode_data([dict(spec.site), [dict(part.args) for part in parts]])
+    except ValueError as error:
+        raise ConfigError(
+            f"{where}: its arguments cannot go to worker processes: {error}",
+            hint="numbers, text, lists and tables can; write a date as text",
+        ) from None
+
+
+class WorkerExecutor(Executor):
+    """Has its handlers run in the processes of a group that it makes when a task needs one."""
+
+    def __init__(self, spec: WorkerSpec, context: WorkloadContext) -> None:
+        self._spec = spec
+        self._context = context
+        self._group: WorkerGroup | None = None
+        self._gpus: list[str] | None = None  # looked for once: asking takes up to a second
+        self._deaths = RestartLimit()
+        self._relays = False
+        self._loop = asyncio.get_running_loop()
+
+    @property
+    def handlers(self) -> Mapping[str, Handler]:
+        return dict.fromkeys(self._spec.tasks, self._perform)
+
+    async def close(self) -> None:
+        if (group := self._group) is not None:
+            self._group = None
+            await group.end()
+
+    async def _perform(self, task: Task, context: WorkloadContext) -> object:
+        try:
+            group = await self._whole_group(task)
+            return await group.perform(task)
+        except asyncio.CancelledError:
+            is_aborted = context.abort.is_set
+            await self._give_up(context.abort.reason if is_aborted else "the workload has ended")
+            raise
+        except WorkerDied as death:
+            self._count(death)
+            raise
+        finally:
+            await self._end_broken_group()
+
+    async def _whole_group(self, task: Task) -> WorkerGroup:
+        """The processes, started for this task where there are none."""
+        if self._group is not None and (death := self._group.died_idle()) is not None:
+            self._count(death)
+        await self._end_broken_group()
+        if self._group is None:
+            if self._gpus is None:
+                self._gpus = await find_gpus()
+            group = WorkerGroup(self._spec, self._context, self._gpus, self._deliver)
+            self._group = group
+            try:
+                await group.start()
+            except BaseException:
+                group.kill()
+                raise
+            self._relay_from_now_on()
+            await self._context.compute.run(self._relay, Event(BEFORE_TASK, {"task": task}))
+        return self._group
+
+    async def _give_up(self, reason: str) -> None:
+        if self._group is not None:
+            await self._group.give_up(reason)
+
+    async def _end_broken_group(self) -> None:
+        """Nothing of one that has lost a rank is left when this returns."""
+        if (group := self._group) is not None and not group.is_whole:
+            self._group = None
+            await group.end(now=True)
+
+    def _count(self, death: WorkerDied) -> None:
+        limit = self._deaths
+        self._context.log.warning("%s", death.message)
+        if not limit.allows(self._loop.time()):
+            raise GiveUp(
+                f"executor '{self._spec.name}' lost worker processes more than {limit.restarts} "
+                f"times within {limit.within:g} s, at last: {death.bare}",
+                hint="look at their log files at the node",
+            ) from None
+
+    # ---- events ----
+
+    def _relay_from_now_on(self) -> None:
+        group, events = self._group, self._context.events
+        if not self._relays and group is not None and group.hears and events is not None:
+            events.add_relay(self._relay)
+            self._relays = True
+
+    def _relay(self, event: Event) -> None:
+        """Takes an event of the node's to the workers; on the thread that handles it."""
+        group = self._group
+        if group is None or event.name == END_RUN or not group.is_heard(event.name):
+            return
+        try:
+            frame = pack_event(event)
+        except ValueError as error:
+            self._context.log.warning(
+                "event %s does not reach executor '%s': %s", event.name, self._spec.name, error
+            )
+            return
+        self._loop.call_soon_threadsafe(group.tell, frame)
+
+    def _deliver(self, rank: int, event: Event) -> None:
+        """Takes a worker's event to who listens at the node; on the workload's thread."""
+        context = replace(self._context, rank=rank, world_size=self._spec.processes)
+        if context.events is not None:
+            context.events.deliver(event, context)
