@@ -57,11 +57,9 @@ proto-check: proto  ## the generated code is what protos/ says
 	git diff --exit-code -- p2pdo/wire/v1
 	@test -z "$$(git ls-files --others --exclude-standard -- p2pdo/wire/v1)"
 
-examples: setup  ## run the examples; each asserts what it states
-	@set -e; for example in examples/*.py; do echo "== $$example"; \
-	if grep -q '^import torch' $$example && ! $(BIN)/python -c 'import torch' 2>/dev/null; then \
-	echo "left out: it needs PyTorch, $(BIN)/python -m pip install '.[torch]'"; continue; fi; \
-	$(BIN)/python $$example; done
+# PyTorch, which two of them learn with, comes with the dev group.
+examples: setup-dev  ## run the examples; each asserts what it states
+	@set -e; for example in examples/*.py; do echo "== $$example"; $(BIN)/python $$example; done
 
 bench: setup-dev  ## measure: ring of 6 processes, Lead Client
 	$(BIN)/python benchmarks/ring.py

@@ -86,7 +86,7 @@ def exchange_each(values: Mapping[int, V]) -> Step[Mapping[int, V]]:
 class Here:
     """Where and when a step runs.
 
-    Both generators are made afresh in each iteration, so a node's k-th mini-batch is a function
+    Its generators are made afresh in each iteration, so a node's k-th mini-batch is a function
     of (seed, node, k) and there is no generator state to keep.
     """
 
@@ -100,6 +100,13 @@ class Here:
     def rng(self) -> np.random.Generator:
         """This node's generator for this iteration."""
         return np.random.default_rng([self.seed, 0, self.node, self.iteration])
+
+    def data_rng(self) -> np.random.Generator:
+        """A new generator for this iteration's mini-batch, in the same state at every call.
+
+        It is another than `rng`: what an algorithm draws changes no mini-batch.
+        """
+        return np.random.default_rng([self.seed, 7, self.node, self.iteration])
 
     @cached_property
     def common_rng(self) -> np.random.Generator:

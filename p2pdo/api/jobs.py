@@ -29,7 +29,7 @@ from p2pdo.graphs.weights import Weights, by_name, check_weights, default
 from p2pdo.participants.definition import Participant
 from p2pdo.protocol.assignment import resolve_graph
 from p2pdo.protocol.judging import Objective
-from p2pdo.protocol.plan import Plan, make_start, start_of
+from p2pdo.protocol.plan import Plan, dtype_of, start_at
 from p2pdo.runtime.compute import limit_blas_threads
 from p2pdo.types import Array, Plain
 
@@ -49,6 +49,7 @@ class Request:
         weights: a name; None takes the graph's default.
         start: "zeros", "normal", an array of shape (d,) or (N, d), or a file of one.
         record: "x": each node keeps a history of it at observed iterations.
+        dtype: "float64" or "float32"; None is what the problems compute in, mostly float64.
         delay_seed: of the weather of a simulated network; the result does not depend on it.
     """
 
@@ -64,7 +65,7 @@ class Request:
     start: str | Array | None = None
     seed: int = 0
     partition: str = "iid"
-    dtype: str = "float64"
+    dtype: str | None = None
     delay_seed: int = 0
     record: str | Sequence[str] = ()
 
@@ -132,7 +133,8 @@ def resolve(request: Request) -> Job:
     request = replace(request, topology=read_topology(request.topology))
     own, of_problem = split_parameters(request.parameters)
     problems, problem_label = _problems(request, of_problem)
-    request = replace(request, nodes=len(problems))
+    dtype = request.dtype or dtype_of(problems[0])
+    request = replace(request, nodes=len(problems), dtype=dtype)
     cls, algorithm_label = _algorithm_class(request.algorithm)
     graph, weights, topology_label = _graph(request, cls)
     algorithm = _algorithm(request.algorithm, cls, own, problems, weights)
@@ -141,7 +143,7 @@ def resolve(request: Request) -> Job:
         problems,
         graph,
         weights,
-        _starts(request, algorithm_label, problems),
+        _starts(request, algorithm_label, problems, dtype),
         request.rounds,
         request.observe_every,
         request.tol,
@@ -231,7 +233,7 @@ def _problems(request: Request, parameters: Mapping[str, Plain]) -> tuple[list[A
             request.nodes,
             request.partition,
             request.seed,
-            dtype=request.dtype,
+            dtype=request.dtype or "float64",
             parameters=parameters,
         )
         return list(built), problem
@@ -413,12 +415,14 @@ def read_topology(topology: Any) -> Any:
 # ---- starts ----
 
 
-def _starts(request: Request, algorithm: str, problems: Sequence[Any]) -> list[Array]:
+def _starts(request: Request, algorithm: str, problems: Sequence[Any], dtype: str) -> list[Array]:
     d = int(problems[0].dimension)
     start = request.start
     if start is None or (isinstance(start, str) and start in ("zeros", "normal")):
-        kind = start_of(start, algorithm)
-        return [make_start(kind, d, i, request.seed, request.dtype) for i in range(len(problems))]
+        return [
+            start_at(problem, start, algorithm, node=node, seed=request.seed, dtype=dtype)
+            for node, problem in enumerate(problems)
+        ]
     x = np.asarray(load_start(Path(start)) if isinstance(start, str) else start)
     if x.shape == (d,):
         x = np.broadcast_to(x, (len(problems), d))
@@ -428,7 +432,7 @@ def _starts(request: Request, algorithm: str, problems: Sequence[Any]) -> list[A
             f"or ({len(problems)}, {d})",
             hint="or use --start zeros or --start normal",
         )
-    return [freeze(np.array(row, request.dtype)) for row in x]
+    return [freeze(np.array(row, dtype)) for row in x]
 
 
 def load_start(path: Path) -> Array:

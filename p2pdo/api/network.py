@@ -28,7 +28,7 @@ from p2pdo.api.local_nodes import Executors, local_nodes
 from p2pdo.api.order import check_submit_order
 from p2pdo.api.participants import ParticipantRun
 from p2pdo.api.processes import check_crossing
-from p2pdo.api.runs import Run, check_executor, check_processes
+from p2pdo.api.runs import Observe, Run, check_executor, check_processes
 from p2pdo.data import encode
 from p2pdo.driving.client import Client
 from p2pdo.driving.tasks import SITE, Tasks
@@ -129,6 +129,7 @@ class LocalNetwork:
         *,
         parameters: Mapping[str, Plain] | None = None,
         out: Path | str | None = None,
+        observe: Observe | None = None,
         **settings: Any,
     ) -> Run | ParticipantRun:
         """Resolves and starts a run.
@@ -139,6 +140,10 @@ class LocalNetwork:
         `problems` is a catalogue name, "file.py:object", or one problem a node. Further
         `settings` are the fields of `api.jobs.Request`: rounds, tol, seed, observe_every, start,
         partition, dtype. With `out` the run folder is kept there.
+
+        `observe(iteration, states)` is called at each observed iteration, in order, with every
+        node's x in node order; the states are read-only and may be kept. The run waits for it,
+        so that figures of one's own, as test accuracy, are of exactly these states.
 
         Raises:
             ConfigError: something is unknown or does not fit; nothing was started.
@@ -168,7 +173,7 @@ class LocalNetwork:
                 **settings,
             )
         )
-        return self.start(job, out=out)
+        return self.start(job, out=out, observe=observe)
 
     def _start_participant(
         self, asked: participants.Request, out: Path | str | None
@@ -193,7 +198,14 @@ class LocalNetwork:
         self._tasks.append(asyncio.create_task(run.work(), name=f"run {run.workload_id}"))
         return run
 
-    def start(self, job: Job, *, out: Path | str | None = None, keep: bool = False) -> Run:
+    def start(
+        self,
+        job: Job,
+        *,
+        out: Path | str | None = None,
+        keep: bool = False,
+        observe: Observe | None = None,
+    ) -> Run:
         """Starts what `api.jobs.resolve` made.
 
         The run folder stays at `out`, or with `keep` at runs/ID.
@@ -212,6 +224,7 @@ class LocalNetwork:
         folder = self._make_folder(out, workload_id, keep=keep)
         folder.write_settings({**job.settings(), "executor": self._executor})
         run = Run(job, self._executor, workload_id, request_id, folder)
+        run.observe = observe
         run.is_temporary = out is None and not keep
         self._runs.append(run)
         self._tasks.append(asyncio.create_task(run.work(), name=f"run {workload_id}"))

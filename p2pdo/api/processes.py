@@ -21,6 +21,7 @@ import secrets
 import shutil
 import signal
 import sys
+import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, Self
@@ -276,6 +277,10 @@ class _Children:
         self._processes: dict[str, asyncio.subprocess.Process] = {}
 
     async def __aenter__(self) -> Self:
+        # JAX in the launcher warns of every fork; a child of ours becomes another program at once.
+        warnings.filterwarnings(
+            "ignore", r"os\.fork\(\) was called", RuntimeWarning, r"asyncio\.subprocess"
+        )
         return self
 
     async def __aexit__(self, *_: object) -> None:

@@ -15,14 +15,14 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
 from p2pdo.api.jobs import Job
 from p2pdo.api.processes import run_processes
 from p2pdo.api.running import Running
-from p2pdo.errors import ConfigError, did_you_mean
+from p2pdo.errors import ConfigError, WorkloadFailed, did_you_mean
 from p2pdo.participants.history import History
 from p2pdo.protocol.judging import (
     Judge,
@@ -40,6 +40,9 @@ from p2pdo.simulation.inprocess import run_in_process, run_simulated
 from p2pdo.simulation.lockstep import run_lockstep
 from p2pdo.simulation.stacked import run_stacked
 from p2pdo.types import Array, Plain
+
+Observe: TypeAlias = Callable[[int, Sequence[Array]], None]
+"""observe(iteration, states): called at each observed iteration, in order, with every node's x."""
 
 Executor: TypeAlias = Literal["dense", "stacked", "simulated", "inprocess", "processes"]
 EXECUTORS: tuple[Executor, ...] = ("dense", "stacked", "simulated", "inprocess", "processes")
@@ -133,6 +136,7 @@ class Run(Running[Result]):
         super().__init__(workload_id, request_id, folder, job.plan.nodes)
         self.job = job
         self.executor = executor
+        self.observe: Observe | None = None
         self._judge = self._make_judge()
 
     def _make_judge(self) -> Judge:
@@ -165,12 +169,12 @@ class Run(Running[Result]):
                     lambda *arguments: run_simulated(*arguments, delay_seed=seed)
                 )
             case "inprocess":
-                return await run_in_process(plan, self._judge, self._tell)
+                return await run_in_process(plan, self._judge, self._show_and_tell)
             case "processes":
                 return await run_processes(
                     self.job,
                     self._judge,
-                    self._tell,
+                    self._show_and_tell,
                     folder=self.folder.path,
                     is_temporary=self.is_temporary,
                     happened=self.happened,
@@ -178,9 +182,14 @@ class Run(Running[Result]):
                 )
 
     async def _off_loop(self, run: Callable[..., list[Report]]) -> list[Report]:
-        reports: list[Report] = await self._in_thread(
-            lambda tell, check_stop: run(self.job.plan, self._judge, tell, check_stop), self._tell
-        )
+        def run_here(tell: Callable[[Judgement], None], check_stop: Callable[[], None]) -> Any:
+            def show_and_tell(judgement: Judgement) -> None:
+                self._show(judgement)
+                tell(judgement)
+
+            return run(self.job.plan, self._judge, show_and_tell, check_stop)
+
+        reports: list[Report] = await self._in_thread(run_here, self._tell)
         return reports
 
     async def _draw(self) -> Drawn:
@@ -196,6 +205,28 @@ class Run(Running[Result]):
         if drawn.note is not None:
             self.happened("not-drawn", {"message": drawn.note})
         return drawn
+
+    def _show_and_tell(self, judgement: Judgement) -> None:
+        self._show(judgement)
+        self._tell(judgement)
+
+    def _show(self, judgement: Judgement) -> None:
+        """Shows the states to who asked to see them, where they were judged.
+
+        Raises:
+            WorkloadFailed: that went wrong.
+        """
+        if self.observe is None:
+            return
+        states = [report.x for report in judgement.reports]
+        try:
+            self.observe(judgement.iteration, states)
+        except Exception as error:
+            raise WorkloadFailed(
+                f"observe() raised {type(error).__name__}: {error}",
+                hint="it is called as observe(iteration, states), states[i] is x of node i",
+                iteration=judgement.iteration,
+            ) from error
 
     def _tell(self, judgement: Judgement) -> None:
         self._told(

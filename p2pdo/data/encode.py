@@ -4,9 +4,10 @@
     where = locate(type(problem))               "module:Class" or "/abs/path/script.py:Class"
     from_fields(load(where), plain, arrays)     the same problem, in another process
 
-Only dataclasses cross, field by field: a field is plain data, an array, or a tuple of arrays. The
-arrays of a tuple are named `field.0`, `field.1` … and its length stands at `field.length` in the
-plain data; no field's name has a dot, so nothing else can be meant.
+Only dataclasses cross, field by field: a field is plain data, an array, a tuple of arrays, or a
+function or class that can be imported. The arrays of a tuple are named `field.0`, `field.1` … and
+its length stands at `field.length` in the plain data, as the place of a function at `field.place`;
+no field's name has a dot, so nothing else can be meant.
 
 A class is imported from where it was written. That of a script run by its path is imported again
 under a name made from the path: once per process, and never as `__main__`, so that what the script
@@ -41,7 +42,6 @@ T = TypeVar("T")
 SCRIPT_PREFIX = "p2pdo_script_"
 GUARD_HINT = 'put what the script does under: if __name__ == "__main__":'
 FILE_HINT = "put it into a file, at the top level of a module, and import it from there"
-
 _importing: ContextVar[Path | None] = ContextVar("importing", default=None)
 """The script that is being imported here."""
 
@@ -69,6 +69,8 @@ def to_fields(problem: object) -> tuple[dict[str, Plain], dict[str, Array]]:
             plain[f"{field.name}.length"] = len(value)
             for i, item in enumerate(value):
                 arrays[f"{field.name}.{i}"] = _portable(f"{where}[{i}]", item)
+        elif callable(value):
+            plain[f"{field.name}.place"] = _place(where, value)
         else:
             plain[field.name] = _plain(where, value)
     return plain, arrays
@@ -116,6 +118,8 @@ def _field_value(
         return plain[name]
     if name in arrays:
         return _own(arrays[name])
+    if f"{name}.place" in plain:
+        return load_object(str(plain[f"{name}.place"]))
     length = plain.get(f"{name}.length")
     keys = [f"{name}.{i}" for i in range(length)] if isinstance(length, int) else [f"{name}.length"]
     for key in keys:
@@ -162,6 +166,20 @@ def _plain(where: str, value: object) -> Plain:
     )
 
 
+def _place(where: str, function: Any) -> str:
+    """Where a field's function or class is imported from."""
+    if not hasattr(function, "__qualname__"):
+        raise ConfigError(
+            f"{where} is an object of type {type(function).__qualname__} that can be called, "
+            "which cannot cross to another process",
+            hint="write a function at the top level of a file, and give that",
+        )
+    try:
+        return locate(function)
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error.message}", hint=error.hint) from None
+
+
 def _remedy(value: object) -> str:
     match value:
         case np.generic():
@@ -181,23 +199,25 @@ def _remedy(value: object) -> str:
             )
 
 
-# Classes
+# Classes and functions
 
 
 def locate(cls: Any) -> str:
     """Where `load` finds the class: "module:Class" or "/abs/path/script.py:Class".
 
-    What else has a module and a qualified name, as a participant, is found by `load_object`.
+    What else has a module and a qualified name, a function or a participant, is found by
+    `load_object`.
 
     Raises:
         ConfigError: it cannot be imported again: it lives in a notebook, a prompt or a function.
     """
     if "<locals>" in cls.__qualname__:
         raise ConfigError(f"{cls.__qualname__} exists only inside a function", hint=FILE_HINT)
-    module = sys.modules.get(cls.__module__)
+    home = str(getattr(cls, "__module__", None))
+    module = sys.modules.get(home)
     if module is None or _find(module, cls.__qualname__) is not cls:
         raise ConfigError(
-            f"{cls.__qualname__} is not what {cls.__module__} has under that name", hint=FILE_HINT
+            f"{cls.__qualname__} is not what {home} has under that name", hint=FILE_HINT
         )
     return f"{_module_place(module, cls)}:{cls.__qualname__}"
 

@@ -41,6 +41,24 @@ def partition(labels: Array | None, samples: int, nodes: int, how: str, seed: in
     return np.array_split(order, nodes)
 
 
+def by_class(labels: Array, nodes: int) -> list[Array]:
+    """The sample numbers of each node, where each class is one node's alone.
+
+    The classes in order are cut into `nodes` groups as `np.array_split` does; the blocks are as
+    large as their classes are.
+
+    Raises:
+        ConfigError: more nodes than classes.
+    """
+    classes = np.unique(labels)
+    if nodes > len(classes):
+        raise ConfigError(
+            f"cannot give {len(classes)} classes to {nodes} nodes: some would have none",
+            hint=f"use at most {len(classes)} nodes, or the partition 'label-skew'",
+        )
+    return [np.flatnonzero(np.isin(labels, group)) for group in np.array_split(classes, nodes)]
+
+
 def check_partition(how: str) -> None:
     if how not in PARTITIONS:
         raise ConfigError(f"unknown partition '{how}'", hint=did_you_mean(how, list(PARTITIONS)))

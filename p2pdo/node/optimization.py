@@ -34,7 +34,7 @@ from p2pdo.node.metering import metered
 from p2pdo.node.offers import Offers
 from p2pdo.participants.history import History
 from p2pdo.protocol.judging import Report
-from p2pdo.protocol.plan import make_start, start_of
+from p2pdo.protocol.plan import start_at
 from p2pdo.protocol.stepper import Place, Stepper
 from p2pdo.protocol.workload import CONFIG, RUN
 from p2pdo.reporting.digests import digest_of
@@ -111,8 +111,14 @@ class Optimization(Executor):
             dtype=spec["dtype"],
             parameters=spec["problem"]["parameters"],
         )
-        kind = start_of(spec["start"], spec["algorithm"]["name"])
-        start = make_start(kind, problem.dimension, config.place.node, spec["seed"], spec["dtype"])
+        start = start_at(
+            problem,
+            spec["start"],
+            spec["algorithm"]["name"],
+            node=config.place.node,
+            seed=spec["seed"],
+            dtype=spec["dtype"],
+        )
         return problem, start
 
     @task(RUN)

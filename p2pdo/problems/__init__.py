@@ -1,12 +1,23 @@
 """Costs: what a node minimises, and the oracles that an algorithm may call on it."""
 
-from p2pdo.problems.base import Gradient, Problem, Smooth, Solvable, Stackable
+from p2pdo.problems.base import (
+    Gradient,
+    Problem,
+    Smooth,
+    Solvable,
+    Stackable,
+    Startable,
+    StochasticGradient,
+)
+from p2pdo.problems.jax_problem import JaxProblem
 from p2pdo.problems.least_squares import LeastSquares
 from p2pdo.problems.logistic import Logistic
 from p2pdo.problems.quadratic import Quadratic
+from p2pdo.problems.torch_problem import TorchProblem
 
 __all__ = [
     "Gradient",
+    "JaxProblem",
     "LeastSquares",
     "Logistic",
     "Problem",
@@ -14,4 +25,7 @@ __all__ = [
     "Smooth",
     "Solvable",
     "Stackable",
+    "Startable",
+    "StochasticGradient",
+    "TorchProblem",
 ]

@@ -8,8 +8,11 @@ with these methods is a problem; nothing needs to be inherited.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol, Self, runtime_checkable
+from typing import Any, Protocol, Self, runtime_checkable
 
+import numpy as np
+
+from p2pdo.effects import Here
 from p2pdo.types import Array
 
 
@@ -48,6 +51,38 @@ class Smooth(Gradient, Protocol):
     @property
     def is_quadratic(self) -> bool:
         """Whether the Hessian is the same everywhere, so that L is there at every x."""
+        ...
+
+
+@runtime_checkable
+class StochasticGradient(Gradient, Protocol):
+    """A cost whose steps see samples of it: `value` and `gradient` are still those of the whole.
+
+    `at(here)` is the cost of the mini-batch of (seed, node, iteration), drawn from
+    `here.data_rng()` and from nothing else: no call before it may change what it is. A step is
+    handed that cost in place of the whole one, so all its gradients are of one mini-batch, and
+    no algorithm has to know. `init` and the first step share the mini-batch of iteration 0.
+    """
+
+    def at(self, here: Here) -> Gradient: ...
+
+
+def is_stochastic(problem: Any) -> bool:
+    """Whether steps see mini-batches of it; an attribute `at` that is data does not say so."""
+    return isinstance(problem, StochasticGradient) and callable(problem.at)
+
+
+@runtime_checkable
+class Startable(Problem, Protocol):
+    """A cost that brings a start: initial weights, the same on all nodes for one seed."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """float32 or float64: what it computes in."""
+        ...
+
+    def initial(self, seed: int) -> Array:
+        """x⁰ of shape (d,) and of `dtype`."""
         ...
 
 

@@ -42,6 +42,36 @@ def real_array(
     return _owned(array)
 
 
+def data_array(name: str, value: object) -> Array:
+    """`value` as a read-only array of samples: numbers of any kind, rows first, floats finite.
+
+    A PyTorch tensor is copied to the host; anything else that NumPy can read will do.
+
+    Raises:
+        ConfigError: it is no such array; says what was got and what is expected.
+    """
+    if hasattr(value, "detach"):
+        value = value.detach().cpu()
+    try:
+        array = np.asarray(value)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ConfigError(
+            f"{name} is no array: {error}", hint="give an array or tensor of float32, float64, ints"
+        ) from None
+    if array.ndim == 0 or array.size == 0 or array.dtype.kind not in "fiub":
+        raise ConfigError(
+            f"{name} must hold numbers, one row a sample, got {array.dtype} {array.shape}",
+            hint=f"give {name} the shape (samples, …)",
+        )
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        row = int(np.argwhere(~np.isfinite(array))[0][0])
+        raise ConfigError(
+            f"{name} must be finite, but its row {row} is not",
+            hint="drop or impute missing values before making the problem",
+        )
+    return _owned(array)
+
+
 def _floating(name: str, value: object, dtype: np.dtype[np.floating] | None) -> Array:
     try:
         array = np.asarray(value)

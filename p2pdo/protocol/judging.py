@@ -35,7 +35,10 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """The network at one observed iteration; `stop` where the tolerance is reached."""
+    """The network at one observed iteration; `stop` where the tolerance is reached.
+
+    `reports` are those that it judges, in node order; they stay where the judge is.
+    """
 
     iteration: int
     gap: float | None
@@ -44,6 +47,7 @@ class Judgement:
     bytes_sent: int
     messages_sent: int
     stop: bool
+    reports: Sequence[Report] = field(default=(), compare=False, repr=False)
 
 
 @dataclass
@@ -163,4 +167,5 @@ class Judge:
             sum(report.bytes_sent for report in reports),
             sum(report.messages_sent for report in reports),
             stop,
+            reports,
         )

@@ -15,6 +15,7 @@ from p2pdo.algorithms.base import Algorithm
 from p2pdo.effects import freeze
 from p2pdo.graphs.graph import Graph
 from p2pdo.graphs.weights import Weights
+from p2pdo.problems.base import Startable
 from p2pdo.protocol.stepper import Place
 from p2pdo.types import Array, NodeId
 
@@ -64,6 +65,18 @@ def node_name(node: int) -> NodeId:
     return NodeId(f"node-{node}")
 
 
+def start_at(
+    problem: Any, kind: str | None, algorithm: str, *, node: int, seed: int, dtype: str
+) -> Array:
+    """x⁰ of shape (d,): of the kind asked for, else the problem's own, else the algorithm's.
+
+    Consensus has no use for the problem's own: it wants starts that differ.
+    """
+    if kind is None and algorithm != "consensus" and isinstance(problem, Startable):
+        return freeze(np.array(problem.initial(seed), dtype))
+    return make_start(start_of(kind, algorithm), int(problem.dimension), node, seed, dtype)
+
+
 def start_of(kind: str | None, algorithm: str) -> str:
     """The kind of start: what was asked for, or the algorithm's own default."""
     return kind or ("normal" if algorithm == "consensus" else "zeros")
@@ -76,3 +89,8 @@ def make_start(kind: str, dimension: int, node: int, seed: int, dtype: str) -> A
     else:
         x = np.random.default_rng([seed, 5, node]).standard_normal(dimension).astype(dtype)
     return freeze(x)
+
+
+def dtype_of(problem: Any) -> str:
+    """What x is where nobody said: of the dtype that the problem brings its start in."""
+    return str(problem.dtype) if isinstance(problem, Startable) else "float64"

@@ -10,7 +10,8 @@ between hospitals are the same code with the same bits:
 
 Around the author's code it keeps the promises that the author need not think of: what is sent is
 frozen and finite, what comes has the shape of the own value, the decision variable keeps its shape
-and dtype, and whatever goes wrong is told with node and iteration.
+and dtype, and whatever goes wrong is told with node and iteration. Where the problem is stochastic
+the code is handed the mini-batch of its iteration in the problem's place.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ import numpy as np
 from p2pdo.algorithms.base import Algorithm, HasDecision
 from p2pdo.effects import Effect, Exchange, ExchangeEach, Here, Mix, Row, Step, freeze
 from p2pdo.errors import LocalProtocolError, P2pdoError, RemoteProtocolError, WorkloadFailed
+from p2pdo.problems.base import is_stochastic
 from p2pdo.protocol.frames import EffectKind, Tag
 from p2pdo.types import Array, Value
 
@@ -77,6 +79,7 @@ class Stepper(Generic[S]):
         self.bytes_sent = 0
         self._algorithm = algorithm
         self._problem = problem
+        self._is_stochastic = is_stochastic(problem)
         self._seed = seed
         self._step: Step[S] | None = None
         self._asked: Effect | None = None
@@ -85,7 +88,8 @@ class Stepper(Generic[S]):
         self._x_like = freeze(x)
         self._check_problem(self._x_like)
         try:
-            self.state: S = algorithm.init(self._x_like, problem, self._here())
+            here = self._here()
+            self.state: S = algorithm.init(self._x_like, self._cost(here), here)
         except P2pdoError as error:
             self._locate(error)
             raise
@@ -133,7 +137,8 @@ class Stepper(Generic[S]):
                 raise self._failure(error) from error
 
     def _begin(self) -> Step[S]:
-        step = self._algorithm.step(self.state, self._problem, self._here())
+        here = self._here()
+        step = self._algorithm.step(self.state, self._cost(here), here)
         if not isinstance(step, Generator):
             raise LocalProtocolError(
                 f"step() of {type(self._algorithm).__name__} returned {describe(step)}",
@@ -150,6 +155,10 @@ class Stepper(Generic[S]):
     def _here(self) -> Here:
         place = self.place
         return Here(self.iteration, place.node, place.in_neighbors, place.out_neighbors, self._seed)
+
+    def _cost(self, here: Here) -> Any:
+        """What a step sees of the problem."""
+        return self._problem.at(here) if self._is_stochastic else self._problem
 
     def _outgoing(self, effect: Effect) -> Outgoing:
         each: Mapping[int, Value] | None = None
@@ -245,11 +254,10 @@ class Stepper(Generic[S]):
                 hint="see p2pdo.problems.base for the methods",
                 node=self.place.name,
             )
-        gradient = getattr(self._problem, "gradient", None)
-        if gradient is None or not hasattr(needed, "gradient"):
+        if not (hasattr(self._problem, "gradient") and hasattr(needed, "gradient")):
             return
         try:
-            g = gradient(x)
+            g = self._cost(self._here()).gradient(x)
         except P2pdoError as error:
             self._locate(error)
             raise

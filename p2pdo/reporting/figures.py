@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 BLUE, VERMILION, GREEN = "#0072B2", "#D55E00", "#00805E"
+PURPLE, ORANGE, SKY = "#A8437F", "#B87A00", "#2F8FC4"
 INK, SOFT, FAINT, LINE = "#222222", "#666666", "#E6E6E6", "#8C979F"
 
 FORMATS = (".png", ".svg", ".pdf")

@@ -14,7 +14,7 @@ import numpy as np
 
 from p2pdo.effects import Here, Mix
 from p2pdo.errors import ConfigError, P2pdoError, WorkloadFailed
-from p2pdo.problems.base import Stackable
+from p2pdo.problems.base import Stackable, is_stochastic
 from p2pdo.protocol.judging import Judge, Judgement, Report
 from p2pdo.protocol.plan import Plan
 from p2pdo.protocol.stepper import is_finite
@@ -78,6 +78,11 @@ def _stack(plan: Plan) -> Any:
     if not (is_one_kind and isinstance(plan.problems[0], Stackable)):
         raise ConfigError(
             f"{kind.__name__} cannot be stacked: it has no stack(problems)",
+            hint="use --on dense",
+        )
+    if is_stochastic(plan.problems[0]):
+        raise ConfigError(
+            f"{kind.__name__} draws mini-batches node by node, which has no stacked form",
             hint="use --on dense",
         )
     return kind.stack(plan.problems)

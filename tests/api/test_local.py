@@ -6,7 +6,8 @@ import asyncio
 import json
 import sys
 import threading
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -491,3 +492,66 @@ def test_a_result_that_is_not_finite_is_no_result(on: str) -> None:
             [BreaksLate()] * 3, algorithm="dgd", parameters={"step_size": 0.1}, rounds=2, on=on
         )
     assert (failure.value.iteration, failure.value.node is not None) == (2, True)
+
+
+# ---- observe= ----
+
+
+@on_every_executor
+def test_the_observed_states_are_shown_in_order_and_the_last_are_the_result(on: str) -> None:
+    seen: list[tuple[int, Array]] = []
+
+    def observe(iteration: int, states: Sequence[Array]) -> None:
+        seen.append((iteration, np.stack(states)))
+
+    result = p2pdo.run(problems(), on=on, observe=observe, **the_usual())
+    assert [iteration for iteration, _ in seen] == [0, 20, 40, 60]
+    assert [x.tobytes() for x in seen[-1][1]] == [x.tobytes() for x in result.states]
+    assert not seen[0][1].any(), "the starts"
+
+
+@on_every_executor
+def test_what_goes_wrong_in_observe_fails_the_run_and_says_how_it_is_called(on: str) -> None:
+    def observe(iteration: int, states: Sequence[Array]) -> None:
+        if iteration == 20:
+            raise KeyError("mine")
+
+    with pytest.raises(WorkloadFailed, match=r"observe\(\) raised KeyError: 'mine'") as caught:
+        p2pdo.run(problems(), on=on, observe=observe, **the_usual())
+    assert caught.value.iteration == 20
+    assert "states[i] is x of node i" in str(caught.value.hint)
+
+
+# ---- starts that problems bring ----
+
+
+@dataclass(frozen=True, eq=False)
+class Starts:
+    """A cost with a start of its own."""
+
+    dimension: int = 2
+    dtype: np.dtype[Any] = field(default=np.dtype("float32"))
+
+    def value(self, x: Array) -> float:
+        return float(x @ x)
+
+    def gradient(self, x: Array) -> Array:
+        return 2 * x
+
+    def initial(self, seed: int) -> Array:
+        return np.full(2, seed, self.dtype)
+
+
+def test_a_problem_that_brings_a_start_and_a_dtype_is_asked_for_both() -> None:
+    settings: dict[str, Any] = {"parameters": {"step_size": 0.1}, "rounds": 0, "seed": 7}
+    result = p2pdo.run([Starts()] * 3, **settings)
+    assert [x.tolist() for x in result.states] == [[7, 7]] * 3
+    assert {str(x.dtype) for x in result.states} == {"float32"}
+    asked = p2pdo.run([Starts()] * 3, start="zeros", dtype="float64", **settings)
+    assert [x.tolist() for x in asked.states] == [[0, 0]] * 3
+    assert {str(x.dtype) for x in asked.states} == {"float64"}
+
+
+def test_consensus_starts_from_numbers_that_differ_whatever_the_problem_brings() -> None:
+    result = p2pdo.run([Starts()] * 3, algorithm="consensus", rounds=0)
+    assert not np.array_equal(*result.states[:2])

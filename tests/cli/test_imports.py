@@ -6,7 +6,18 @@ import sys
 
 import pytest
 
-HEAVY = ["numpy", "grpc", "google.protobuf", "pydantic", "rich", "networkx", "matplotlib", "scipy"]
+HEAVY = [
+    "numpy",
+    "grpc",
+    "google.protobuf",
+    "pydantic",
+    "rich",
+    "networkx",
+    "matplotlib",
+    "scipy",
+    "torch",
+    "jax",
+]
 CODE = """
 import contextlib, io, json, sys
 arguments = json.loads(sys.argv[1])

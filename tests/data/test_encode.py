@@ -142,7 +142,7 @@ def test_what_arrives_owns_its_data_at_an_aligned_address() -> None:
         ({1: "one"}, "of type dict", "keys of plain data are text"),
         ({"f": [math.sin]}, r"Holder.value\['f'\]\[0\] is of type builtin", "cached_property"),
         ({1, 2}, "of type set", "use an array"),
-        (lambda x: x, "of type function", "use an array"),
+        (lambda x: x, "<lambda> is not what", "top level"),
         ((np.ones(1), np.array(["x"])), r"Holder.value\[1\] is an array of <U1", "64 bits"),
     ],
 )
@@ -342,3 +342,28 @@ def test_a_place_without_a_class_is_refused_with_a_remedy(
     with pytest.raises(ConfigError, match=said) as caught:
         load(where)
     assert remedy in (caught.value.hint or "")
+
+
+# Functions
+
+
+def doubled(x: float) -> float:
+    return 2 * x
+
+
+@pytest.mark.parametrize("value", [doubled, Layered, json.dumps])
+def test_a_function_or_class_of_a_module_crosses_by_its_place(value: Any) -> None:
+    plain, arrays = to_fields(Holder(value))
+    assert plain == {"value.place": f"{value.__module__}:{value.__qualname__}"}
+    assert from_fields(Holder, plain, arrays).value is value
+
+
+class Caller:
+    def __call__(self) -> None: ...
+
+
+@pytest.mark.parametrize("value", [lambda: 0, Caller(), Caller().__call__, math.floor.__call__])
+def test_what_is_called_but_cannot_be_imported_is_refused_with_a_remedy(value: Any) -> None:
+    with pytest.raises(ConfigError, match=r"Holder\.value") as caught:
+        to_fields(Holder(value))
+    assert "top level" in str(caught.value.hint)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from p2pdo.data.partition import PARTITIONS, partition
+from p2pdo.data.partition import PARTITIONS, by_class, partition
 from p2pdo.errors import ConfigError
 
 
@@ -63,3 +63,16 @@ def test_what_cannot_be_cut_is_refused_with_a_remedy(
         partition(None, *arguments)
     assert caught.value.hint is not None
     assert remedy in caught.value.hint
+
+
+def test_by_class_every_class_is_one_nodes_alone() -> None:
+    labels = np.array([2, 0, 1, 2, 3, 0, 4])
+    blocks = by_class(labels, 3)
+    assert [sorted(set(labels[block].tolist())) for block in blocks] == [[0, 1], [2, 3], [4]]
+    assert sorted(np.concatenate(blocks).tolist()) == list(range(7))
+
+
+def test_more_nodes_than_classes_are_refused() -> None:
+    with pytest.raises(ConfigError, match="cannot give 2 classes to 3 nodes") as caught:
+        by_class(np.array([0, 1, 1, 0]), 3)
+    assert "label-skew" in str(caught.value.hint)
