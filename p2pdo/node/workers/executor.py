@@ -29,9 +29,9 @@ from p2pdo.errors import ConfigError
 from p2pdo.node.context import WorkloadContext
 from p2pdo.node.events import BEFORE_TASK, END_RUN, Event
 from p2pdo.node.executors import Executor, ExecutorFactory, Handler, Task
-from p2pdo.node.worker_failures import WorkerDied
-from p2pdo.node.worker_group import WorkerGroup, pack_event
-from p2pdo.node.worker_settings import find_gpus
+from p2pdo.node.workers.failures import WorkerDied
+from p2pdo.node.workers.group import WorkerGroup, pack_event
+from p2pdo.node.workers.settings import find_gpus
 from p2pdo.runtime.supervisor import GiveUp, RestartLimit
 from p2pdo.types import Plain
 from p2pdo.wire.plain import encode_data

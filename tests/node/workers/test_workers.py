@@ -20,12 +20,12 @@ import pytest
 from blockbuster import blockbuster_ctx
 
 from p2pdo.errors import ConfigError
-from p2pdo.node import worker_group
 from p2pdo.node.client import ClientActor
 from p2pdo.node.events import Event, on
 from p2pdo.node.executors import Context, Result, Task, tasks_of
 from p2pdo.node.filters import Filter
-from p2pdo.node.workers import Part, WorkerSpec, worker_executor
+from p2pdo.node.workers import group as worker_group
+from p2pdo.node.workers.executor import Part, WorkerSpec, worker_executor
 from p2pdo.node.workplace import FilterOffer, Workplace
 from p2pdo.runtime.supervisor import GiveUp
 from p2pdo.types import TaskId, WorkloadId
