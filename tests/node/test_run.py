@@ -18,7 +18,8 @@ from p2pdo.node.control import MetricPoint, Pull
 from p2pdo.node.executors import Executor, Handler, Task, WorkloadContext
 from p2pdo.node.run import NodeSettings, Stop, run_node
 from p2pdo.node.site import Services
-from p2pdo.node.workers.executor import WorkerSpec, worker_executor
+from p2pdo.node.workers.executor import worker_executor
+from p2pdo.node.workers.spec import WorkerSpec
 from p2pdo.node.workplace import Workplace
 from p2pdo.types import WorkloadId
 

@@ -40,7 +40,7 @@ from p2pdo.reporting.file_names import to_file_name
 from p2pdo.runtime.groups import task_group
 
 if TYPE_CHECKING:
-    from p2pdo.node.workers.executor import WorkerSpec
+    from p2pdo.node.workers.spec import WorkerSpec
 
 log = logging.getLogger(__name__)
 

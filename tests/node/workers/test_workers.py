@@ -25,7 +25,8 @@ from p2pdo.node.events import Event, on
 from p2pdo.node.executors import Context, Result, Task, tasks_of
 from p2pdo.node.filters import Filter
 from p2pdo.node.workers import group as worker_group
-from p2pdo.node.workers.executor import Part, WorkerSpec, worker_executor
+from p2pdo.node.workers.executor import worker_executor
+from p2pdo.node.workers.spec import Part, WorkerSpec
 from p2pdo.node.workplace import FilterOffer, Workplace
 from p2pdo.runtime.supervisor import GiveUp
 from p2pdo.types import TaskId, WorkloadId
