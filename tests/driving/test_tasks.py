@@ -117,6 +117,45 @@ async def test_too_few_responses_tell_the_first_cause() -> None:
         assert "in fail" in results[0].traceback
 
 
+async def test_more_responses_than_nodes_are_refused_before_anybody_begins() -> None:
+    async with network() as net, net.driver() as tasks:
+        with pytest.raises(ConfigError, match="'double' goes to 3 nodes, and min_responses is 5"):
+            await tasks.broadcast_and_wait("double", [1.0], min_responses=5)
+        with pytest.raises(ConfigError, match="goes to 1 nodes"):
+            await (await tasks.broadcast("double", [1.0], to="node-0")).wait(2)
+
+
+async def test_a_broadcast_to_nobody_comes_to_nothing() -> None:
+    async with network() as net, net.driver() as tasks:
+        assert await tasks.broadcast_and_wait("double", to=[], deadline=60) == []
+        assert (await tasks.send_and_wait("double", [1.0], to="node-0")).is_ok
+
+
+async def test_late_nodes_have_their_grace() -> None:
+    gates = Gates()
+    async with network(worker=lambda: Worker(gates)) as net, net.driver() as tasks:
+        gates["node-0"].set()
+        work = asyncio.create_task(
+            tasks.broadcast_and_wait("hold", to=["node-0", "node-1"], min_responses=1, grace=60)
+        )
+        await gates.at("node-1").wait()
+        gates["node-1"].set()
+        assert [result.value for result in await work] == ["node-0", "node-1"]
+
+
+async def test_a_broadcast_can_be_given_up() -> None:
+    async with network(worker=Worker) as net, net.driver() as tasks:
+        broadcast = await tasks.broadcast("hold")
+        await broadcast.abort("not needed")
+        assert {result.status for result in await broadcast.wait()} == {TaskStatus.ABORTED}
+
+
+async def test_a_role_that_is_not_there_is_told() -> None:
+    async with network() as net, net.driver() as tasks:
+        with pytest.raises(ConfigError, match="there is no role 'trainer'"):
+            tasks.role("trainer")
+
+
 async def test_a_deadline_aborts_the_task_and_the_node_goes_on() -> None:
     gates = Gates()
     async with network(worker=lambda: Worker(gates)) as net, net.driver() as tasks:
