@@ -268,13 +268,21 @@ async def endless(_tasks: p2pdo.Tasks) -> object:
 @pytest.mark.slow
 @pytest.mark.asyncio
 async def test_who_waits_for_a_controller_hears_that_a_restart_has_ended_it(
-    tmp_path: Path,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gate = Gate(asyncio.Event(), asyncio.Event())
     async with network(tmp_path, gate, controllers={"endless": endless}) as (coordinator, net):
+        watched = asyncio.Event()
+        watch = net.client.watch
+
+        async def noticed(workload_id: str) -> AsyncIterator[pb.WorkloadEvent]:
+            async for event in watch(workload_id):
+                watched.set()
+                yield event
+
+        monkeypatch.setattr(net.client, "watch", noticed)
         work = asyncio.create_task(net.control("endless"))
-        while not await net.client.workloads():  # noqa: ASYNC110 - no event for it
-            await asyncio.sleep(0)
+        await watched.wait()
         await coordinator.stop()
         await coordinator.start()
         with pytest.raises(P2pdoError, match="restarted while controller 'endless' ran"):
