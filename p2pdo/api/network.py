@@ -86,6 +86,8 @@ class LocalNetwork:
             run.close()
         for path in self._temporary:
             shutil.rmtree(path, ignore_errors=True)
+        if self._serving is not None:
+            self._serving.result()  # what ended the nodes is why the block failed, if it did
 
     @contextlib.asynccontextmanager
     async def driver(

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from collections.abc import AsyncIterator
 from typing import Any
 
 import numpy as np
 import pytest
 
 import p2pdo
+from p2pdo.api.local_nodes import local_nodes
 from p2pdo.driving.results import TaskStatus
-from p2pdo.errors import ConfigError, NotFound, P2pdoError, TaskFailed, WorkloadStopped
+from p2pdo.errors import ConfigError, Conflict, NotFound, P2pdoError, TaskFailed, WorkloadStopped
 from p2pdo.protocol.routing import Task
 
 pytestmark = pytest.mark.asyncio
@@ -260,6 +263,23 @@ async def test_a_driver_that_leaves_ends_what_is_open() -> None:
             await future
         with pytest.raises(WorkloadStopped):
             await tasks.send("double", to="node-0")
+
+
+async def test_what_ends_the_nodes_is_raised_out_of_the_network(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its drivers only see that nobody answers any more."""
+
+    @contextlib.asynccontextmanager
+    async def dying(*args: Any) -> AsyncIterator[Any]:
+        async with local_nodes(*args) as client:
+            yield client
+        raise Conflict("another process bears our name")
+
+    monkeypatch.setattr("p2pdo.api.network.local_nodes", dying)
+    with pytest.raises(Conflict, match="bears our name"):
+        async with network() as net, net.driver() as tasks:
+            assert (await tasks.send_and_wait("double", [1.0], to="node-0")).is_ok
 
 
 async def test_a_network_with_an_executor_that_cannot_work_says_so() -> None:
