@@ -78,7 +78,7 @@ class Workplace:
     components: Mapping[str, Make] = field(default_factory=dict)
     data_filters: Sequence[FilterOffer] = ()
     result_filters: Sequence[FilterOffer] = ()
-    listeners: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
+    listeners: Mapping[str, Sequence[Callable[..., Any]]] = field(default_factory=dict)
     messages: Mailroom | None = None
     redacts: bool = False
 
@@ -99,8 +99,9 @@ class Roster:
         self._made: dict[str, Handlers] = {}
         self._making: dict[str, asyncio.Task[Executor]] = {}
         self._mailbox: Mailbox | None = None
-        for event, listener in workplace.listeners.items():
-            self._events.listen(event, listener)
+        for event, listeners in workplace.listeners.items():
+            for listener in listeners:
+                self._events.listen(event, listener)
         self._data_filters: list[FilterStep] = []
         self._result_filters: list[FilterStep] = []
         self.context = context
