@@ -85,6 +85,7 @@ class LocalNetwork:
             run.close()
         for path in self._temporary:
             shutil.rmtree(path, ignore_errors=True)
+        self._serving.check()  # what ended the nodes is why the block failed, if it did
 
     @contextlib.asynccontextmanager
     async def driver(

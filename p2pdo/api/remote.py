@@ -179,7 +179,7 @@ def specification(
         own = {**parameters_of(algorithm), **own}
         algorithm = algorithms.name_of(type(algorithm))
     return {
-        **{key: value for key, value in settings.items() if value is not None},
+        **_listed(settings),
         "problem": {"name": problem, "parameters": of_problem},
         "algorithm": {"name": algorithm, "parameters": own},
         "nodes": nodes if isinstance(nodes, int) else list(nodes),
@@ -205,11 +205,18 @@ def participant_specification(
         )
     name = asked.name if isinstance(asked, Participant) else asked
     return {
-        **{key: value for key, value in settings.items() if value is not None},
+        **_listed(settings),
         "kind": "participant",
         "participant": {"name": name, "parameters": dict(parameters)},
         "nodes": nodes if isinstance(nodes, int) else list(nodes),
     }
+
+
+def _listed(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Those that were given; one name to be recorded is a list of one."""
+    given = {key: value for key, value in settings.items() if value is not None}
+    record = given.get("record")
+    return {**given, "record": [record]} if isinstance(record, str) else given
 
 
 class RemoteRun:

@@ -40,6 +40,7 @@ class Serving:
         self._closing = asyncio.Event()
         self._client: asyncio.Future[Client] | None = None
         self._work: asyncio.Task[None] | None = None
+        self._death: P2pdoError | None = None
 
     async def client(self) -> Client:
         """The coordinator's client, once the nodes are there; starts them if they are not.
@@ -48,6 +49,8 @@ class Serving:
             ConfigError: the configuration or an executor cannot work.
             WorkloadFailed: a process did not start, or has died.
         """
+        if self._death is not None:
+            raise self._death
         if self._client is None:
             self._client = asyncio.get_running_loop().create_future()
             self._work = asyncio.create_task(self._run(self._client), name="nodes")
@@ -67,6 +70,11 @@ class Serving:
         if self._work is not None:
             await asyncio.wait([self._work])
 
+    def check(self) -> None:
+        """Raises what ended the nodes, unless drivers were told of it."""
+        if self._work is not None:
+            self._work.result()
+
     async def _run(self, client: asyncio.Future[Client]) -> None:
         try:
             async with self._nodes() as (made, watched):
@@ -77,6 +85,7 @@ class Serving:
                 client.set_exception(error)
                 client.exception()  # asked for or not, it is no "never retrieved"
             elif isinstance(error, P2pdoError):
+                self._death = error
                 for tasks in self._drivers:
                     tasks.fail(error)
             else:

@@ -339,14 +339,15 @@ class Desk:
         return True
 
     def members_of(self, node: NodeId, workload: str) -> Sequence[Member]:
-        """Who takes part, for one who does.
+        """Who takes part, for one who does, with the addresses of now.
 
         Raises:
             NotFound: no such workload, or the node is no member of it.
         """
         record = self.find(workload)
         _require_member(record, node)
-        return record.members
+        known = ((member, self.nodes.get(member.name)) for member in record.members)
+        return [Member(old.name, new.address if new else old.address) for old, new in known]
 
     def close_workload(self, workload: str) -> None:
         """No more tasks will come; it is done when nothing is open.

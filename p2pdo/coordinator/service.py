@@ -240,8 +240,7 @@ class Service(wire_grpc.CoordinatorServicer):
         record = self._desk.find_request(request.request_id)
         if record is None:
             record = await self._submit(request)
-            await self._store.settled()
-            self._controlling.start(record)
+            self._controlling.start(record)  # at once: this call may be cancelled at any wait
         elif not await asyncio.to_thread(planning.same_spec, record.spec_text, request.spec):
             raise Conflict(
                 f"this request id has made workload {record.workload}, of another specification",

@@ -40,6 +40,7 @@ from p2pdo.types import Array, Plain
 T = TypeVar("T")
 
 SCRIPT_PREFIX = "p2pdo_script_"
+_NOT_FOUND = "is it installed in this environment? a file is named by its path: DIR/FILE.py:NAME"
 GUARD_HINT = 'put what the script does under: if __name__ == "__main__":'
 FILE_HINT = "put it into a file, at the top level of a module, and import it from there"
 _importing: ContextVar[Path | None] = ContextVar("importing", default=None)
@@ -288,8 +289,10 @@ def _module(name: str) -> ModuleType:
     try:
         return importlib.import_module(name)
     except ImportError as error:
+        raise ConfigError(f"cannot import {name}: {error}", hint=_NOT_FOUND) from error
+    except (Exception, SystemExit) as error:
         raise ConfigError(
-            f"cannot import {name}: {error}", hint="is it installed in this environment?"
+            f"cannot import {name}: {type(error).__name__}: {error}", hint=_import_remedy(error)
         ) from error
 
 

@@ -4,7 +4,8 @@
         weights = None
         for _ in range(rounds):
             results = await tasks.broadcast_and_wait("train", weights, min_responses=2)
-            weights = sum(result.value for result in results) / len(results)
+            values = [result.value for result in results if result.is_ok]
+            weights = sum(values) / len(values)
         return {"weights": weights}
 
 A controller is an async function of a driver and plain parameters. In a user's script it is called
@@ -28,6 +29,7 @@ from p2pdo.config import TasksSpec
 from p2pdo.driving.client import Client
 from p2pdo.driving.tasks import Tasks
 from p2pdo.errors import ConfigError, P2pdoError, WorkloadFailed, WorkloadStopped, did_you_mean
+from p2pdo.runtime.foreign import contained
 from p2pdo.wire.plain import encode_data
 
 log = logging.getLogger(__name__)
@@ -71,15 +73,6 @@ async def run_controller(
         try:
             await asyncio.wait({work, ended}, return_when=asyncio.FIRST_COMPLETED)
             return _encode(name, _result_of(work))
-        except P2pdoError:
-            raise
-        except Exception as error:
-            log.exception("controller %s of workload %s failed", name, workload_id)
-            raise WorkloadFailed(
-                f"controller '{name}' raised {type(error).__name__}: {error}",
-                hint="look at the coordinator's log",
-                workload=workload_id,
-            ) from error
         finally:
             work.cancel()
             ended.cancel()
@@ -87,8 +80,18 @@ async def run_controller(
 
 
 async def _call(controller: Controller, tasks: Tasks, spec: TasksSpec) -> Any:
-    """Wrong parameters are a failure like any other."""
-    return await controller(tasks, **spec.parameters)
+    """What it returns. Wrong parameters are a failure like any other."""
+    try:
+        return await contained(controller(tasks, **spec.parameters))
+    except P2pdoError:
+        raise
+    except Exception as error:
+        log.exception("controller %s of workload %s failed", spec.controller, tasks.workload_id)
+        raise WorkloadFailed(
+            f"controller '{spec.controller}' raised {type(error).__name__}: {error}",
+            hint="look at the coordinator's log",
+            workload=tasks.workload_id,
+        ) from error
 
 
 def _result_of(work: asyncio.Future[Any]) -> Any:

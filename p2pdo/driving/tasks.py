@@ -24,12 +24,22 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Iterable,
+    Mapping,
+    Sequence,
+)
 from types import TracebackType
 from typing import Any, Self
 
 from p2pdo.driving.client import Client
+from p2pdo.driving.patience import PATIENCE, follow, persist
 from p2pdo.driving.results import TaskResult, TaskStatus, result_of
 from p2pdo.errors import (
     ConfigError,
@@ -41,14 +51,15 @@ from p2pdo.errors import (
     WorkloadStopped,
     from_plain,
 )
-from p2pdo.runtime.backoff import Backoff
 from p2pdo.runtime.groups import task_group
 from p2pdo.types import NodeId, Plain, TaskId
 from p2pdo.wire.plain import decode_data, encode_data, parse_plain
+from p2pdo.wire.v1 import coordinator_pb2 as pb
+
+log = logging.getLogger(__name__)
 
 SITE = "site"
-PATIENCE = 30.0
-"""Seconds for which a coordinator that has gone away is looked for."""
+_LAST_WORDS = 5.0  # seconds for the goodbye of a driver whose coordinator is away
 _MESSAGE_BYTES = 4 * 1024 * 1024  # of payloads in one message; gRPC's limit is 8 MiB
 
 Targets = str | Iterable[str] | None
@@ -75,10 +86,12 @@ class Broadcast:
         After that many, who is late has `grace` seconds; then what is left is aborted.
 
         Raises:
+            ConfigError: `min_responses` is more than there are nodes.
             TaskFailed: fewer than `min_responses` nodes succeeded; says why the first did not.
         """
         if min_responses is None:
             return list(await asyncio.gather(*self._futures))
+        _check_enough(self._name, len(self._futures), min_responses)
         pending = set(self._futures)
         while pending and self._succeeded() < min_responses:
             _, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
@@ -134,7 +147,7 @@ class Tasks:
         self._sending = 0
         self._block = contextlib.AsyncExitStack()
         self._group: asyncio.TaskGroup | None = None
-        self._reader: asyncio.Task[None] | None = None
+        self._helpers: set[asyncio.Task[None]] = set()
         self._failure: P2pdoError | None = None
         self._over = asyncio.Event()
 
@@ -142,7 +155,7 @@ class Tasks:
         if self._is_ours:
             await self._submit()
         self._group = await self._block.enter_async_context(task_group())
-        self._reader = self._group.create_task(self._read(), name=f"results {self.workload_id}")
+        self._start(self._read(), f"results {self.workload_id}")
         return self
 
     async def __aexit__(
@@ -152,13 +165,15 @@ class Tasks:
         traceback: TracebackType | None,
     ) -> None:
         """Stops what is still open; a driver that leaves has no use for it."""
+        is_open = self._is_ours and self._failure is None
+        is_idle = all(future.done() for future in self._futures.values())
+        self.fail(WorkloadStopped("its driver was closed", workload=self.workload_id))
         try:
-            if self._is_ours and self._failure is None:
-                await self._end()
+            if is_open:
+                await self._end(is_idle=is_idle)
         finally:
-            self.fail(WorkloadStopped("its driver was closed", workload=self.workload_id))
-            if self._reader is not None:
-                self._reader.cancel()
+            for task in [*self._helpers]:
+                task.cancel()
             await self._block.__aexit__(None, None, None)
 
     async def _submit(self) -> None:
@@ -168,13 +183,22 @@ class Tasks:
             spec["roles"] = self._roles
         self.workload_id = await self.client.submit(spec, uuid.uuid4().hex)
 
-    async def _end(self) -> None:
-        is_idle = all(future.done() for future in self._futures.values())
-        with contextlib.suppress(Unreachable, DeadlineExceeded):
+    async def _end(self, *, is_idle: bool) -> None:
+        """Tells the coordinator, which would keep the workload for ever."""
+
+        def leave() -> Awaitable[object]:
             if is_idle:
-                await self.client.close_workload(self.workload_id)
-            else:
-                await self.client.stop(self.workload_id, "its driver was closed")
+                return self.client.close_workload(self.workload_id)
+            return self.client.stop(self.workload_id, "its driver was closed")
+
+        try:
+            await persist(leave, _LAST_WORDS)
+        except (Unreachable, DeadlineExceeded) as error:
+            log.warning(
+                "workload %s stays open at the coordinator, which is away: %s; when it is back: "
+                "p2pdo stop %s",
+                *(self.workload_id, error.message, self.workload_id),
+            )
 
     async def ended(self) -> None:
         """Returns when the workload is over, however it ended."""
@@ -229,7 +253,10 @@ class Tasks:
         deadline: float | None = None,
     ) -> list[TaskResult]:
         """The results of a task at some nodes, or at all; see `Broadcast.wait`."""
-        broadcast = await self.broadcast(name, payload, to=to, deadline=deadline)
+        targets = self._targets(to)
+        if min_responses is not None:
+            _check_enough(name, len(targets), min_responses)  # before anybody has begun
+        broadcast = await self.broadcast(name, payload, to=targets, deadline=deadline)
         return await broadcast.wait(min_responses, grace)
 
     async def relay(
@@ -261,7 +288,7 @@ class Tasks:
         wanted = set(futures)
         ids = [task_id for task_id, future in self._futures.items() if future in wanted]
         if ids:
-            await self._persist(lambda: self.client.abort_tasks(self.workload_id, ids, reason))
+            await persist(lambda: self.client.abort_tasks(self.workload_id, ids, reason))
 
     # ---- inside ----
 
@@ -284,17 +311,22 @@ class Tasks:
             self._sending -= 1
             if not self._sending:
                 self._early.clear()
-        if deadline is not None and self._group is not None:
-            self._group.create_task(self._watch_deadline(futures, name, deadline))
+        if futures and deadline is not None and self._failure is None:
+            self._start(self._watch_deadline(futures, name, deadline), f"deadline of {name}")
         return futures
+
+    def _start(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        """Has something run until it is done or the driver leaves."""
+        assert self._group is not None, "a driver is used inside its block"
+        task = self._group.create_task(work, name=name)
+        self._helpers.add(task)
+        task.add_done_callback(self._helpers.discard)
 
     async def _send_batch(
         self, batch: Sequence[tuple[str, str, str]]
     ) -> list[asyncio.Future[TaskResult]]:
         request_id = uuid.uuid4().hex
-        ids = await self._persist(
-            lambda: self.client.send_tasks(self.workload_id, request_id, batch)
-        )
+        ids = await persist(lambda: self.client.send_tasks(self.workload_id, request_id, batch))
         return [self._future(TaskId(task_id)) for task_id in ids]
 
     def _future(self, task_id: TaskId) -> asyncio.Future[TaskResult]:
@@ -325,18 +357,6 @@ class Tasks:
             if not future.done():
                 future.set_exception(error)
 
-    async def _persist(self, call: Callable[[], Any]) -> Any:
-        """Calls until the coordinator answers, for as long as our patience lasts."""
-        backoff = Backoff()
-        deadline = asyncio.get_running_loop().time() + PATIENCE
-        while True:
-            try:
-                return await call()
-            except (Unreachable, DeadlineExceeded):
-                if asyncio.get_running_loop().time() > deadline:
-                    raise
-            await backoff.wait()
-
     # ---- results ----
 
     async def _read(self) -> None:
@@ -346,33 +366,19 @@ class Tasks:
             self._over.set()
 
     async def _follow(self) -> None:
-        """Follows the workload to its end, through whatever happens to the coordinator."""
-        backoff = Backoff()
-        loop = asyncio.get_running_loop()
-        heard = loop.time()
-        while True:
-            try:
-                async for event in self.client.watch(self.workload_id):
-                    heard = loop.time()
-                    backoff.reset()
-                    match event.WhichOneof("event"):
-                        case "result":
-                            self._take(result_of(event.result))
-                        case "status" if event.status.status in {"failed", "stopped"}:
-                            self.fail(from_plain(json.loads(event.status.error)))
-                            return
-                        case "status" if event.status.status == "done":
-                            return
-                        case _:
-                            pass
-            except (Unreachable, DeadlineExceeded) as error:
-                if loop.time() - heard > PATIENCE:
-                    self.fail(error)
-                    return
-            except P2pdoError as error:
-                self.fail(error)
-                return
-            await backoff.wait()
+        """Takes the results, to the workload's end."""
+        end: pb.Workload | None = None
+        try:
+            async for event in follow(self.client, self.workload_id):
+                if event.HasField("result"):
+                    self._take(result_of(event.result))
+                elif event.HasField("status"):
+                    end = event.status
+        except P2pdoError as error:
+            self.fail(error)
+        else:
+            assert end is not None, "nothing ends without a status"
+            self.fail(_end_of(end))
 
     def _take(self, result: TaskResult) -> None:
         future = self._futures.pop(result.task_id, None)
@@ -408,14 +414,14 @@ async def control(
         "parameters": dict(parameters),
     }
     workload_id = await client.submit(spec, uuid.uuid4().hex)
-    status = None
-    async for event in client.watch(workload_id):
-        if event.WhichOneof("event") == "status":
-            status = event.status
-    if status is None or status.status != "done":
-        error = json.loads(status.error) if status and status.error else {"message": "it vanished"}
-        raise from_plain(error)
-    return decode_data(parse_plain(json.loads(status.resolved)["result"]))
+    end: pb.Workload | None = None
+    async for event in follow(client, workload_id):
+        if event.HasField("status"):
+            end = event.status
+    assert end is not None, "nothing ends without a status"
+    if end.error:
+        raise from_plain(json.loads(end.error))
+    return decode_data(parse_plain(json.loads(end.resolved)["result"]))
 
 
 async def _members(
@@ -427,6 +433,22 @@ async def _members(
     if not found:
         raise NotEnoughNodes("no node is up", hint="start one with p2pdo-node")
     return found
+
+
+def _end_of(told: pb.Workload) -> P2pdoError:
+    """What those hear who still wait when the workload is over."""
+    if told.error:
+        return from_plain(json.loads(told.error))
+    return WorkloadStopped("the workload was closed", workload=told.workload_id)
+
+
+def _check_enough(name: str, nodes: int, needed: int) -> None:
+    """Refuses to wait for more than can come."""
+    if needed > nodes:
+        raise ConfigError(
+            f"'{name}' goes to {nodes} nodes, and min_responses is {needed}",
+            hint="ask for fewer responses, or send it to more nodes",
+        )
 
 
 def _encode(payload: Any) -> str:

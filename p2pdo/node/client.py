@@ -99,6 +99,9 @@ class ClientActor(Actor[Task]):
             result = await self._roster.perform(message, self._abort)
         except asyncio.CancelledError:
             result = self._taken_back(message)
+        else:
+            if self._abort.is_set and self._life is not None:
+                self._life.uncancel()  # the handler has caught what was meant for it
         finally:
             self._in_hand = None
         self._finished(result)

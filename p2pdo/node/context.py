@@ -11,6 +11,7 @@ case runs in worker processes.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping
@@ -52,7 +53,8 @@ class Abort:
                 return
             self.reason = reason
             self._set.set()
-        for call in self._then:
+            then, self._then = self._then, []
+        for call in then:
             call()
 
     def then(self, call: Callable[[], object]) -> None:
@@ -62,6 +64,11 @@ class Abort:
                 self._then.append(call)
                 return
         call()
+
+    def forget(self, call: Callable[[], object]) -> None:
+        """Has it not called any more."""
+        with self._lock, contextlib.suppress(ValueError):
+            self._then.remove(call)
 
     def check(self) -> None:
         """Raises if the task is to end.
@@ -149,15 +156,19 @@ class WorkloadContext:
         """The same from a plain handler, which waits on its thread.
 
         Raises:
+            ConfigError: the value cannot travel, or a coroutine asks, which must not wait so.
             TaskAborted: the task is to end.
         """
         future = self._mailbox().request_from_thread(targets, topic, value, timeout)
-        self.abort.then(future.cancel)
+        cancel = future.cancel
+        self.abort.then(cancel)
         try:
             replies: dict[str, Reply] = future.result()
         except CancelledError:
             self.abort.check()
             raise
+        finally:
+            self.abort.forget(cancel)  # a task may ask a million times
         return replies
 
     def on(self, topic: str, handler: Callable[[Message], object]) -> None:

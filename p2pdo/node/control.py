@@ -257,7 +257,10 @@ class Control:
         while True:
             self._credits_changed.clear()
             request = self._next_request(orders)
-            await call.write(request)
+            try:
+                await call.write(request)
+            except asyncio.InvalidStateError:  # it has ended; the reader is about to hear why
+                return
             await self._credits_changed.wait()
 
     async def _poll(self, orders: Orders, backoff: Backoff) -> None:

@@ -12,8 +12,9 @@ Every component, executor and filter may listen:
         @on("new_best_model")
         def keep(self, event): ...
 
-Handlers run one at a time on the workload's thread, those of one event in the order of the
-configuration; a coroutine function is run on the loop while that thread waits for it. A handler
+Handlers run on the workload's thread, those of one event in the order of the configuration; a
+coroutine function is run on the loop while that thread waits for it. What code of a site fires on
+a thread of its own is handled on that thread, at once. A handler
 that raises is told in the node's log and disturbs nothing: who listens must not break what it
 listens to. Where nobody listens, an event costs no hop to the thread.
 """
@@ -29,6 +30,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from p2pdo.node.context import WorkloadContext
+from p2pdo.runtime.foreign import contained
 
 START_RUN = "START_RUN"
 BEFORE_TASK = "BEFORE_TASK"
@@ -132,16 +134,17 @@ class Events:
             for listener, takes_context in self._listeners.get(key, ()):
                 try:
                     self._call(listener, (event, context) if takes_context else (event,))
-                except Exception:
+                except (Exception, SystemExit):
                     context.log.exception("a handler of event %s failed", event.name)
 
     def _call(self, listener: Listener, arguments: tuple[Any, ...]) -> None:
         if not inspect.iscoroutinefunction(listener):
             listener(*arguments)
         elif self._loop is None:
-            asyncio.run(listener(*arguments))
+            asyncio.run(contained(listener(*arguments)))
         else:
-            asyncio.run_coroutine_threadsafe(listener(*arguments), self._loop).result()
+            work = contained(listener(*arguments))
+            asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
 
 def _listeners_of(thing: object) -> Iterable[tuple[Listener, tuple[str, ...]]]:

@@ -57,6 +57,7 @@ __all__ = [
 RESULT_LIMIT = 4 * 1024 * 1024  # bytes of JSON; what is larger is data and stays at its site
 _TRACEBACK_LIMIT = 16 * 1024  # characters
 _MARK = "__p2pdo_task__"
+_KEPT = "its words are kept in the node's log"
 
 Handler: TypeAlias = Callable[..., object]
 F = TypeVar("F", bound=Callable[..., Any])
@@ -155,12 +156,23 @@ def failure(
         name = type(error).__name__
         told = TaskFailed(
             f"{name}: {words}" if words else name,
-            hint="its words are kept in the node's log" if redacted else None,
+            hint=_KEPT if redacted else None,
         )
     plain = {"node": node, "workload": workload, **told.to_plain()}
-    if not redacted:
+    if redacted:
+        plain |= _without_words(told)
+    else:
         plain["traceback"] = legible("".join(traceback.format_exception(error)), _TRACEBACK_LIMIT)
     return plain
+
+
+def _without_words(told: P2pdoError) -> dict[str, Plain]:
+    """What is told instead where an error of ours repeats what an exception of the site's said."""
+    cause = told.__cause__
+    if cause is None or isinstance(cause, P2pdoError) or not str(cause):
+        return {}
+    message = told.message.replace(str(cause), "…")
+    return {"message": legible(message), "hint": _KEPT}
 
 
 def encode_result(value: Any) -> str:

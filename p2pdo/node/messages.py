@@ -28,6 +28,7 @@ import contextlib
 import inspect
 import json
 import logging
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -49,6 +50,7 @@ from p2pdo.errors import (
 from p2pdo.node.control import Control
 from p2pdo.node.executors import failure
 from p2pdo.runtime.compute import ThreadCompute
+from p2pdo.runtime.foreign import contained
 from p2pdo.transports import rpc
 from p2pdo.types import NodeId, WorkloadId
 from p2pdo.wire.plain import decode_data, encode_data, parse_plain
@@ -132,10 +134,7 @@ class Mailroom:
         )
 
     def open(self, workload: WorkloadId, *, redacts: bool = False) -> Mailbox:
-        """A workload's box, from when it begins here to its end.
-
-        With `redacts` an exception's words and traceback stay at this site.
-        """
+        """A workload's box, from when it begins here to its end."""
         box = self._boxes[workload] = Mailbox(self, workload, redacts=redacts)
         opened, self._opened = self._opened, asyncio.Event()
         opened.set()
@@ -167,23 +166,29 @@ class Mailroom:
             wrong = TaskFailed(f"{node} answered with what cannot be read: {error}", node=node)
             return Reply(node, error=wrong)
 
+    async def forget(self, address: str) -> None:
+        """Nobody is there any more."""
+        channel = self._channels.pop(address, None)
+        if channel is not None:
+            await channel.close()
+
     # ---- in ----
 
     async def _serve(
         self, request: bytes, _context: grpc.aio.ServicerContext[bytes, bytes]
     ) -> bytes:
-        workload, redacted = "", True
+        workload, redacts = "", False
         try:
             data = parse_plain(request.decode())
             workload = str(data["workload"])
             box = await self._box(WorkloadId(workload))
-            redacted = box.redacts
+            redacts = box.redacts
             message = Message(NodeId(str(data["sender"])), str(data["topic"]), data["value"])
             return await box.answer(message)
         except Exception as error:
-            if redacted:
-                log.exception("a message about workload %s failed", workload)
-            told = failure(error, node=self.node, workload=workload, redacted=redacted)
+            if redacts:
+                log.exception("a message of workload %s could not be answered", workload)
+            told = failure(error, node=self.node, workload=workload, redacted=redacts)
             return json.dumps({"error": told}).encode()
 
     async def _box(self, workload: WorkloadId) -> Mailbox:
@@ -194,9 +199,13 @@ class Mailroom:
 
 
 class Mailbox:
-    """One workload's requests at one node."""
+    """One workload's requests at one node.
 
-    def __init__(self, room: Mailroom, workload: WorkloadId, *, redacts: bool) -> None:
+    Attributes:
+        redacts: whether the words of a handler's exception stay here.
+    """
+
+    def __init__(self, room: Mailroom, workload: WorkloadId, *, redacts: bool = False) -> None:
         self.redacts = redacts
         self._room = room
         self._workload = workload
@@ -204,6 +213,7 @@ class Mailbox:
         self._compute = ThreadCompute(f"messages {workload}")
         self._members: Mapping[NodeId, str] | None = None
         self._loop = asyncio.get_running_loop()
+        self._loop_thread = threading.get_ident()
 
     def close(self) -> None:
         self._room.close(self._workload)
@@ -237,17 +247,24 @@ class Mailbox:
             P2pdoError: the coordinator does not tell who the members are.
         """
         request = self._encode(topic, value)
-        members = await self.members()
+        await self.members()  # once for all targets
         names = [NodeId(name) for name in targets]
-        replies = await asyncio.gather(
-            *(self._ask(members, name, request, seconds) for name in names)
-        )
+        replies = await asyncio.gather(*(self._ask(name, request, seconds) for name in names))
         return dict(zip(names, replies, strict=True))
 
     def request_from_thread(
         self, targets: Iterable[str], topic: str, value: Any, seconds: float
     ) -> Future[dict[str, Reply]]:
-        """The same from a plain function: a future of its thread."""
+        """The same from a plain function: a future of its thread.
+
+        Raises:
+            ConfigError: it is called on the loop, which would wait for itself.
+        """
+        if threading.get_ident() == self._loop_thread:
+            raise ConfigError(
+                "context.ask was called in a coroutine, which it would block",
+                hint="replies = await context.request(…)",
+            )
         return asyncio.run_coroutine_threadsafe(
             self.request(targets, topic, value, seconds), self._loop
         )
@@ -270,15 +287,22 @@ class Mailbox:
             )
         return text.encode()
 
-    async def _ask(
-        self, members: Mapping[NodeId, str], node: NodeId, request: bytes, seconds: float
-    ) -> Reply:
+    async def _ask(self, node: NodeId, request: bytes, seconds: float) -> Reply:
+        members = await self.members()
         address = members.get(node)
         if address is None:
             hint = did_you_mean(node, [str(name) for name in members])
             stranger = NotFound(f"{node} takes no part in workload {self._workload}", hint=hint)
             return Reply(node, error=stranger)
-        return await self._room.ask(address, node, request, seconds)
+        reply = await self._room.ask(address, node, request, seconds)
+        if not isinstance(reply.error, Unreachable):
+            return reply
+        self._members = None
+        now = (await self.members()).get(node, address)
+        if now == address:
+            return reply
+        await self._room.forget(address)  # it was started again
+        return await self._room.ask(now, node, request, seconds)
 
     async def answer(self, message: Message) -> bytes:
         """This node's answer, as it travels.
@@ -301,7 +325,7 @@ class Mailbox:
             )
         message = Message(message.sender, message.topic, decode_data(message.value))
         if inspect.iscoroutinefunction(handler):
-            value = await handler(message)
+            value = await contained(handler(message))
         else:
             value = await self._compute.run(handler, message)
         return self._encode_answer(message.topic, value)

@@ -44,9 +44,10 @@ async def metered(control: Control, context: WorkloadContext) -> AsyncIterator[T
         arrived.set()
 
     async def push() -> None:
-        batch, points[:] = points[:], []
+        batch = points[:]
         if batch:
             await control.push_metrics(context.workload_id, batch)
+            del points[: len(batch)]  # not before: at the end this is cancelled, and called again
 
     async def run() -> None:
         while True:

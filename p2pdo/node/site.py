@@ -6,8 +6,8 @@ and connections of its own; what it yields is the workplace that workloads find.
 
     @contextlib.asynccontextmanager
     async def my_site(services: Services) -> AsyncIterator[Workplace]:
-        async with default_executors(services) as executors:
-            yield {**executors, "statistics": Statistics}
+        async with default_executors(services) as base:
+            yield replace(base, executors={**base.executors, "statistics": make_statistics})
 
     await run_node(settings, my_site)
 """
@@ -47,7 +47,6 @@ class Services:
         keep_states: whether final states never leave this site.
         server: takes handlers until the provider yields.
         control: for metrics and states.
-        participants: what the site lets run, or its place, by the names that workloads may use.
     """
 
     name: str

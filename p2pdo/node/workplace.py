@@ -11,6 +11,8 @@ coroutine and nobody filters or listens, there is no hop to the thread at all.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import inspect
 import logging
 import traceback
@@ -34,6 +36,7 @@ from p2pdo.node.executors import (
 )
 from p2pdo.node.filters import FilterStep, apply_all
 from p2pdo.node.messages import Mailbox, Mailroom
+from p2pdo.runtime.foreign import contained
 from p2pdo.runtime.supervisor import GiveUp
 from p2pdo.types import Plain
 from p2pdo.wire.plain import decode_data
@@ -75,7 +78,7 @@ class Workplace:
     components: Mapping[str, Make] = field(default_factory=dict)
     data_filters: Sequence[FilterOffer] = ()
     result_filters: Sequence[FilterOffer] = ()
-    listeners: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
+    listeners: Mapping[str, Sequence[Callable[..., Any]]] = field(default_factory=dict)
     messages: Mailroom | None = None
     redacts: bool = False
 
@@ -94,9 +97,11 @@ class Roster:
         self._bare = context
         self._events = context.events or Events()
         self._made: dict[str, Handlers] = {}
+        self._making: dict[str, asyncio.Task[Executor]] = {}
         self._mailbox: Mailbox | None = None
-        for event, listener in workplace.listeners.items():
-            self._events.listen(event, listener)
+        for event, listeners in workplace.listeners.items():
+            for listener in listeners:
+                self._events.listen(event, listener)
         self._data_filters: list[FilterStep] = []
         self._result_filters: list[FilterStep] = []
         self.context = context
@@ -142,11 +147,15 @@ class Roster:
         return components
 
     async def close(self) -> None:
-        """Ends what was made, the last first."""
+        """Ends what was made, the last first; one that cannot end does not keep the others."""
         if self._mailbox is not None:
             self._mailbox.close()
-        for made in reversed(self._made.values()):
-            await made.executor.close()
+        await self._end_making()
+        for name, made in reversed(self._made.items()):
+            try:
+                await contained(made.executor.close())
+            except Exception:
+                self._bare.log.exception("executor '%s' could not be closed", name)
 
     async def end(self) -> None:
         """Tells the end of the run to who listens."""
@@ -165,14 +174,7 @@ class Roster:
         """
         context = self.context.for_task(abort)
         try:
-            handler, is_async, wants = await self._find(task)
-            if is_async:
-                payload = await self._perform_on_loop(handler, wants, task, context)
-            else:
-                payload = await context.compute.run(
-                    self._perform_here, handler, wants, task, context
-                )
-            await self._events.flush()
+            payload = await contained(self._perform(task, context))
         except GiveUp:
             raise
         except Exception as error:  # noqa: BLE001 - a handler may raise anything; it is told whole
@@ -182,6 +184,16 @@ class Roster:
             traceback.clear_frames(error.__traceback__)
             return result
         return Result(task.task_id, task.workload_id, task.attempt, ok=True, payload=payload)
+
+    async def _perform(self, task: Task, context: WorkloadContext) -> str:
+        """What its handler returned, as it travels; what it fired has been heard."""
+        handler, is_async, wants = await self._find(task)
+        if is_async:
+            payload = await self._perform_on_loop(handler, wants, task, context)
+        else:
+            payload = await context.compute.run(self._perform_here, handler, wants, task, context)
+        await self._events.flush()
+        return payload
 
     def failed(self, task: Task, error: Exception) -> Result:
         redacted = self._workplace.redacts
@@ -251,14 +263,36 @@ class Roster:
         raise UnknownTask(message, hint=did_you_mean(task.name, known))
 
     async def _handlers(self, name: str) -> Handlers:
+        """An executor's; makes it if need be.
+
+        An abort ends a task's wait for it and not the making, which may take longer than any
+        task's deadline: the next task goes on waiting.
+        """
         if name not in self._made:
-            executor = self._workplace.executors[name](self.context)
-            if inspect.isawaitable(executor):
-                executor = await executor
-            made: Executor = executor
+            making = self._making.get(name)
+            if making is None:
+                making = self._making[name] = asyncio.create_task(
+                    contained(self._make_executor(name))
+                )
+            try:
+                made = await asyncio.shield(making)
+            finally:
+                if making.done():
+                    self._making.pop(name, None)
             self._made[name] = Handlers.of(made)
             self._listen([made])
         return self._made[name]
+
+    async def _make_executor(self, name: str) -> Executor:
+        executor = self._workplace.executors[name](self.context)
+        return await executor if inspect.isawaitable(executor) else executor
+
+    async def _end_making(self) -> None:
+        """Of an executor that no task has waited for to the end."""
+        for name, making in self._making.items():
+            making.cancel()
+            with contextlib.suppress(asyncio.CancelledError, Exception):
+                self._made[name] = Handlers.of(await making)
 
     def _listen(self, things: Iterable[object]) -> None:
         """Finds who listens to events, and who answers messages."""

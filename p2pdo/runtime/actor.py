@@ -35,6 +35,7 @@ from collections.abc import AsyncIterator
 from typing import Any, Generic, TypeAlias, TypeVar
 
 from p2pdo.errors import LocalProtocolError, P2pdoError
+from p2pdo.runtime.foreign import is_being_cancelled
 from p2pdo.runtime.groups import task_group
 
 M = TypeVar("M")
@@ -110,7 +111,7 @@ class Actor(ABC, Generic[M]):
                     await self._answer(message, reply)
         except asyncio.CancelledError as error:
             self.close(error)
-            if not _is_being_cancelled():
+            if not is_being_cancelled():
                 raise LocalProtocolError(
                     f"{self.name}: something that it waited for was cancelled",
                     hint="catch CancelledError where a future of your own is awaited",
@@ -272,8 +273,3 @@ class _Inbox(Generic[M]):
 def _wake(waiter: asyncio.Future[None] | None) -> None:
     if waiter is not None and not waiter.done():
         waiter.set_result(None)
-
-
-def _is_being_cancelled() -> bool:
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0

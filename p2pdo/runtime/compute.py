@@ -16,6 +16,7 @@ from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
 
 from p2pdo.errors import LocalProtocolError
+from p2pdo.runtime.foreign import Exited
 
 T = TypeVar("T")
 
@@ -96,6 +97,8 @@ class ThreadCompute:
             result = function(*args)
         except StopIteration as stop:  # a future cannot carry it
             error = LocalProtocolError(f"StopIteration({stop.value!r}) left a computation")
+        except SystemExit as code:  # it would end the loop, not this thread
+            error = Exited(code)
         except BaseException as raised:  # noqa: BLE001 - whatever it is, it belongs to the caller
             error = raised
         try:

@@ -70,6 +70,11 @@ def decode_error(error: grpc.aio.AioRpcError, address: str = "") -> P2pdoError:
                 hint="start one: p2pdo-coordinator "
                 f"--listen {address or 'HOST:PORT'} --insecure --state DIR",
             )
+        case grpc.StatusCode.CANCELLED:  # not by us: that would be asyncio's
+            return Unreachable(
+                f"the coordinator{at} broke the call off",
+                hint="it is being stopped or restarted; try again",
+            )
         case grpc.StatusCode.UNAUTHENTICATED:
             return Unreachable(
                 f"the coordinator{at} refused us: {details}",

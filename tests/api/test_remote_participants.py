@@ -83,7 +83,7 @@ async def network(tmp_path: Path, nodes: str = "abc") -> AsyncIterator[RemoteNet
 async def test_a_participant_runs_by_its_name_and_its_history_stays(tmp_path: Path) -> None:
     async with network(tmp_path) as net:
         run = await net.submit(
-            "average", nodes=["a", "b", "c"], rounds=40, record=["x"], parameters={"start": 2.0}
+            "average", nodes=["a", "b", "c"], rounds=40, record="x", parameters={"start": 2.0}
         )
         folder = RunFolder.create(tmp_path / "out", run.workload_id)
         async with run.kept_in(folder):

@@ -44,7 +44,36 @@ async def endless(_tasks: p2pdo.Tasks) -> object:
     await asyncio.Event().wait()
 
 
-SETTINGS = Settings(controllers={"averaging": averaging, "failing": failing, "endless": endless})
+async def exiting(_tasks: p2pdo.Tasks) -> object:
+    raise SystemExit(3)
+
+
+async def cancelled(_tasks: p2pdo.Tasks) -> object:
+    future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    future.cancel()
+    return await future
+
+
+async def unsayable(_tasks: p2pdo.Tasks) -> object:
+    return {1, 2}
+
+
+async def huge(_tasks: p2pdo.Tasks) -> object:
+    return np.zeros(10**6)
+
+
+async def refusing(_tasks: p2pdo.Tasks) -> object:
+    raise ConfigError("no rounds are left", hint="ask for more")
+
+
+SETTINGS = Settings(
+    controllers={
+        function.__name__: function
+        for function in (
+            *(averaging, failing, endless, exiting, cancelled, unsayable, huge, refusing),
+        )
+    }
+)
 
 
 @contextlib.asynccontextmanager
@@ -72,6 +101,45 @@ async def test_what_it_raises_is_the_workloads_failure(tmp_path: Path) -> None:
             await net.control("failing")
         with pytest.raises(WorkloadFailed, match="unexpected keyword argument 'speed'"):
             await net.control("averaging", parameters={"speed": 3})
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("exiting", "SystemExit: 3"),
+        ("cancelled", "CancelledError: something that it awaited"),
+        ("unsayable", "cannot travel as JSON: set is no plain data"),
+        ("huge", "bytes, more than 4194304"),
+    ],
+)
+async def test_whatever_it_does_its_workload_ends_and_the_coordinator_does_not(
+    tmp_path: Path, name: str, words: str
+) -> None:
+    async with network(tmp_path) as net:
+        with pytest.raises(WorkloadFailed, match=words):
+            await net.control(name)
+        assert (await net.control("averaging"))["nodes"] == ["n0", "n1", "n2"]
+
+
+async def test_an_error_of_p2pdos_is_told_as_it_is(tmp_path: Path) -> None:
+    async with network(tmp_path) as net:
+        with pytest.raises(ConfigError, match="no rounds are left"):
+            await net.control("refusing")
+
+
+async def test_a_submit_that_is_given_up_at_once_has_begun_its_controller(tmp_path: Path) -> None:
+    """Its caller may be gone before the workload is on disk; nobody would start it again."""
+    async with network(tmp_path) as net:
+        spec: dict[str, Any] = {"kind": "tasks", "nodes": ["n0"], "controller": "averaging"}
+        async with Client(net.client.address) as hasty:
+            submitting = asyncio.create_task(hasty.submit(spec, "r"))
+            while not await net.client.workloads():  # noqa: ASYNC110 - no event for it
+                await asyncio.sleep(0)
+            submitting.cancel()
+            await asyncio.wait([submitting])
+        workload_id = await net.client.submit(spec, "r")
+        statuses = [e.status.status async for e in net.client.watch(workload_id)]
+        assert statuses[-1] in ("done", "")
 
 
 async def test_a_stop_ends_it(tmp_path: Path) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
+from collections.abc import AsyncIterator
 from functools import partial
 from typing import Any
 
@@ -13,9 +15,11 @@ import psutil
 import pytest
 
 import p2pdo
+from p2pdo.api.local_nodes import local_nodes
 from p2pdo.driving.results import TaskStatus
 from p2pdo.errors import (
     ConfigError,
+    Conflict,
     NotFound,
     P2pdoError,
     TaskFailed,
@@ -128,6 +132,45 @@ async def test_too_few_responses_tell_the_first_cause() -> None:
         assert "in fail" in results[0].traceback
 
 
+async def test_more_responses_than_nodes_are_refused_before_anybody_begins() -> None:
+    async with network() as net, net.driver() as tasks:
+        with pytest.raises(ConfigError, match="'double' goes to 3 nodes, and min_responses is 5"):
+            await tasks.broadcast_and_wait("double", [1.0], min_responses=5)
+        with pytest.raises(ConfigError, match="goes to 1 nodes"):
+            await (await tasks.broadcast("double", [1.0], to="node-0")).wait(2)
+
+
+async def test_a_broadcast_to_nobody_comes_to_nothing() -> None:
+    async with network() as net, net.driver() as tasks:
+        assert await tasks.broadcast_and_wait("double", to=[], deadline=60) == []
+        assert (await tasks.send_and_wait("double", [1.0], to="node-0")).is_ok
+
+
+async def test_late_nodes_have_their_grace() -> None:
+    gates = Gates()
+    async with network(worker=lambda: Worker(gates)) as net, net.driver() as tasks:
+        gates["node-0"].set()
+        work = asyncio.create_task(
+            tasks.broadcast_and_wait("hold", to=["node-0", "node-1"], min_responses=1, grace=60)
+        )
+        await gates.at("node-1").wait()
+        gates["node-1"].set()
+        assert [result.value for result in await work] == ["node-0", "node-1"]
+
+
+async def test_a_broadcast_can_be_given_up() -> None:
+    async with network(worker=Worker) as net, net.driver() as tasks:
+        broadcast = await tasks.broadcast("hold")
+        await broadcast.abort("not needed")
+        assert {result.status for result in await broadcast.wait()} == {TaskStatus.ABORTED}
+
+
+async def test_a_role_that_is_not_there_is_told() -> None:
+    async with network() as net, net.driver() as tasks:
+        with pytest.raises(ConfigError, match="there is no role 'trainer'"):
+            tasks.role("trainer")
+
+
 async def test_a_deadline_aborts_the_task_and_the_node_goes_on() -> None:
     gates = Gates()
     async with network(worker=lambda: Worker(gates)) as net, net.driver() as tasks:
@@ -232,6 +275,23 @@ async def test_a_driver_that_leaves_ends_what_is_open() -> None:
             await future
         with pytest.raises(WorkloadStopped):
             await tasks.send("double", to="node-0")
+
+
+async def test_what_ends_the_nodes_is_raised_out_of_the_network(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its drivers only see that nobody answers any more."""
+
+    @contextlib.asynccontextmanager
+    async def dying(*args: Any) -> AsyncIterator[Any]:
+        async with local_nodes(*args) as client:
+            yield client
+        raise Conflict("another process bears our name")
+
+    monkeypatch.setattr("p2pdo.api.serving.local_nodes", dying)
+    with pytest.raises(Conflict, match="bears our name"):
+        async with network() as net, net.driver() as tasks:
+            assert (await tasks.send_and_wait("double", [1.0], to="node-0")).is_ok
 
 
 async def test_a_network_with_an_executor_that_cannot_work_says_so() -> None:

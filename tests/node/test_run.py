@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from p2pdo.errors import ConfigError, Conflict, NotFound, Unreachable
-from p2pdo.node.control import MetricPoint, Pull
+from p2pdo.node.control import Control, Identity, MetricPoint, Pull
 from p2pdo.node.executors import Executor, Handler, Task, WorkloadContext
 from p2pdo.node.run import NodeSettings, Stop, run_node
 from p2pdo.node.site import Services
@@ -277,6 +277,22 @@ async def test_results_survive_the_coordinators_absence(
         await hub.start()
         assert await hub.answers(10) == ["released", *range(1, 10)]
         assert len(hub.joins) == 1
+
+
+async def test_a_stream_that_ends_while_credit_is_told_is_opened_again() -> None:
+    """Writing to a call that has ended raises before its reader has heard of the end."""
+
+    class Ended:
+        async def write(self, _request: object) -> None:
+            raise asyncio.InvalidStateError("RPC already finished.")
+
+    class NoOrders:
+        default_credit = 32
+
+    orders: Any = NoOrders()
+    control = Control("127.0.0.1:1", Identity("n1", "127.0.0.1:2"))
+    await control._tell_credits(Ended(), orders)  # raises nothing that would end the node
+    await control._channel.close()
 
 
 async def test_a_coordinator_that_forgot_the_node_is_joined_again_as_the_same_boot(

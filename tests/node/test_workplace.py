@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import sys
 import threading
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
+from p2pdo.errors import ConfigError
 from p2pdo.node.client import ClientActor
-from p2pdo.node.context import Context
+from p2pdo.node.context import Abort, Context
 from p2pdo.node.events import (
     ABORT,
     AFTER_TASK,
@@ -24,7 +27,7 @@ from p2pdo.node.events import (
     Event,
     on,
 )
-from p2pdo.node.executors import Executor, task
+from p2pdo.node.executors import Executor, failure, task, tasks_of
 from p2pdo.node.workplace import SITE, FilterOffer, Workplace
 from p2pdo.protocol.routing import Result, Task
 from p2pdo.types import TaskId, WorkloadId
@@ -51,6 +54,7 @@ class Trainer(Executor):
         self.begun = threading.Event()
         self.ended = threading.Event()
         self.diary = diary
+        self.closed = False
 
     @task("train")
     def train(self, order: Task, context: Context) -> object:
@@ -88,6 +92,30 @@ class Trainer(Executor):
     @task
     def fail(self, _order: Task) -> object:
         raise RuntimeError("patient 17 has no age")
+
+    @task
+    async def swallow(self, _order: Task) -> object:
+        self.begun.set()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        return "never mind"
+
+    @task
+    def leave(self, _order: Task) -> object:
+        sys.exit(3)
+
+    @task
+    async def leave_the_loop(self, _order: Task) -> object:
+        sys.exit(3)
+
+    @task
+    async def await_a_cancelled_future(self, _order: Task) -> object:
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        future.cancel()
+        return await future
+
+    async def close(self) -> None:
+        self.closed = True
 
 
 class Other(Executor):
@@ -141,7 +169,7 @@ def place(trainer: Trainer | None = None, **more: Any) -> Workplace:
     return Workplace(
         {"trainer": lambda _: trainer, "other": lambda _: Other()},
         tasks={
-            **dict.fromkeys(("train", "ask", "stubborn", "patient", "hang", "fail"), "trainer"),
+            **dict.fromkeys(tasks_of(Trainer), "trainer"),
             "count": "other",
         },
         **more,
@@ -287,6 +315,25 @@ async def test_a_site_that_redacts_tells_the_type_of_an_error_and_no_more(
         assert "in fail" in told["traceback"]
 
 
+async def test_a_site_that_redacts_keeps_the_words_of_filters_and_constructors_too() -> None:
+    def boom() -> Executor:
+        raise OSError("patient 17 is not here")
+
+    filtered = place(redacts=True, data_filters=[FilterOffer("privacy", Refuse)])
+    async with Bench(filtered).running() as bench:
+        told = await bench.do("ask", "patient 17")
+        assert told["message"] == "the task-data filter 'privacy' raised PermissionError: …"
+        assert "patient" not in json.dumps(told)
+    workplace = place(redacts=True)
+    unmade = {**workplace.executors, "other": lambda _: boom()}
+    async with Bench(replace(workplace, executors=unmade)).running() as bench:
+        told = await bench.do("count", "a")
+        assert told["message"] == "OSError"
+    error = ConfigError("component 'store' cannot be made: OSError: patient 17", hint="patient 17")
+    error.__cause__ = OSError("patient 17")
+    assert "patient" not in json.dumps(failure(error, node="n", workload="w", redacted=True))
+
+
 @pytest.mark.parametrize("name", ["patient", "hang", "stubborn"])
 async def test_an_abort_ends_the_task_in_hand_and_the_next_one_is_taken(
     trainer: Trainer, name: str
@@ -302,6 +349,127 @@ async def test_an_abort_ends_the_task_in_hand_and_the_next_one_is_taken(
         trainer.release.set()
         assert await bench.do("count", "abcd") == 4
         assert ABORT in diary.heard
+
+
+async def test_a_handler_that_swallows_its_abort_harms_no_later_one(trainer: Trainer) -> None:
+    async with Bench(place(trainer)).running() as bench:
+        for name in ("swallow", "hang", "swallow", "hang"):
+            trainer.begun.clear()
+            task_id = bench.send(name)
+            await begun(trainer)
+            bench.client.abort_task(task_id, "enough")
+            await bench.result()
+        assert await bench.do("count", "abcd") == 4
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("leave", "SystemExit: 3"),
+        ("leave_the_loop", "SystemExit: 3"),
+        ("await_a_cancelled_future", "CancelledError: something that it awaited was cancelled"),
+    ],
+)
+async def test_a_handler_that_would_end_the_node_fails_its_task_alone(
+    name: str, words: str
+) -> None:
+    async with Bench(place()).running() as bench:
+        told = await bench.do(name)
+        assert (told["code"], told["message"]) == ("task-failed", words)
+        assert await bench.do("count", "ab") == 2
+
+
+async def test_listeners_that_exit_disturb_nothing() -> None:
+    class Leaving:
+        @on(BEFORE_TASK)
+        def leave(self, _event: Event) -> None:
+            sys.exit(3)
+
+        @on(AFTER_TASK)
+        async def leave_the_loop(self, _event: Event) -> None:
+            sys.exit(3)
+
+    async with Bench(place(components={"leaving": Leaving})).running() as bench:
+        assert await bench.do("count", "abc") == 3
+
+
+async def test_an_executor_that_cannot_close_does_not_keep_others_open() -> None:
+    class Stuck(Executor):
+        @task
+        def count(self, order: Task) -> object:
+            return len(order.payload)
+
+        async def close(self) -> None:
+            raise OSError("no such disk")
+
+    trainer = Trainer()
+    workplace = place(trainer)
+    stuck = {**workplace.executors, "other": lambda _: Stuck()}
+    async with Bench(replace(workplace, executors=stuck)).running() as bench:
+        await bench.do("ask", 1)
+        await bench.do("count", "a")
+    assert trainer.closed
+
+
+async def test_an_abort_does_not_end_the_making_of_an_executor() -> None:
+    made: list[Executor] = []
+    release = asyncio.Event()
+    entered = asyncio.Event()
+
+    async def slowly(_context: Context) -> Executor:
+        entered.set()
+        await release.wait()
+        made.append(Other())
+        return made[-1]
+
+    workplace = place()
+    slow = {**workplace.executors, "other": slowly}
+    async with Bench(replace(workplace, executors=slow)).running() as bench:
+        first = bench.send("count", "a")
+        await entered.wait()
+        bench.client.abort_task(first, "its deadline passed")
+        assert (await bench.result())["code"] == "task-aborted"
+        bench.send("count", "ab")
+        release.set()
+        assert await bench.result() == 2
+    assert len(made) == 1
+
+
+async def test_an_executor_that_is_still_being_made_ends_with_its_workload() -> None:
+    entered = asyncio.Event()
+    ended = asyncio.Event()
+
+    async def never(_context: Context) -> Executor:
+        entered.set()
+        try:
+            return await asyncio.get_running_loop().create_future()
+        finally:
+            ended.set()
+
+    workplace = place()
+    async with Bench(
+        replace(workplace, executors={**workplace.executors, "other": never})
+    ).running() as bench:
+        bench.send("count", "a")
+        await entered.wait()
+    assert ended.is_set()
+
+
+async def test_what_is_asked_for_while_a_task_runs_is_not_kept_by_its_abort() -> None:
+    abort = Abort()
+    calls: list[str] = []
+
+    def one() -> None:
+        calls.append("one")
+
+    abort.then(one)
+    abort.then(lambda: calls.append("two"))
+    abort.forget(one)
+    abort.forget(one)
+    abort.set("enough")
+    abort.set("again")
+    abort.then(lambda: calls.append("three"))
+    assert (calls, abort.reason) == (["two", "three"], "enough")
 
 
 async def test_a_task_that_is_aborted_before_its_turn_never_begins(trainer: Trainer) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 from p2pdo.errors import WorkloadStopped
 from p2pdo.runtime.compute import ThreadCompute
+from p2pdo.runtime.foreign import Exited
 from p2pdo.runtime.stages import ThreadStage, TurnStage
 from p2pdo.testing import clock
 
@@ -38,6 +40,17 @@ async def test_what_is_waited_for_is_given_or_raised() -> None:
     compute = ThreadCompute("w")
     try:
         assert await ThreadStage(compute).run(add_up) == [2, -1, 6]
+    finally:
+        compute.close()
+
+
+@pytest.mark.asyncio
+async def test_an_exit_on_the_thread_is_a_failure_and_not_the_loops_end() -> None:
+    compute = ThreadCompute("w")
+    try:
+        with pytest.raises(Exited, match="SystemExit: 3"):
+            await compute.run(sys.exit, 3)
+        assert await compute.run(abs, -1) == 1
     finally:
         compute.close()
 

@@ -70,6 +70,7 @@ def test_a_long_error_fits_into_a_header() -> None:
     [
         (grpc.StatusCode.UNAVAILABLE, "failed to connect", Unreachable),
         (grpc.StatusCode.UNAUTHENTICATED, "no token", Unreachable),
+        (grpc.StatusCode.CANCELLED, "", Unreachable),
         (grpc.StatusCode.DEADLINE_EXCEEDED, "", DeadlineExceeded),
         (grpc.StatusCode.UNKNOWN, "5", P2pdoError),
         (grpc.StatusCode.UNKNOWN, "[]", P2pdoError),

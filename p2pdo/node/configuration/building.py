@@ -39,7 +39,7 @@ class _Findings:
     def load(self, where: str, *place: str | int) -> Any:
         """What stands at the path; None, and a mistake, where nothing does."""
         try:
-            return load_object(where)
+            return load_object(self.source.locate(where))
         except ConfigError as error:
             hint = f" ({error.hint})" if error.hint else ""
             self.add(f"{error.message}{hint}", *place)
@@ -63,12 +63,7 @@ def build(source: Source, base: Workplace, logs: Path | None = None) -> Workplac
     executors, tasks = _executors(found, base, logs)
     data = _filters(found, file.task_data_filters, "task_data_filters")
     results = _filters(found, file.task_result_filters, "task_result_filters")
-    listeners = {
-        event: function
-        for i, table in enumerate(file.handlers)
-        if (function := found.load(table.path, "handlers", i, "path")) is not None
-        for event in table.events
-    }
+    listeners = _listeners(found)
     if found.mistakes:
         raise wrong(found.mistakes)
     allowed = _allowed(executors, file.allow.executors)
@@ -83,6 +78,18 @@ def build(source: Source, base: Workplace, logs: Path | None = None) -> Workplac
         listeners=listeners,
         redacts=file.policy.redact,
     )
+
+
+def _listeners(found: _Findings) -> dict[str, list[Callable[..., Any]]]:
+    """By event, in the order of the file."""
+    listeners: dict[str, list[Callable[..., Any]]] = {}
+    for i, table in enumerate(found.source.configuration.handlers):
+        function = found.load(table.path, "handlers", i, "path")
+        if function is not None and not callable(function):
+            found.add(f"{table.path} cannot be called", "handlers", i, "path")
+        for event in table.events:
+            listeners.setdefault(event, []).append(function)
+    return listeners
 
 
 def add_python_path(source: Source) -> None:
@@ -156,10 +163,13 @@ def _in_workers(
     return worker_executor(
         WorkerSpec(
             name=name,
-            path=table.path,
+            path=source.locate(table.path),
             args=table.args,
             tasks=tasks,
-            components={key: Part(part.path, part.args) for key, part in file.components.items()},
+            components={
+                key: Part(source.locate(part.path), part.args)
+                for key, part in file.components.items()
+            },
             site=file.site,
             processes=table.processes,
             threads=table.threads,

@@ -8,8 +8,9 @@
     handlers[i]                                      [components.NAME]: every component hears events
 
 A path "package.module.Class" becomes "package.module:Class". What has no counterpart is told in
-words and left out: tasks named by a pattern, classes by their bare name, parts switched off,
-NVFlare's own classes, whose code does not know this runtime, and keys that mean nothing here.
+words and left out: tasks named by a pattern other than "*", classes by their bare name, parts
+switched off, NVFlare's own classes, whose code does not know this runtime, and keys that mean
+nothing here.
 """
 
 from __future__ import annotations
@@ -87,8 +88,7 @@ def _add_executor(made: Imported, item: Mapping[str, Any], i: int) -> None:
     if table is None:
         return
     name = str((inner or {}).get("id") or _own_name(table["path"], made.tables, "executors"))
-    tasks = [task for task in item.get("tasks", []) if _is_plain_task(made, task, where)]
-    made.tables.setdefault("executors", {})[name] = {**table, "tasks": tasks}
+    made.tables.setdefault("executors", {})[name] = {**table, **_tasks(made, item, where)}
 
 
 def _add_component(made: Imported, item: Mapping[str, Any], where: str, default: str) -> None:
@@ -98,23 +98,30 @@ def _add_component(made: Imported, item: Mapping[str, Any], where: str, default:
 
 
 def _add_filters(made: Imported, key: str, item: Mapping[str, Any], where: str) -> None:
-    tasks = [task for task in item.get("tasks", []) if _is_plain_task(made, task, where)]
-    for j, one in enumerate(item.get("filters", [])):
+    tasks = _tasks(made, item, where)
+    for j, one in enumerate(_list(item, "filters")):
         table = _made_of(made, one, f"{where}.filters[{j}]")
         if table is not None:
-            made.tables.setdefault(key, []).append({**table, "tasks": tasks})
+            made.tables.setdefault(key, []).append({**table, **tasks})
     if direction := item.get("direction"):
         made.remarks.append(f"{where}: its direction '{direction}' has no counterpart")
 
 
-def _is_plain_task(made: Imported, task: Any, where: str) -> bool:
-    """Patterns name tasks that this node cannot list."""
-    is_plain = isinstance(task, str) and "*" not in task
-    if not is_plain:
-        made.remarks.append(
-            f"{where}: the task pattern '{task}' has no counterpart; list the tasks"
-        )
-    return is_plain
+def _tasks(made: Imported, item: Mapping[str, Any], where: str) -> dict[str, list[str]]:
+    """The tasks that are named; nothing, which is all of them, where all are, or none can be."""
+    named = [str(task) for task in item.get("tasks") or ()]
+    plain = [task for task in named if "*" not in task]
+    if not named or "*" in named:
+        return {}
+    for task in named:
+        if task not in plain:
+            made.remarks.append(
+                f"{where}: the task pattern '{task}' has no counterpart; list the tasks"
+            )
+    if plain:
+        return {"tasks": plain}
+    made.remarks.append(f"{where}: until then it is for all tasks")
+    return {}
 
 
 def _made_of(made: Imported, item: Mapping[str, Any], where: str) -> dict[str, Any] | None:

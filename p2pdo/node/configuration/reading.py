@@ -36,6 +36,11 @@ class Source:
         """A path in the file is relative to the file."""
         return path if self.path is None else self.path.parent / path
 
+    def locate(self, where: str) -> str:
+        """The same for "script.py:Name"; "package.module:Name" stays as it is."""
+        place, _, name = where.rpartition(":")
+        return f"{self.resolve(Path(place))}:{name}" if place.endswith(".py") else where
+
 
 EMPTY = Source(Configuration(), None, {})
 

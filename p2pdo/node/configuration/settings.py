@@ -54,7 +54,7 @@ def offers_of(source: Source) -> Offers:
         found = {}
         for name, where in getattr(file, kind).items():
             try:
-                found[name] = load_object(where)
+                found[name] = load_object(source.locate(where))
             except ConfigError as error:
                 mistakes.append(f"{source.where(kind, name)}: {error.message}")
         return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from p2pdo.node.configuration.lines import lines_of
 from p2pdo.node.configuration.nvflare import import_nvflare
 from p2pdo.node.configuration.reading import read_configuration
 from p2pdo.node.configuration.settings import offers_of, settings_of
-from p2pdo.node.configuration.showing import checked, settings_with_origins
+from p2pdo.node.configuration.showing import built_in, checked, settings_with_origins
 from p2pdo.node.workplace import SITE, Workplace
 from p2pdo.protocol.routing import Result, Task
 from p2pdo.reporting.toml_text import dumps
@@ -197,6 +198,10 @@ def test_what_only_an_import_tells_is_told_with_its_line_too(tmp_path: Path) -> 
 
         [[task_result_filters]]
         path = "ward:Store"
+
+        [[handlers]]
+        events = ["START_RUN"]
+        path = "ward:NOTHING"
         """,
     )
     told = mistakes_of(path)
@@ -210,8 +215,74 @@ def test_what_only_an_import_tells_is_told_with_its_line_too(tmp_path: Path) -> 
         f"{path}:27: cannot import no_such_module",
         f"{path}:30: ward:NOTHING cannot be called",
         f"{path}:33: ward:Store has no method apply",
+        f"{path}:37: ward:NOTHING cannot be called",
     ):
         assert words in told, words
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ("x = 1 +", "site_code: SyntaxError: invalid syntax"),
+        ("raise ValueError('no data')", "site_code: ValueError: no data"),
+        ("import sys; sys.exit(3)", "site_code: SystemExit: 3"),
+    ],
+)
+def test_a_module_that_cannot_be_imported_is_a_mistake_of_the_file(
+    tmp_path: Path, code: str, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    (tmp_path / "site_code.py").write_text(code)
+    path = write(
+        tmp_path,
+        """
+        [node]
+        python_path = ["."]
+
+        [components.x]
+        path = "site_code:X"
+        """,
+    )
+    assert f"{path}:6: cannot import {words}" in mistakes_of(path)
+
+
+def test_a_script_is_found_beside_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    (tmp_path / "beside.py").write_text("class Store: ...\nproblem = print\n")
+    path = write(
+        tmp_path,
+        """
+        [components.x]
+        path = "beside.py:Store"
+
+        [problems]
+        own = "beside.py:problem"
+        """,
+    )
+    source = read_configuration(path)
+    assert list(build(source, built_in()).components) == ["x"]
+    assert offers_of(source).problems == {"own": print}
+
+
+def test_several_functions_may_be_told_of_one_event(tmp_path: Path) -> None:
+    path = write(
+        tmp_path,
+        f"""
+        [node]
+        python_path = ["{HERE}"]
+
+        [[handlers]]
+        events = ["START_RUN", "END_RUN"]
+        path = "ward:listen"
+
+        [[handlers]]
+        events = ["START_RUN"]
+        path = "ward:cost"
+        """,
+    )
+    listeners = build(read_configuration(path), built_in()).listeners
+    names = {event: [one.__name__ for one in several] for event, several in listeners.items()}
+    assert names == {"START_RUN": ["listen", "cost"], "END_RUN": ["listen"]}
 
 
 @pytest.mark.parametrize("task", ["config", "run_algorithm"])
@@ -301,6 +372,27 @@ def test_what_of_nvflares_has_no_counterpart_is_told(tmp_path: Path) -> None:
     assert "the task pattern 'submit_*' has no counterpart" in remarks
     assert "'PercentilePrivacy' is no path package.module.Class" in remarks
     assert "nvflare.app_common.widgets.X is NVFlare's own" in remarks
+
+
+@pytest.mark.parametrize(
+    ("named", "tasks", "remarks"),
+    [
+        (["*"], {}, 0),
+        ([], {}, 0),
+        (["train"], {"tasks": ["train"]}, 0),
+        (["submit_*"], {}, 2),
+    ],
+)
+def test_a_filter_for_all_tasks_stays_one(
+    tmp_path: Path, named: list[str], tasks: dict[str, list[str]], remarks: int
+) -> None:
+    """A pattern that says less is told; until it is written out the filter is for all tasks."""
+    old = tmp_path / "config_fed_client.json"
+    filters = [{"tasks": named, "filters": [{"path": "ward.Double"}]}]
+    old.write_text(json.dumps({"format_version": 2, "task_data_filters": filters}))
+    made = import_nvflare(old)
+    assert made.tables["task_data_filters"] == [{"path": "ward:Double", "args": {}, **tasks}]
+    assert len(made.remarks) == remarks
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,92 @@
+"""What a driver does while its coordinator is away: it asks again, for `PATIENCE` seconds.
+
+The time counts from when the coordinator was missed, not from what it said last: a workload may be
+quiet for hours.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import TypeVar
+
+from p2pdo.driving.client import Client
+from p2pdo.errors import DeadlineExceeded, Unreachable
+from p2pdo.protocol.workload import TERMINAL
+from p2pdo.runtime.backoff import Backoff
+from p2pdo.wire.v1 import coordinator_pb2 as pb
+
+T = TypeVar("T")
+
+PATIENCE = 30.0
+"""Seconds for which a coordinator that has gone away is looked for."""
+
+
+class Patience:
+    """Waits between tries, and gives up when there was no answer for too long."""
+
+    def __init__(self, seconds: float | None = None) -> None:
+        self._seconds = PATIENCE if seconds is None else seconds
+        self._backoff = Backoff()
+        self._missed: float | None = None  # since when
+
+    def heard(self) -> None:
+        self._backoff.reset()
+        self._missed = None
+
+    async def missed(self, error: Unreachable | DeadlineExceeded) -> None:
+        """Waits for the next try.
+
+        Raises:
+            P2pdoError: the error, when the coordinator was missed for too long.
+        """
+        now = asyncio.get_running_loop().time()
+        self._missed = now if self._missed is None else self._missed
+        if now - self._missed > self._seconds:
+            raise error
+        await self._backoff.wait()
+
+    async def wait(self) -> None:
+        await self._backoff.wait()
+
+
+async def persist(call: Callable[[], Awaitable[T]], seconds: float | None = None) -> T:
+    """Calls until the coordinator answers.
+
+    Raises:
+        P2pdoError: it refuses, or does not answer for so many seconds.
+    """
+    patience = Patience(seconds)
+    while True:
+        try:
+            return await call()
+        except (Unreachable, DeadlineExceeded) as error:
+            await patience.missed(error)
+
+
+async def follow(client: Client, workload_id: str) -> AsyncIterator[pb.WorkloadEvent]:
+    """A workload's events to its end, whatever happens to the coordinator meanwhile.
+
+    Each time that it comes back everything is told again, from the first result on.
+
+    Raises:
+        P2pdoError: it stays away, or does not know the workload.
+    """
+    patience = Patience()
+    while True:
+        is_over = False
+        try:
+            async for event in client.watch(workload_id):
+                patience.heard()
+                is_over = is_over or _is_end(event)
+                yield event  # also behind the end: a late watcher is told the results after it
+        except (Unreachable, DeadlineExceeded) as error:
+            await patience.missed(error)
+            continue
+        if is_over:
+            return
+        await patience.wait()  # it was closed in good order
+
+
+def _is_end(event: pb.WorkloadEvent) -> bool:
+    return event.HasField("status") and event.status.status in TERMINAL

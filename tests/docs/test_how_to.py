@@ -1,0 +1,136 @@
+# ruff: noqa: S102 - the pages are ours
+"""The pages on tasks say what is so: their programs run, their configurations work."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import p2pdo
+from p2pdo.driving.results import TaskStatus
+from p2pdo.node.configuration.showing import checked
+
+PAGES = Path(__file__).parents[2] / "docs" / "how-to"
+
+WARD = """
+import p2pdo
+
+
+class Trainer(p2pdo.Executor):
+    def __init__(self, rows: int = 100) -> None: ...
+
+    @p2pdo.task("train")
+    def train(self, task, context): ...
+
+
+@p2pdo.participant
+def train(me): ...
+
+
+class Store: ...
+
+
+class CheckShape:
+    def apply(self, data, task, context): ...
+
+
+class Clip:
+    def __init__(self, bound: float) -> None: ...
+
+    def apply(self, data, task, context): ...
+"""
+
+NVFLARE = """
+{
+  "format_version": 2,
+  "executors": [
+    {"tasks": ["train"], "executor": {"path": "ward.Trainer", "args": {"rows": 400}}}
+  ],
+  "components": [{"id": "store", "path": "ward.Store"}]
+}
+"""
+
+
+def blocks(page: str, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", (PAGES / page).read_text(), re.DOTALL)
+
+
+def run_inside(code: str, names: dict[str, Any]) -> dict[str, Any]:
+    """Runs code with `await` in it; what it defines besides."""
+    body = textwrap.indent(code, "    ")
+    exec(f"async def main():\n{body}\n    return locals()", names)
+    found: dict[str, Any] = asyncio.run(names["main"]())
+    return found
+
+
+@pytest.mark.slow
+def test_the_page_on_executors_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    definition, driving = blocks("write-an-executor.md", "python")
+    names: dict[str, Any] = {}
+    exec(definition, names)
+    found = run_inside(driving, names)
+    assert found["result"].status is TaskStatus.OK
+    assert len(found["results"]) >= 2
+    assert [one.node for one in found["chain"]] == ["node-2", "node-0"]
+    assert capsys.readouterr().out.count(" ok ") == 3
+
+
+@pytest.mark.slow
+def test_flowers_strategy_is_that_function() -> None:
+    class Trainer(p2pdo.Executor):
+        @p2pdo.task
+        def train(self, task: p2pdo.Task, context: p2pdo.Context) -> object:
+            rows = 1 + int(context.node[-1])
+            return {"model": task.payload + rows, "rows": rows}
+
+    (definition,) = blocks("from-flower.md", "python")
+    names: dict[str, Any] = {"p2pdo": p2pdo, "Trainer": Trainer, "np": np}
+    exec(definition, names)
+    found = run_inside(
+        "async with p2pdo.local(nodes=2, executors={'trainer': Trainer}) as net:\n"
+        "    async with net.driver() as tasks:\n"
+        "        model = await federated_averaging(tasks, 3, np.zeros(2))",
+        names,
+    )
+    np.testing.assert_allclose(found["model"], 3 * (1 + 4) / 3)
+
+
+@pytest.mark.parametrize(
+    ("page", "task", "executor"),
+    [
+        ("write-an-executor.md", "train", "trainer"),
+        ("worker-processes.md", "train", "trainer"),
+        ("write-a-participant.md", "run_participant", "participant"),
+    ],
+)
+def test_the_configurations_of_the_pages_can_work(
+    page: str, task: str, executor: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    monkeypatch.delitem(sys.modules, "ward", raising=False)
+    (tmp_path / "ward.py").write_text(WARD)
+    (text,) = blocks(page, "toml")
+    (tmp_path / "p2pdo.toml").write_text(text)
+    assert checked(tmp_path / "p2pdo.toml")[task] == executor
+    monkeypatch.delitem(sys.modules, "ward")
+
+
+@pytest.mark.slow
+def test_the_commands_of_the_page_for_nvflare_run(tmp_path: Path) -> None:
+    (tmp_path / "ward.py").write_text(WARD)
+    (tmp_path / "config_fed_client.json").write_text(NVFLARE)
+    (commands,) = blocks("from-nvflare.md", "sh")
+    code = commands.replace("p2pdo config", f"{sys.executable} -m p2pdo.cli config")
+    done = subprocess.run(
+        ["sh", "-ec", code], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    assert "p2pdo.toml can work" in done.stdout
