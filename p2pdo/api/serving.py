@@ -84,7 +84,7 @@ class Serving:
             if not client.done():
                 client.set_exception(error)
                 client.exception()  # asked for or not, it is no "never retrieved"
-            elif isinstance(error, P2pdoError):
+            elif isinstance(error, P2pdoError) and self._drivers:
                 self._death = error
                 for tasks in self._drivers:
                     tasks.fail(error)
