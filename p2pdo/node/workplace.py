@@ -11,6 +11,7 @@ coroutine and nobody filters or listens, there is no hop to the thread at all.
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import logging
 import traceback
@@ -34,7 +35,7 @@ from p2pdo.node.executors import (
 )
 from p2pdo.node.filters import FilterStep, apply_all
 from p2pdo.node.messages import Mailbox, Mailroom
-from p2pdo.runtime.supervisor import GiveUp
+from p2pdo.runtime.supervisor import GiveUp, RestartLimit
 from p2pdo.types import Plain
 from p2pdo.wire.plain import decode_data
 
@@ -42,6 +43,8 @@ SITE = "site"
 """The executor that a workload names to have every task go to whichever executor handles it."""
 
 log = logging.getLogger(__name__)
+
+_CLOSING = 1.5  # seconds for an executor to close; worker processes need most of one
 
 Make = Callable[[], Any]
 
@@ -94,6 +97,7 @@ class Roster:
         self._bare = context
         self._events = context.events or Events()
         self._made: dict[str, Handlers] = {}
+        self._failures: dict[str, RestartLimit] = {}  # to make an executor
         self._mailbox: Mailbox | None = None
         for event, listener in workplace.listeners.items():
             self._events.listen(event, listener)
@@ -140,11 +144,17 @@ class Roster:
         return components
 
     async def close(self) -> None:
-        """Ends what was made, the last first."""
+        """Ends what was made; all at once, so that no executor's end waits for another's."""
         if self._mailbox is not None:
             self._mailbox.close()
-        for made in reversed(self._made.values()):
-            await made.executor.close()
+        await asyncio.gather(*(self._close(name, made) for name, made in self._made.items()))
+
+    async def _close(self, name: str, made: Handlers) -> None:
+        try:
+            async with asyncio.timeout(_CLOSING):
+                await made.executor.close()
+        except Exception:
+            self._bare.log.exception("executor '%s' could not be closed", name)
 
     async def end(self) -> None:
         """Tells the end of the run to who listens."""
@@ -250,13 +260,29 @@ class Roster:
 
     async def _handlers(self, name: str) -> Handlers:
         if name not in self._made:
-            executor = self._workplace.executors[name](self.context)
-            if inspect.isawaitable(executor):
-                executor = await executor
-            made: Executor = executor
+            try:
+                made = await self._make(name)
+            except Exception as error:
+                if self._executor == SITE:  # else the client has not begun: its supervisor counts
+                    self._count(name, error)
+                raise
             self._made[name] = Handlers.of(made)
             self._listen([made])
         return self._made[name]
+
+    async def _make(self, name: str) -> Executor:
+        executor = self._workplace.executors[name](self.context)
+        return await executor if inspect.isawaitable(executor) else executor
+
+    def _count(self, name: str, error: Exception) -> None:
+        limit = self._failures.setdefault(name, RestartLimit())
+        if not limit.allows(asyncio.get_running_loop().time()):
+            words = "" if self._workplace.redacts else f": {error}"
+            raise GiveUp(
+                f"executor '{name}' could not be made more than {limit.restarts} times within "
+                f"{limit.within:g} s, at last: {type(error).__name__}{words}",
+                hint="look at the log of this node",
+            ) from error
 
     def _listen(self, things: Iterable[object]) -> None:
         """Finds who listens to events, and who answers messages."""
