@@ -44,7 +44,8 @@ from p2pdo.errors import (
 from p2pdo.runtime.backoff import Backoff
 from p2pdo.runtime.groups import task_group
 from p2pdo.types import NodeId, Plain, TaskId
-from p2pdo.wire.plain import decode_data, encode_data, parse_plain
+from p2pdo.wire.plain import LARGE, decode_data, encode_data, is_large, parse_plain
+from p2pdo.wire.v1 import coordinator_pb2 as pb
 
 SITE = "site"
 PATIENCE = 30.0
@@ -202,7 +203,7 @@ class Tasks:
         Raises:
             ConfigError: no such node in this workload, or data that cannot travel.
         """
-        (future,) = await self._send(name, [(to, payload)], deadline)
+        (future,) = await self._send(name, [to], payload, deadline)
         return future
 
     async def send_and_wait(
@@ -215,7 +216,7 @@ class Tasks:
         self, name: str, payload: Any = None, *, to: Targets = None, deadline: float | None = None
     ) -> Broadcast:
         """Sends a task to some nodes, or to all."""
-        futures = await self._send(name, [(node, payload) for node in self._targets(to)], deadline)
+        futures = await self._send(name, self._targets(to), payload, deadline)
         return Broadcast(self, name, futures)
 
     async def broadcast_and_wait(
@@ -271,14 +272,15 @@ class Tasks:
         return [to] if isinstance(to, str) else list(to)
 
     async def _send(
-        self, name: str, orders: Sequence[tuple[str, Any]], deadline: float | None
+        self, name: str, nodes: Sequence[str], payload: Any, deadline: float | None
     ) -> list[asyncio.Future[TaskResult]]:
+        text = await asyncio.to_thread(_encode, payload) if is_large(payload) else _encode(payload)
         if self._failure is not None:
             raise self._failure
         self._sending += 1
         try:
             futures: list[asyncio.Future[TaskResult]] = []
-            for batch in _batches([(node, name, _encode(data)) for node, data in orders]):
+            for batch in _batches([(node, name, text) for node in nodes]):
                 futures += await self._send_batch(batch)
         finally:
             self._sending -= 1
@@ -357,7 +359,7 @@ class Tasks:
                     backoff.reset()
                     match event.WhichOneof("event"):
                         case "result":
-                            self._take(result_of(event.result))
+                            self._take(await _read_result(event.result))
                         case "status" if event.status.status in {"failed", "stopped"}:
                             self._fail(from_plain(json.loads(event.status.error)))
                             return
@@ -427,6 +429,12 @@ async def _members(
     if not found:
         raise NotEnoughNodes("no node is up", hint="start one with p2pdo-node")
     return found
+
+
+async def _read_result(told: pb.TaskResult) -> TaskResult:
+    if len(told.payload) > LARGE:
+        return await asyncio.to_thread(result_of, told)
+    return result_of(told)
 
 
 def _encode(payload: Any) -> str:

@@ -6,7 +6,7 @@
     task ──▶ BEFORE_TASK ──▶ data filters ──▶ handler ──▶ result filters ──▶ AFTER_TASK ──▶ result
 
 All of that but a coroutine handler is one call on the workload's thread. Where a handler is a
-coroutine and nobody filters or listens, there is no hop to the thread at all.
+coroutine, nobody filters or listens, and the data are small, there is no hop to the thread at all.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from p2pdo.node.filters import FilterStep, apply_all
 from p2pdo.node.messages import Mailbox, Mailroom
 from p2pdo.runtime.supervisor import GiveUp, RestartLimit
 from p2pdo.types import Plain
-from p2pdo.wire.plain import decode_data
+from p2pdo.wire.plain import decode_data, is_large
 
 SITE = "site"
 """The executor that a workload names to have every task go to whichever executor handles it."""
@@ -204,12 +204,14 @@ class Roster:
         run = context.compute.run
         if self._data_filters or self._events.is_heard(BEFORE_TASK):
             task = await run(self._enter, task, context)
+        elif is_large(task.payload):
+            task = await run(_decoded, task)
         else:
             task = _decoded(task)
         value = await (handler(task, context) if wants else handler(task))  # type: ignore[misc]
         if self._result_filters or self._events.is_heard(AFTER_TASK):
             return await run(self._leave, value, task, context)
-        return encode_result(value)
+        return await run(encode_result, value) if is_large(value) else encode_result(value)
 
     def _perform_here(
         self, handler: Handler, wants: bool, task: Task, context: WorkloadContext

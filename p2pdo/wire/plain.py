@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     import numpy as np
 
 ARRAY = "__array__"
+LARGE = 64 * 1024
+"""Characters, or bytes of arrays: to encode or decode more takes a thread, not the event loop."""
+_ITEM = 16  # characters of a number, a name or a bracket, about
 _KINDS = "biufc"  # bool, integers, floats, complex; bfloat16 travels between peers only
 
 
@@ -57,6 +60,22 @@ def decode_data(value: Any) -> Any:
     if ARRAY in value:
         return _decode_array(value)
     return {key: decode_data(item) for key, item in value.items()}
+
+
+def is_large(value: Any) -> bool:
+    """Whether data have more than about `LARGE` characters as JSON; looks no further than that."""
+    waiting, size = [value], 0
+    while waiting and size < LARGE:
+        item = waiting.pop()
+        if isinstance(item, str):
+            size += len(item)
+        elif isinstance(item, dict | list | tuple):
+            size += _ITEM * len(item)
+            if size < LARGE:
+                waiting.extend(item.values() if isinstance(item, dict) else item)
+        else:
+            size += getattr(item, "nbytes", _ITEM)
+    return size >= LARGE
 
 
 def _encode_other(value: Any) -> Any:

@@ -75,10 +75,10 @@ async def add(net: p2pdo.RemoteNetwork, first: int) -> list[Any]:
 async def total(net: p2pdo.RemoteNetwork, nodes: Sequence[str]) -> list[Any]:
     """Twenty tasks for the worker processes of some nodes; answers as they come."""
     async with net.driver(nodes) as tasks:
-        answers = []
+        answers: list[Any] = []
         for number in range(20):
-            async for result in await tasks.broadcast("total", np.full(1000, float(number))):
-                answers.append(result.unwrap())
+            broadcast = await tasks.broadcast("total", np.full(1000, float(number)))
+            answers += [result.unwrap() async for result in broadcast]
         return answers
 
 
