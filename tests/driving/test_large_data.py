@@ -99,19 +99,3 @@ async def test_what_is_sent_to_many_nodes_is_encoded_once(
         results = await tasks.broadcast_and_wait("later", [1.0])
         assert [result.unwrap() for result in results] == [[1.0]] * 3
     assert encoded == [[1.0]]
-
-
-@pytest.mark.parametrize(
-    ("value", "large"),
-    [
-        (None, False),
-        ({"rate": 0.1, "names": ["a", "b"]}, False),
-        ("x" * 100_000, True),
-        ([0.5] * 100_000, True),
-        ([[[0]]] * 5_000, True),
-        ({"weights": np.zeros(10)}, False),
-        ({"deep": [{"weights": np.zeros(10_000)}]}, True),
-    ],
-)
-async def test_what_is_large_is_known_without_encoding_it(value: Any, large: bool) -> None:
-    assert plain.is_large(value) is large
