@@ -4,8 +4,13 @@
 
 The coordinator is a process, three nodes are another, and this one is the user. A workload that
 behaves is measured in windows of some seconds: alone, then beside a bad one at node 0, then alone
-again. The figure is the rate in the middle as a share of the mean of its two neighbours, the
-median over `--repeat` such triples; so a machine that slows down for all slows down both sides.
+again. The figures are the rates in the middle as shares of the mean of their two neighbours, the
+medians over `--repeat` such triples; so a machine that slows down for all slows down both sides.
+
+    cpu        what is done in a second of the nodes' own CPU time: what the bad workload takes
+               inside of the node, whatever else runs on the machine
+    wall       what is done in a second. Where others use the machine too, `rest` tells what
+               this is worth
 
     rounds     gradient tracking over real gRPC between the nodes: iterations per second
     tasks      no-op tasks, one after another, from the user to node 0 and back: tasks per second
@@ -19,9 +24,9 @@ median over `--repeat` such triples; so a machine that slows down for all slows 
                without a bound: this is what worker processes are for
 
 A process isolates interpreters, event loops and memory, not cores: who needs all cores of a
-machine is slowed by whatever else runs there. The bound is meant for a machine where a core is
-free for the worker; where none is, `nice` lets the worker have what is left over. The table says
-where there are fewer than three.
+machine is slowed by whatever else runs there. So the bound is on `cpu`, and on `wall` only where a
+core is free for the worker; where none is, `nice` lets the worker have what is left over. The table
+says where there are fewer than three.
 
     stall      the longest time for which an event loop did not get on, of nodes and coordinator,
                while tasks carry 3 MB arrays both ways: through a coroutine, and through a plain
@@ -38,7 +43,9 @@ import os
 import statistics
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +128,8 @@ def _answer(command: str, stalls: Stalls) -> object:
     import isolation_site as site
 
     match command:
+        case "cpu":
+            return time.process_time()
         case "iterations":
             return site.Counted.iterations
         case "loop":
@@ -264,26 +273,35 @@ async def _once(place: Rig, kind: str) -> None:
         await driver.send_and_wait(kind.replace(" ", "_"), to="n0")
 
 
-async def rate(done: Done, seconds: float) -> float:
+@dataclass(frozen=True)
+class Rate:
+    """How much was done in a second, and in a second of the nodes' CPU time."""
+
+    wall: float
+    cpu: float
+
+
+async def rate(place: Rig, done: Done, seconds: float) -> Rate:
     loop = asyncio.get_running_loop()
-    began, before = loop.time(), await done()
+    began, cpu, before = loop.time(), await place.nodes.ask("cpu"), await done()
     await asyncio.sleep(seconds)
-    return (await done() - before) / (loop.time() - began)
+    count = await done() - before
+    return Rate(count / (loop.time() - began), count / (await place.nodes.ask("cpu") - cpu))
 
 
-async def shares(
-    place: Rig, done: Done, repeat: int, seconds: float
-) -> tuple[dict[str, list[float]], list[float]]:
-    """For each kind the share of every repeat, and all rates alone."""
-    found: dict[str, list[float]] = {kind: [] for kind in KINDS}
-    alone = [await rate(done, seconds)]
+async def shares(place: Rig, done: Done, repeat: int, seconds: float) -> dict[str, Any]:
+    """The rate alone; for each kind the share of every repeat, by either clock."""
+    found: dict[str, Any] = {kind: {"wall": [], "cpu": []} for kind in KINDS}
+    alone = [await rate(place, done, seconds)]
     for _ in range(repeat):
         for kind in KINDS:
             async with beside(place, kind):
-                disturbed = await rate(done, seconds)
-            alone.append(await rate(done, seconds))
-            found[kind].append(disturbed / statistics.mean(alone[-2:]))
-    return found, alone
+                disturbed = await rate(place, done, seconds)
+            alone.append(await rate(place, done, seconds))
+            before, after = alone[-2:]
+            found[kind]["wall"].append(2 * disturbed.wall / (before.wall + after.wall))
+            found[kind]["cpu"].append(2 * disturbed.cpu / (before.cpu + after.cpu))
+    return {"alone_per_s": statistics.median(one.wall for one in alone), "shares": found}
 
 
 async def stalls(place: Rig, repeat: int) -> dict[str, float]:
@@ -312,12 +330,7 @@ async def measure(repeat: int, seconds: float) -> dict[str, Any]:
         figures["stalls"] = await stalls(place, repeat)
         for what in (rounds, tasks):
             async with what(place) as done:
-                found, alone = await shares(place, done, repeat, seconds)
-            figures[what.__name__] = {
-                "alone_per_s": statistics.median(alone),
-                "shares": {kind: statistics.median(values) for kind, values in found.items()},
-                "all": found,
-            }
+                figures[what.__name__] = await shares(place, done, repeat, seconds)
     return figures
 
 
@@ -327,17 +340,20 @@ def show(figures: Mapping[str, Any]) -> None:
         measured = figures[what]
         rows.append((f"{what}, alone", f"{measured['alone_per_s']:,.0f}/s", ""))
         for kind, share in measured["shares"].items():
-            spread = measured["all"][kind]
-            figure = f"{share:.3f} × alone ({min(spread):.3f} to {max(spread):.3f})"
-            bound = "" if kind in ("rest", "loop here") else f"≥ {SHARE_BOUND} ×"
+            figure = ", ".join(f"{clock} {_spread(values)}" for clock, values in share.items())
+            bound = "" if kind in ("rest", "loop here") else f"cpu ≥ {SHARE_BOUND} ×"
             rows.append((f"{what}, beside: {kind}", figure, bound))
     for name, stall in figures["stalls"].items():
         who = name.removesuffix("_ms")
         rows.append((f"longest stall: {who}", f"{stall:.1f} ms", f"≤ {STALL_BOUND_MS:g} ms"))
     for what, figure, bound in [("what", "measured", "bound"), *rows]:
-        print(f"{what:<40}{figure:<44}{bound}")
+        print(f"{what:<28}{figure:<58}{bound}")
     if figures["cores"] < CORES:
         print(f"{figures['cores']} cores: none is free for the worker")
+
+
+def _spread(values: Sequence[float]) -> str:
+    return f"{statistics.median(values):.2f} × ({min(values):.2f} to {max(values):.2f})"
 
 
 def main() -> None:
