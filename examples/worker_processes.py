@@ -27,8 +27,7 @@ processes = 2
 
 class Trainer(p2pdo.Executor):
     def __init__(self, rows: int) -> None:
-        if not dist.is_initialized():
-            dist.init_process_group("gloo")  # rank, world size and address are in the environment
+        dist.init_process_group("gloo")  # rank, world size and address are in the environment
         draw = torch.Generator().manual_seed(0)
         self.a = torch.randn(rows, 5, generator=draw, dtype=torch.float64)
         self.b = torch.randn(rows, generator=draw, dtype=torch.float64)

@@ -24,13 +24,13 @@ from typing import Any, Self
 from p2pdo.algorithms.base import Algorithm
 from p2pdo.api import participants
 from p2pdo.api.jobs import Job, Request, resolve
-from p2pdo.api.local_nodes import Executors, local_nodes
+from p2pdo.api.local_nodes import Executors
 from p2pdo.api.order import check_submit_order
 from p2pdo.api.participants import ParticipantRun
 from p2pdo.api.processes import check_crossing
 from p2pdo.api.runs import Observe, Run, check_executor, check_processes
+from p2pdo.api.serving import Serving
 from p2pdo.data import encode
-from p2pdo.driving.client import Client
 from p2pdo.driving.tasks import SITE, Tasks
 from p2pdo.errors import ConfigError
 from p2pdo.participants.definition import Participant
@@ -53,15 +53,16 @@ class LocalNetwork:
         executors: Executors | None = None,
         state: Path | str | None = None,
     ) -> None:
-        self._config = None if config is None else Path(config)
-        self._executors = dict(executors or {})
-        self._served: asyncio.Future[Client] | None = None
-        self._serving: asyncio.Task[None] | None = None
-        self._closing = asyncio.Event()
         self._nodes = nodes
         self._topology = topology
         self._weights = weights
         self._executor = check_executor(on)
+        self._serving = Serving(
+            [f"node-{i}" for i in range(nodes)],
+            None if config is None else Path(config),
+            dict(executors or {}),
+            processes=self._executor == "processes",
+        )
         self._state = None if state is None else Path(state).resolve()
         self._runs: list[Run | ParticipantRun] = []
         self._tasks: list[asyncio.Task[None]] = []
@@ -76,9 +77,7 @@ class LocalNetwork:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._closing.set()
-        if self._serving is not None:
-            await asyncio.wait([self._serving])
+        await self._serving.close()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -100,27 +99,10 @@ class LocalNetwork:
         They are started at the first use, with the configuration and the executors that the
         network was made with, and end with it.
         """
-        client = await self._serve()
+        client = await self._serving.client()
         async with Tasks(client, nodes, executor=executor, roles=roles) as tasks:
-            yield tasks
-
-    async def _serve(self) -> Client:
-        """The coordinator's client, once the nodes are there; starts them if they are not."""
-        if self._served is None:
-            self._served = asyncio.get_running_loop().create_future()
-            self._serving = asyncio.create_task(self._run_nodes(self._served), name="nodes")
-        return await asyncio.shield(self._served)
-
-    async def _run_nodes(self, served: asyncio.Future[Client]) -> None:
-        names = [f"node-{i}" for i in range(self._nodes)]
-        try:
-            async with local_nodes(names, self._config, self._executors) as client:
-                served.set_result(client)
-                await self._closing.wait()
-        except BaseException as error:
-            if served.done():
-                raise
-            served.set_exception(error)
+            with self._serving.driven_by(tasks):
+                yield tasks
 
     async def submit(
         self,

@@ -158,6 +158,29 @@ def check_crossing(job: Job) -> None:
     _place_of(type(job.plan.algorithm))
 
 
+@contextlib.asynccontextmanager
+async def serving_processes(
+    names: Sequence[str], folder: Path, config: Path | None
+) -> AsyncIterator[tuple[Client, Callable[[Awaitable[None]], Awaitable[None]]]]:
+    """A coordinator and nodes with this configuration, in processes of their own.
+
+    Gives the coordinator's client, and what does some work while all of them live and raises
+    `WorkloadFailed` where one dies.
+    """
+    token = secrets.token_hex(32)
+    handover: dict[str, Plain] = {"token": token, "ephemeral": str(folder), "allow_code": True}
+    no_failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    async with _Children(folder / "logs", handover, lambda: 0, _nobody_asks) as children:
+        coordinator = await children.start_coordinator(folder)
+        await children.start_nodes(names, coordinator, lambda name: folder / name, config)
+        async with Client(coordinator, token) as client:
+            yield client, lambda work: children.watched(work, no_failure)
+
+
+def _nobody_asks(_event: str, _fields: Mapping[str, Plain]) -> None:
+    """There is no run folder to keep it in."""
+
+
 def make_work_folder(job: Job, folder: Path) -> Path:
     """Writes every node's problem and start, where only this user can read them."""
     work = _make_private(folder)  # the nodes' states come into it too
@@ -310,11 +333,17 @@ class _Children:
         )
 
     async def start_nodes(
-        self, names: Sequence[str], coordinator: str, state: Callable[[str], Path]
+        self,
+        names: Sequence[str],
+        coordinator: str,
+        state: Callable[[str], Path],
+        config: Path | None = None,
     ) -> None:
+        configured = [] if config is None else ["--config", str(config)]
         async with task_group() as group:
             for name in names:
                 arguments = ["--coordinator", coordinator, "--name", name, "--insecure"]
+                arguments += configured
                 group.create_task(
                     self._start(
                         name,

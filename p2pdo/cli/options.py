@@ -109,10 +109,8 @@ how_it_runs = _options(
         ),
         click.option(
             "--dtype",
-            default="float64",
-            show_default=True,
             metavar="D",
-            help="float64 or float32.",
+            help="float64 or float32; by default what the problem computes in, mostly float64.",
         ),
         click.option(
             "--record",

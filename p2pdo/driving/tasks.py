@@ -157,7 +157,7 @@ class Tasks:
             if self._is_ours and self._failure is None:
                 await self._end()
         finally:
-            self._fail(WorkloadStopped("its driver was closed", workload=self.workload_id))
+            self.fail(WorkloadStopped("its driver was closed", workload=self.workload_id))
             if self._reader is not None:
                 self._reader.cancel()
             await self._block.__aexit__(None, None, None)
@@ -361,7 +361,7 @@ class Tasks:
                         case "result":
                             self._take(await _read_result(event.result))
                         case "status" if event.status.status in {"failed", "stopped"}:
-                            self._fail(from_plain(json.loads(event.status.error)))
+                            self.fail(from_plain(json.loads(event.status.error)))
                             return
                         case "status" if event.status.status == "done":
                             return
@@ -369,10 +369,10 @@ class Tasks:
                             pass
             except (Unreachable, DeadlineExceeded) as error:
                 if loop.time() - heard > PATIENCE:
-                    self._fail(error)
+                    self.fail(error)
                     return
             except P2pdoError as error:
-                self._fail(error)
+                self.fail(error)
                 return
             await backoff.wait()
 
@@ -384,7 +384,7 @@ class Tasks:
         elif not future.done():
             future.set_result(result)
 
-    def _fail(self, error: P2pdoError) -> None:
+    def fail(self, error: P2pdoError) -> None:
         """Tells everybody who waits, and whoever sends later."""
         self._failure = self._failure or error
         self._settle_all(list(self._futures.values()), self._failure)

@@ -27,6 +27,7 @@ import asyncio
 import contextlib
 import inspect
 import json
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -51,6 +52,8 @@ from p2pdo.runtime.compute import ThreadCompute
 from p2pdo.transports import rpc
 from p2pdo.types import NodeId, WorkloadId
 from p2pdo.wire.plain import LARGE, decode_data, encode_data, is_large, parse_plain
+
+log = logging.getLogger(__name__)
 
 METHOD = "/p2pdo.v1.Peer/Request"
 LIMIT = 4 * 1024 * 1024
@@ -129,9 +132,12 @@ class Mailroom:
             (grpc.method_handlers_generic_handler(service, {method: handler}),)
         )
 
-    def open(self, workload: WorkloadId) -> Mailbox:
-        """A workload's box, from when it begins here to its end."""
-        box = self._boxes[workload] = Mailbox(self, workload)
+    def open(self, workload: WorkloadId, *, redacts: bool = False) -> Mailbox:
+        """A workload's box, from when it begins here to its end.
+
+        With `redacts` an exception's words and traceback stay at this site.
+        """
+        box = self._boxes[workload] = Mailbox(self, workload, redacts=redacts)
         opened, self._opened = self._opened, asyncio.Event()
         opened.set()
         return box
@@ -164,15 +170,18 @@ class Mailroom:
     async def _serve(
         self, request: bytes, _context: grpc.aio.ServicerContext[bytes, bytes]
     ) -> bytes:
-        workload = ""
+        workload, redacted = "", True
         try:
             data = await _off_loop(_parse, request, is_large=len(request) > LARGE)
             workload = str(data["workload"])
             box = await self._box(WorkloadId(workload))
+            redacted = box.redacts
             message = Message(NodeId(str(data["sender"])), str(data["topic"]), data["value"])
             return await box.answer(message)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the asker is told
-            told = failure(error, node=self.node, workload=workload)
+        except Exception as error:
+            if redacted:
+                log.exception("a message about workload %s failed", workload)
+            told = failure(error, node=self.node, workload=workload, redacted=redacted)
             return json.dumps({"error": told}).encode()
 
     async def _box(self, workload: WorkloadId) -> Mailbox:
@@ -185,7 +194,8 @@ class Mailroom:
 class Mailbox:
     """One workload's requests at one node."""
 
-    def __init__(self, room: Mailroom, workload: WorkloadId) -> None:
+    def __init__(self, room: Mailroom, workload: WorkloadId, *, redacts: bool) -> None:
+        self.redacts = redacts
         self._room = room
         self._workload = workload
         self._handlers: dict[str, Callable[..., Any]] = {}

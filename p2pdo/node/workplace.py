@@ -118,7 +118,9 @@ class Roster:
         """
         workplace = self._workplace
         if workplace.messages is not None:
-            self._mailbox = workplace.messages.open(self._bare.workload_id)
+            self._mailbox = workplace.messages.open(
+                self._bare.workload_id, redacts=workplace.redacts
+            )
         if workplace.components or workplace.data_filters or workplace.result_filters:
             components = await self._bare.compute.run(self._make_all)
         else:

@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
+from functools import partial
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 
 import p2pdo
 from p2pdo.driving.results import TaskStatus
-from p2pdo.errors import ConfigError, NotFound, P2pdoError, TaskFailed, WorkloadStopped
+from p2pdo.errors import (
+    ConfigError,
+    NotFound,
+    P2pdoError,
+    TaskFailed,
+    WorkloadFailed,
+    WorkloadStopped,
+)
 from p2pdo.protocol.routing import Task
 
 pytestmark = pytest.mark.asyncio
@@ -272,5 +283,36 @@ async def test_so_is_one_that_its_tasks_find_by_their_names() -> None:
 async def test_a_network_with_an_executor_that_cannot_work_says_so() -> None:
     async with network(worker=Worker, other=Worker) as net:
         with pytest.raises(ConfigError, match="task 'add_name' is served by 'worker' and by"):
+            async with net.driver():
+                pass
+
+
+class Mortal(p2pdo.Executor):
+    @p2pdo.task
+    def pid(self, _task: Task) -> object:
+        return os.getpid()
+
+    @p2pdo.task
+    def die(self, _task: Task) -> object:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.slow
+async def test_nodes_in_processes_are_driven_alike_and_a_death_is_told_at_once() -> None:
+    async with (
+        p2pdo.local(nodes=2, processes=True, executors={"mortal": Mortal}) as net,
+        net.driver() as tasks,
+    ):
+        pids = [result.unwrap() for result in await tasks.broadcast_and_wait("pid")]
+        assert len({os.getpid(), *pids}) == 3
+        with pytest.raises(WorkloadFailed, match=r"the process of node-1 died \(killed by"):
+            await tasks.send_and_wait("die", to="node-1")
+    for pid in pids:
+        assert not psutil.pid_exists(pid)
+
+
+async def test_processes_make_their_executors_from_classes() -> None:
+    async with p2pdo.local(nodes=1, processes=True, executors={"m": partial(Mortal)}) as net:
+        with pytest.raises(ConfigError, match="executor 'm' is no class"):
             async with net.driver():
                 pass

@@ -29,7 +29,7 @@ from p2pdo.errors import WorkloadStopped
 from p2pdo.node.client import ClientActor
 from p2pdo.node.lead_client import INBOX, LeadClient
 from p2pdo.node.messages import Mailroom
-from p2pdo.node.worker_group import WorkerGroup
+from p2pdo.node.workers.group import WorkerGroup
 from p2pdo.runtime.exchange import Exchanger
 from p2pdo.transports.peers import PeerLinks
 

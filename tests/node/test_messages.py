@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -177,3 +178,20 @@ async def test_an_abort_ends_a_plain_handler_that_waits_for_replies() -> None:
         assert (await asking).status == "aborted"
         again = await tasks.send_and_wait("ask_from_thread", {**asked, "topic": "who"}, to="node-0")
         assert again.unwrap() == {"node-1": "node-0"}  # its thread is free again
+
+
+async def test_a_site_that_redacts_tells_other_members_no_more_than_drivers(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = tmp_path / "p2pdo.toml"
+    config.write_text("[policy]\nredact = true\n")
+    async with (
+        p2pdo.local(nodes=2, config=config, executors={"auditor": Auditor}) as net,
+        net.driver() as tasks,
+    ):
+        await begin(tasks)
+        asked = {"targets": ["node-1"], "topic": "fail"}
+        told = (await tasks.send_and_wait("ask", asked, to="node-0")).unwrap()
+        assert told["node-1"].startswith("task-failed: ValueError (")
+        assert "no such column" not in str(told)
+        assert "no such column" in caplog.text

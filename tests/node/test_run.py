@@ -18,7 +18,8 @@ from p2pdo.node.control import MetricPoint, Pull
 from p2pdo.node.executors import Executor, Handler, Task, WorkloadContext
 from p2pdo.node.run import NodeSettings, Stop, run_node
 from p2pdo.node.site import Services
-from p2pdo.node.workers import WorkerSpec, worker_executor
+from p2pdo.node.workers.executor import worker_executor
+from p2pdo.node.workers.spec import WorkerSpec
 from p2pdo.node.workplace import Workplace
 from p2pdo.types import WorkloadId
 
@@ -220,7 +221,7 @@ async def test_a_client_that_is_given_up_tells_no_more_than_the_site_allows(
 async def test_worker_processes_that_die_again_and_again_fail_their_workload_and_no_other(
     coordinator_factory: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.syspath_prepend(Path(__file__).parent)
+    monkeypatch.syspath_prepend(Path(__file__).parent / "workers")
     spec = WorkerSpec("work", "worker_site:Site", tasks=["die", "echo"])
 
     class Offering(Node):

@@ -21,7 +21,8 @@ from p2pdo.node.configuration.models import Component, ExecutorTable, FilterTabl
 from p2pdo.node.configuration.reading import Source, wrong
 from p2pdo.node.context import WorkloadContext
 from p2pdo.node.executors import Executor, ExecutorFactory, tasks_of
-from p2pdo.node.workers import Part, WorkerSpec, worker_executor
+from p2pdo.node.workers.executor import worker_executor
+from p2pdo.node.workers.spec import Part, WorkerSpec
 from p2pdo.node.workplace import SITE, FilterOffer, Workplace
 
 

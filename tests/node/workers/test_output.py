@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from p2pdo.node import worker_output
-from p2pdo.node.worker_output import Output, Source
+from p2pdo.node.workers import output as worker_output
+from p2pdo.node.workers.output import Output, Source
 
 pytestmark = pytest.mark.asyncio
 

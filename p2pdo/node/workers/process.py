@@ -18,11 +18,11 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from p2pdo.node.worker_frames import Kind, pack
-from p2pdo.node.worker_output import Output, Source
+from p2pdo.node.workers.frames import Kind, pack
+from p2pdo.node.workers.output import Output, Source
 
 _READ_AHEAD = 1024 * 1024  # bytes of frames that wait to be taken, about
-_PROGRAM = ("-P", "-m", "p2pdo.node.worker_main")
+_PROGRAM = ("-P", "-m", "p2pdo.node.workers.main")
 
 
 @dataclass(frozen=True)

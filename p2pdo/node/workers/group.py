@@ -24,8 +24,8 @@ from p2pdo.errors import TaskFailed
 from p2pdo.node.context import WorkloadContext
 from p2pdo.node.events import END_RUN, Event
 from p2pdo.node.executors import Task
-from p2pdo.node.worker_failures import WorkerDied, death, start_failure, task_failure
-from p2pdo.node.worker_frames import (
+from p2pdo.node.workers.failures import WorkerDied, death, start_failure, task_failure
+from p2pdo.node.workers.frames import (
     Kind,
     event_data,
     pack,
@@ -33,14 +33,14 @@ from p2pdo.node.worker_frames import (
     restore_event_data,
     unpack,
 )
-from p2pdo.node.worker_output import Output
-from p2pdo.node.worker_process import Worker
-from p2pdo.node.worker_settings import environment_of, reserve_port
+from p2pdo.node.workers.output import Output
+from p2pdo.node.workers.process import Worker
+from p2pdo.node.workers.settings import environment_of, reserve_port
 from p2pdo.reporting.file_names import to_file_name
 from p2pdo.runtime.groups import task_group
 
 if TYPE_CHECKING:
-    from p2pdo.node.workers import WorkerSpec
+    from p2pdo.node.workers.spec import WorkerSpec
 
 log = logging.getLogger(__name__)
 

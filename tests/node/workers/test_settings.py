@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from p2pdo.node.worker_settings import environment_of, find_gpus, parse_gpu_list, reserve_port
+from p2pdo.node.workers.settings import environment_of, find_gpus, parse_gpu_list, reserve_port
 
 WHOLE = """\
 GPU 0: NVIDIA H200 (UUID: GPU-1f)

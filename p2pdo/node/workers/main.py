@@ -5,7 +5,7 @@ and events. A coroutine runs on a loop that lives between the tasks. A second th
 node says, so that an abort is heard in the midst of a task; when the node is gone it ends the whole
 process group.
 
-    python -m p2pdo.node.worker_main SOCKET LIFELINE LOG    # numbers of inherited descriptors
+    python -m p2pdo.node.workers.main SOCKET LIFELINE LOG    # numbers of inherited descriptors
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ from p2pdo.errors import ConfigError, TaskAborted, UnknownTask, did_you_mean
 from p2pdo.node.context import Abort, WorkloadContext
 from p2pdo.node.events import END_RUN, START_RUN, Event, Events
 from p2pdo.node.executors import Executor, Handlers, Task, encode_result
-from p2pdo.node.worker_failures import describe
-from p2pdo.node.worker_frames import (
+from p2pdo.node.workers.failures import describe
+from p2pdo.node.workers.frames import (
     Kind,
     event_data,
     pack,
@@ -41,7 +41,7 @@ from p2pdo.node.worker_frames import (
     restore_event_data,
     unpack,
 )
-from p2pdo.node.worker_parts import make_part
+from p2pdo.node.workers.parts import make_part
 from p2pdo.runtime.compute import InlineCompute
 
 _LOG_LIMIT = 16 * 1024  # characters of a record

@@ -1,0 +1,7 @@
+"""Worker processes: an executor whose handlers run in fresh interpreters, one a rank.
+
+`spec` is what a site says of it and `executor` what the node's workload sees; `group` starts,
+feeds and ends its processes; `main` is what runs in each of them. `frames` is what they say to
+each other, `output` takes what they print, `failures` puts deaths into words, `settings` is what
+each is started with.
+"""

@@ -1,0 +1,93 @@
+"""Nodes with a configuration: hooks around an algorithm, own problems, participants, parameters."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import p2pdo
+from p2pdo.api.local_nodes import running_nodes
+from p2pdo.coordinator.service import serving
+from p2pdo.errors import ConfigError
+
+pytestmark = [pytest.mark.e2e, pytest.mark.asyncio]
+
+HERE = Path(__file__).parent
+COMMON = f"""
+[node]
+python_path = ["{HERE}"]
+
+[components.diary]
+path = "ward_code:Diary"
+
+[problems]
+private = "ward_code:private"
+
+[participants]
+remember = "ward_code:remember"
+"""
+OWN = """
+[allow]
+algorithms = ["gradient-tracking"]
+
+[workloads.remember.parameters]
+start = 6.0
+
+[workloads.private.parameters]
+centre = 3.0
+"""
+
+
+@contextlib.asynccontextmanager
+async def network(folder: Path) -> AsyncIterator[p2pdo.RemoteNetwork]:
+    """Nodes a and b are alike; c allows less and has parameters of its own."""
+    common, own = folder / "common.toml", folder / "own.toml"
+    common.write_text(COMMON)
+    own.write_text(COMMON + OWN)
+    async with (
+        serving(folder / "coordinator", "127.0.0.1:0") as address,
+        running_nodes(["a", "b"], address, folder, executors={}, config=common),
+        running_nodes(["c"], address, folder, executors={}, config=own),
+        p2pdo.connect(address) as net,
+    ):
+        yield net
+    sys.path.remove(str(HERE))
+
+
+async def test_a_configured_network_runs_its_own_code(tmp_path: Path) -> None:
+    async with network(tmp_path) as net:
+        run = await net.submit(
+            "gradient-tracking",
+            "private",
+            nodes=3,
+            topology="complete",
+            rounds=200,
+            return_states=True,
+            parameters={"step_size": 0.2},
+        )
+        x = (await run.result()).x
+        np.testing.assert_allclose(x, [2.0, 2.0], atol=1e-9)  # the mean of 0, 1 and 2 + 3
+        diary: Any = sys.modules["ward_code"].Diary
+        assert sorted(diary.heard) == sorted(
+            [(node, "BEFORE_ALGORITHM", 0) for node in "abc"]
+            + [(node, "AFTER_ALGORITHM", 200) for node in "abc"]
+        )
+        taken_part = await net.submit("remember", nodes=3, topology="complete", rounds=50)
+        results = (await taken_part.result()).results
+        assert [results[node]["start"] for node in "abc"] == [0.0, 0.0, 6.0]
+        np.testing.assert_allclose(results["a"]["x"], [2.0, 2.0])
+
+
+async def test_what_a_site_does_not_allow_is_refused_with_its_name(tmp_path: Path) -> None:
+    async with network(tmp_path) as net:
+        run = await net.submit("dgd", "private", nodes=3, rounds=10, parameters={"step_size": 0.1})
+        with pytest.raises(ConfigError, match="this site does not allow 'dgd'") as caught:
+            await run.result()
+        assert caught.value.node == "c"
+        assert str(caught.value.hint) == "its algorithms: gradient-tracking"
