@@ -61,9 +61,10 @@ proto-check: proto  ## the generated code is what protos/ says
 examples: setup-dev  ## run the examples; each asserts what it states
 	@set -e; for example in examples/*.py; do echo "== $$example"; $(BIN)/python $$example; done
 
-bench: setup-dev  ## measure: ring of 6 processes, Lead Client
+bench: setup-dev  ## measure: ring of 6 processes, Lead Client, isolation of workloads
 	$(BIN)/python benchmarks/ring.py
 	$(BIN)/python benchmarks/lead_client.py
+	$(BIN)/python benchmarks/isolation.py
 
 clean:  ## remove what was made
 	rm -rf $(VENV) runs dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis

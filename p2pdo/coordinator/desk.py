@@ -273,9 +273,11 @@ class Desk:
     def send(self, workload: str, request_id: str, tasks: Sequence[NewTask]) -> list[TaskId]:
         """Takes tasks for the nodes; the same request again changes nothing.
 
+        `check_payload` has let their payloads pass.
+
         Raises:
             NotFound: no such workload, or a node is no member of it.
-            ConfigError: it takes no tasks, or one of these is no task.
+            ConfigError: it takes no tasks.
             Conflict: it is closed.
         """
         record = self.find(workload)
@@ -290,8 +292,8 @@ class Desk:
             )
         if machine.is_closed or machine.is_terminal:
             raise Conflict(f"workload {workload} is closed", hint="submit another one")
-        for node, _, payload in tasks:
-            _check_task(record, node, payload)
+        for node, _, _ in tasks:
+            _require_member(record, node)
         machine.add(len(tasks))
         created = self._create_tasks(record, tasks)
         task_ids = [task.task_id for task in created]
@@ -738,8 +740,12 @@ def _require_member(record: WorkloadRecord, node: NodeId) -> None:
         )
 
 
-def _check_task(record: WorkloadRecord, node: NodeId, payload: str) -> None:
-    _require_member(record, node)
+def check_payload(payload: str) -> None:
+    """Refuses what no task may carry.
+
+    Raises:
+        ConfigError: it is too large, or no JSON.
+    """
     size = len(payload) if payload.isascii() else len(payload.encode())
     if size > MAX_PAYLOAD:
         raise ConfigError(

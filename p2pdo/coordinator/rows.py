@@ -139,6 +139,14 @@ class Everything:
     sends: dict[tuple[WorkloadId, str], list[TaskId]]
 
 
+_TASKS = """
+SELECT id, workload, node, number, executor, name,
+    CASE WHEN state IN ('pending', 'leased') THEN payload ELSE '' END,
+    state, attempt, digest, result, recorded
+FROM tasks ORDER BY number, id
+"""
+
+
 def read_everything(db: sqlite3.Connection) -> Everything:
     return Everything(
         [
@@ -157,7 +165,7 @@ def read_everything(db: sqlite3.Connection) -> Everything:
             )
         ],
         [_workload(row) for row in db.execute("SELECT * FROM workloads ORDER BY created, id")],
-        [_task(row) for row in db.execute("SELECT * FROM tasks ORDER BY number, id")],
+        [_task(row) for row in db.execute(_TASKS)],
         {
             (WorkloadId(workload), request_id): json.loads(task_ids)
             for workload, request_id, task_ids in db.execute("SELECT * FROM sends")

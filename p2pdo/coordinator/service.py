@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 
 from p2pdo.coordinator import planning
 from p2pdo.coordinator.controlling import Controlling
-from p2pdo.coordinator.desk import Desk, WorkloadRecord
+from p2pdo.coordinator.desk import Desk, WorkloadRecord, check_payload
 from p2pdo.coordinator.files import Files
 from p2pdo.coordinator.nodes import NodeRecord, Stream
 from p2pdo.coordinator.rows import read_everything
@@ -36,6 +36,7 @@ from p2pdo.runtime.groups import task_group
 from p2pdo.transports import rpc
 from p2pdo.types import NodeId, WorkloadId
 from p2pdo.wire.errors import encode_error
+from p2pdo.wire.plain import LARGE
 from p2pdo.wire.v1 import coordinator_pb2 as wire, coordinator_pb2_grpc as wire_grpc
 
 log = logging.getLogger(__name__)
@@ -268,6 +269,11 @@ class Service(wire_grpc.CoordinatorServicer):
     @_unary
     async def SendTasks(self, request: wire.SendTasksRequest) -> wire.SendTasksReply:
         tasks = [(NodeId(task.node), task.name, task.payload) for task in request.tasks]
+        for payload in {task.payload for task in request.tasks}:
+            if len(payload) > LARGE:
+                await asyncio.to_thread(check_payload, payload)
+            else:
+                check_payload(payload)
         task_ids = self._desk.send(request.workload_id, request.request_id, tasks)
         await self._store.settled()
         return wire.SendTasksReply(task_ids=task_ids)

@@ -53,7 +53,7 @@ from p2pdo.errors import (
 )
 from p2pdo.runtime.groups import task_group
 from p2pdo.types import NodeId, Plain, TaskId
-from p2pdo.wire.plain import decode_data, encode_data, parse_plain
+from p2pdo.wire.plain import LARGE, decode_data, encode_data, is_large, parse_plain
 from p2pdo.wire.v1 import coordinator_pb2 as pb
 
 log = logging.getLogger(__name__)
@@ -226,7 +226,7 @@ class Tasks:
         Raises:
             ConfigError: no such node in this workload, or data that cannot travel.
         """
-        (future,) = await self._send(name, [(to, payload)], deadline)
+        (future,) = await self._send(name, [to], payload, deadline)
         return future
 
     async def send_and_wait(
@@ -239,7 +239,7 @@ class Tasks:
         self, name: str, payload: Any = None, *, to: Targets = None, deadline: float | None = None
     ) -> Broadcast:
         """Sends a task to some nodes, or to all."""
-        futures = await self._send(name, [(node, payload) for node in self._targets(to)], deadline)
+        futures = await self._send(name, self._targets(to), payload, deadline)
         return Broadcast(self, name, futures)
 
     async def broadcast_and_wait(
@@ -298,14 +298,15 @@ class Tasks:
         return [to] if isinstance(to, str) else list(to)
 
     async def _send(
-        self, name: str, orders: Sequence[tuple[str, Any]], deadline: float | None
+        self, name: str, nodes: Sequence[str], payload: Any, deadline: float | None
     ) -> list[asyncio.Future[TaskResult]]:
+        text = await asyncio.to_thread(_encode, payload) if is_large(payload) else _encode(payload)
         if self._failure is not None:
             raise self._failure
         self._sending += 1
         try:
             futures: list[asyncio.Future[TaskResult]] = []
-            for batch in _batches([(node, name, _encode(data)) for node, data in orders]):
+            for batch in _batches([(node, name, text) for node in nodes]):
                 futures += await self._send_batch(batch)
         finally:
             self._sending -= 1
@@ -371,7 +372,7 @@ class Tasks:
         try:
             async for event in follow(self.client, self.workload_id):
                 if event.HasField("result"):
-                    self._take(result_of(event.result))
+                    self._take(await _read_result(event.result))
                 elif event.HasField("status"):
                     end = event.status
         except P2pdoError as error:
@@ -449,6 +450,12 @@ def _check_enough(name: str, nodes: int, needed: int) -> None:
             f"'{name}' goes to {nodes} nodes, and min_responses is {needed}",
             hint="ask for fewer responses, or send it to more nodes",
         )
+
+
+async def _read_result(told: pb.TaskResult) -> TaskResult:
+    if len(told.payload) > LARGE:
+        return await asyncio.to_thread(result_of, told)
+    return result_of(told)
 
 
 def _encode(payload: Any) -> str:

@@ -85,7 +85,10 @@ class ClientActor(Actor[Task]):
         try:
             await self._roster.open()
         except BaseException:
-            await self._roster.close()
+            try:
+                await self._roster.close()
+            finally:
+                self._compute.close()  # nothing follows a start that failed
             raise
 
     async def receive(self, message: Task) -> None:

@@ -38,7 +38,7 @@ from p2pdo.runtime.backoff import Backoff
 from p2pdo.transports import rpc
 from p2pdo.types import NodeId, TaskId, WorkloadId
 from p2pdo.wire.errors import decode_error
-from p2pdo.wire.plain import parse_plain
+from p2pdo.wire.plain import LARGE, parse_plain
 from p2pdo.wire.v1 import coordinator_pb2 as pb, coordinator_pb2_grpc as pb_grpc
 
 T = TypeVar("T")
@@ -243,7 +243,7 @@ class Control:
                 writing = group.create_task(self._tell_credits(call, orders), name="credits")
                 async for order in _read(call):
                     backoff.reset()
-                    orders.take_orders(*_decode(order))
+                    orders.take_orders(*await _decode(order))
                 writing.cancel()
         except* grpc.aio.AioRpcError as errors:
             raise decode_error(errors.exceptions[0]) from None  # type: ignore[arg-type]
@@ -272,7 +272,7 @@ class Control:
                 self._stub.Poll(request, timeout=timeout, metadata=self._metadata)
             )
             backoff.reset()
-            orders.take_orders(*_decode(reply))
+            orders.take_orders(*await _decode(reply))
             await asyncio.sleep(self._pull.interval)
 
     def _next_request(self, orders: Orders) -> pb.TasksRequest:
@@ -398,7 +398,13 @@ async def _read(call: Any) -> AsyncIterator[pb.NodeOrders]:
         yield orders
 
 
-def _decode(orders: pb.NodeOrders) -> tuple[list[Task], list[tuple[WorkloadId, str]]]:
+async def _decode(orders: pb.NodeOrders) -> tuple[list[Task], list[tuple[WorkloadId, str]]]:
+    if orders.ByteSize() > LARGE:
+        return await asyncio.to_thread(_decode_here, orders)
+    return _decode_here(orders)
+
+
+def _decode_here(orders: pb.NodeOrders) -> tuple[list[Task], list[tuple[WorkloadId, str]]]:
     """The orders as the machine knows them; tasks in the order of their numbers.
 
     Raises:

@@ -53,7 +53,7 @@ from p2pdo.runtime.compute import ThreadCompute
 from p2pdo.runtime.foreign import contained
 from p2pdo.transports import rpc
 from p2pdo.types import NodeId, WorkloadId
-from p2pdo.wire.plain import decode_data, encode_data, parse_plain
+from p2pdo.wire.plain import LARGE, decode_data, encode_data, is_large, parse_plain
 
 log = logging.getLogger(__name__)
 
@@ -61,6 +61,7 @@ METHOD = "/p2pdo.v1.Peer/Request"
 LIMIT = 4 * 1024 * 1024
 _MARK = "__p2pdo_message__"
 F = TypeVar("F", bound=Callable[..., Any])
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,10 +157,7 @@ class Mailroom:
         call = self._channels[address].unary_unary(METHOD)
         try:
             answer = await call(request, timeout=seconds, metadata=rpc.metadata(self._token))
-            data = parse_plain(bytes(answer).decode())
-            if "error" in data:
-                return Reply(node, error=from_plain(data["error"]))
-            return Reply(node, decode_data(data["value"]))
+            return await _off_loop(_reply_of, node, bytes(answer), is_large=len(answer) > LARGE)
         except grpc.aio.AioRpcError as error:
             return Reply(node, error=_broken(error, node, seconds))
         except ValueError as error:
@@ -179,7 +177,7 @@ class Mailroom:
     ) -> bytes:
         workload, redacts = "", False
         try:
-            data = parse_plain(request.decode())
+            data = await _off_loop(_parse, request, is_large=len(request) > LARGE)
             workload = str(data["workload"])
             box = await self._box(WorkloadId(workload))
             redacts = box.redacts
@@ -246,7 +244,7 @@ class Mailbox:
             ConfigError: the value cannot travel.
             P2pdoError: the coordinator does not tell who the members are.
         """
-        request = self._encode(topic, value)
+        request = await _off_loop(self._encode, topic, value, is_large=is_large(value))
         await self.members()  # once for all targets
         names = [NodeId(name) for name in targets]
         replies = await asyncio.gather(*(self._ask(name, request, seconds) for name in names))
@@ -323,12 +321,15 @@ class Mailbox:
                 hint=did_you_mean(message.topic, list(self._handlers)),
                 node=self._room.node,
             )
-        message = Message(message.sender, message.topic, decode_data(message.value))
+        large = is_large(message.value)
+        value = await _off_loop(decode_data, message.value, is_large=large)
+        message = Message(message.sender, message.topic, value)
         if inspect.iscoroutinefunction(handler):
             value = await contained(handler(message))
         else:
             value = await self._compute.run(handler, message)
-        return self._encode_answer(message.topic, value)
+        large = is_large(value)
+        return await _off_loop(self._encode_answer, message.topic, value, is_large=large)
 
     def _encode_answer(self, topic: str, value: Any) -> bytes:
         try:
@@ -344,6 +345,22 @@ class Mailbox:
                 hint="return a summary",
             )
         return text.encode()
+
+
+async def _off_loop(function: Callable[..., T], /, *args: Any, is_large: bool) -> T:
+    """Calls it on some thread where its data are large, and here where they are not."""
+    return await asyncio.to_thread(function, *args) if is_large else function(*args)
+
+
+def _parse(message: bytes) -> Any:
+    return parse_plain(message.decode())
+
+
+def _reply_of(node: NodeId, answer: bytes) -> Reply:
+    data = _parse(answer)
+    if "error" in data:
+        return Reply(node, error=from_plain(data["error"]))
+    return Reply(node, decode_data(data["value"]))
 
 
 def _broken(error: grpc.aio.AioRpcError, node: NodeId, seconds: float) -> P2pdoError:

@@ -6,7 +6,7 @@
     task ──▶ BEFORE_TASK ──▶ data filters ──▶ handler ──▶ result filters ──▶ AFTER_TASK ──▶ result
 
 All of that but a coroutine handler is one call on the workload's thread. Where a handler is a
-coroutine and nobody filters or listens, there is no hop to the thread at all.
+coroutine, nobody filters or listens, and the data are small, there is no hop to the thread at all.
 """
 
 from __future__ import annotations
@@ -37,14 +37,16 @@ from p2pdo.node.executors import (
 from p2pdo.node.filters import FilterStep, apply_all
 from p2pdo.node.messages import Mailbox, Mailroom
 from p2pdo.runtime.foreign import contained
-from p2pdo.runtime.supervisor import GiveUp
+from p2pdo.runtime.supervisor import GiveUp, RestartLimit
 from p2pdo.types import Plain
-from p2pdo.wire.plain import decode_data
+from p2pdo.wire.plain import decode_data, is_large
 
 SITE = "site"
 """The executor that a workload names to have every task go to whichever executor handles it."""
 
 log = logging.getLogger(__name__)
+
+_CLOSING = 1.5  # seconds for an executor to close; worker processes need most of one
 
 Make = Callable[[], Any]
 
@@ -98,6 +100,7 @@ class Roster:
         self._events = context.events or Events()
         self._made: dict[str, Handlers] = {}
         self._making: dict[str, asyncio.Task[Executor]] = {}
+        self._failures: dict[str, RestartLimit] = {}  # to make an executor
         self._mailbox: Mailbox | None = None
         for event, listeners in workplace.listeners.items():
             for listener in listeners:
@@ -147,15 +150,18 @@ class Roster:
         return components
 
     async def close(self) -> None:
-        """Ends what was made, the last first; one that cannot end does not keep the others."""
+        """Ends what was made; all at once, so that no executor's end waits for another's."""
         if self._mailbox is not None:
             self._mailbox.close()
         await self._end_making()
-        for name, made in reversed(self._made.items()):
-            try:
+        await asyncio.gather(*(self._close(name, made) for name, made in self._made.items()))
+
+    async def _close(self, name: str, made: Handlers) -> None:
+        try:
+            async with asyncio.timeout(_CLOSING):
                 await contained(made.executor.close())
-            except Exception:
-                self._bare.log.exception("executor '%s' could not be closed", name)
+        except Exception:
+            self._bare.log.exception("executor '%s' could not be closed", name)
 
     async def end(self) -> None:
         """Tells the end of the run to who listens."""
@@ -208,12 +214,14 @@ class Roster:
         run = context.compute.run
         if self._data_filters or self._events.is_heard(BEFORE_TASK):
             task = await run(self._enter, task, context)
+        elif is_large(task.payload):
+            task = await run(_decoded, task)
         else:
             task = _decoded(task)
         value = await (handler(task, context) if wants else handler(task))  # type: ignore[misc]
         if self._result_filters or self._events.is_heard(AFTER_TASK):
             return await run(self._leave, value, task, context)
-        return encode_result(value)
+        return await run(encode_result, value) if is_large(value) else encode_result(value)
 
     def _perform_here(
         self, handler: Handler, wants: bool, task: Task, context: WorkloadContext
@@ -271,11 +279,13 @@ class Roster:
         if name not in self._made:
             making = self._making.get(name)
             if making is None:
-                making = self._making[name] = asyncio.create_task(
-                    contained(self._make_executor(name))
-                )
+                making = self._making[name] = asyncio.create_task(contained(self._make(name)))
             try:
                 made = await asyncio.shield(making)
+            except Exception as error:
+                if self._executor == SITE:  # else the client has not begun: its supervisor counts
+                    self._count(name, error)
+                raise
             finally:
                 if making.done():
                     self._making.pop(name, None)
@@ -283,7 +293,7 @@ class Roster:
             self._listen([made])
         return self._made[name]
 
-    async def _make_executor(self, name: str) -> Executor:
+    async def _make(self, name: str) -> Executor:
         executor = self._workplace.executors[name](self.context)
         return await executor if inspect.isawaitable(executor) else executor
 
@@ -293,6 +303,16 @@ class Roster:
             making.cancel()
             with contextlib.suppress(asyncio.CancelledError, Exception):
                 self._made[name] = Handlers.of(await making)
+
+    def _count(self, name: str, error: Exception) -> None:
+        limit = self._failures.setdefault(name, RestartLimit())
+        if not limit.allows(asyncio.get_running_loop().time()):
+            words = "" if self._workplace.redacts else f": {error}"
+            raise GiveUp(
+                f"executor '{name}' could not be made more than {limit.restarts} times within "
+                f"{limit.within:g} s, at last: {type(error).__name__}{words}",
+                hint="look at the log of this node",
+            ) from error
 
     def _listen(self, things: Iterable[object]) -> None:
         """Finds who listens to events, and who answers messages."""

@@ -101,6 +101,7 @@ class Task:
 
     Attributes:
         number: its place among the tasks of (workload, node), from 0.
+        payload: what its node is sent; empty once it is no longer open, for it may be large.
         attempt: the lease that counts, from 1. Invariant: a result of another attempt has no
             effect.
         digest: of the accepted result. Invariant: set once, with SUCCEEDED or FAILED.
@@ -284,6 +285,7 @@ class TaskBook:
         if not open_tasks:
             del self._open[task.workload]
         self._leased.get(task.node, {}).pop(task.task_id, None)
+        task.payload = ""  # it is never offered again; what was asked is in the store
 
     def _queue(self, task: Task) -> deque[Task]:
         return self._pending.setdefault(task.node, {}).setdefault(task.workload, deque())

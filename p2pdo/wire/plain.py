@@ -1,5 +1,10 @@
 """Plain data as JSON text, as other processes send it; with arrays, where tasks carry them.
 
+What is `LARGE` belongs on a thread. That alone frees no event loop: the standard library's parser
+and encoder keep the interpreter's lock from end to end, for 0.1 s where there are 4 MB of numbers.
+So large data are encoded in pieces, and large texts parsed with calls back into Python, where
+other threads get their turn.
+
 An array is an object of three keys, so that the text stays JSON for whoever only passes it on:
 
     {"__array__": "<base64 of the C-ordered little-endian bytes>", "dtype": "float64", "shape": [3]}
@@ -9,12 +14,18 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import numpy as np
 
 ARRAY = "__array__"
+LARGE = 64 * 1024
+"""Characters, or bytes of arrays: to encode or decode more takes a thread, not the event loop."""
+_ITEM = 16  # characters of a number, a name or a bracket, about
+_PIECE = 4096  # items of a list that are encoded at once
+_FEW = 64  # items of a list that are looked at one by one
 _KINDS = "biufc"  # bool, integers, floats, complex; bfloat16 travels between peers only
 
 
@@ -25,6 +36,8 @@ def parse_plain(text: str) -> Any:
         ValueError: it is no JSON, or nested more deeply than anybody's data.
     """
     try:
+        if len(text) > LARGE:
+            return json.loads(text, parse_float=_parse_float, parse_int=_parse_int)
         return json.loads(text)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
@@ -37,7 +50,7 @@ def encode_data(value: Any) -> str:
         ValueError: it holds something else, a NaN outside an array, or is nested too deeply.
     """
     try:
-        return _encode_json(value)
+        return "".join(_encode(value))
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
     except TypeError as error:
@@ -57,6 +70,52 @@ def decode_data(value: Any) -> Any:
     if ARRAY in value:
         return _decode_array(value)
     return {key: decode_data(item) for key, item in value.items()}
+
+
+def is_large(value: Any) -> bool:
+    """Whether data have more than about `LARGE` characters as JSON; looks no further than that."""
+    waiting, size = [value], 0
+    while waiting and size < LARGE:
+        item = waiting.pop()
+        if isinstance(item, str):
+            size += len(item)
+        elif isinstance(item, dict | list | tuple):
+            size += _ITEM * len(item)
+            if size < LARGE:
+                waiting.extend(item.values() if isinstance(item, dict) else item)
+        else:
+            size += getattr(item, "nbytes", _ITEM)
+    return size >= LARGE
+
+
+def _encode(value: Any) -> Iterator[str]:
+    if not is_large(value):
+        yield _encode_json(value)
+    elif isinstance(value, dict) and all(isinstance(key, str) for key in value):
+        for i, (key, item) in enumerate(value.items()):
+            yield f"{', ' if i else '{'}{_encode_json(key)}: "
+            yield from _encode(item)
+        yield "}"
+    elif isinstance(value, list | tuple) and len(value) <= _FEW:
+        for i, item in enumerate(value):
+            yield ", " if i else "["
+            yield from _encode(item)
+        yield "]"
+    elif isinstance(value, list | tuple):
+        for start in range(0, len(value), _PIECE):
+            yield ", " if start else "["
+            yield _encode_json(value[start : start + _PIECE])[1:-1]
+        yield "]"
+    else:
+        yield _encode_json(value)
+
+
+def _parse_float(text: str) -> float:
+    return float(text)
+
+
+def _parse_int(text: str) -> int:
+    return int(text)
 
 
 def _encode_other(value: Any) -> Any:

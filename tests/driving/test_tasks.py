@@ -80,6 +80,18 @@ class Evaluator(p2pdo.Executor):
         return len(task.payload)
 
 
+class Broken(p2pdo.Executor):
+    made = 0
+
+    def __init__(self) -> None:
+        type(self).made += 1
+        raise OSError("no data here")
+
+    @p2pdo.task
+    def never(self, _task: Task) -> object:
+        return None
+
+
 def network(nodes: int = 3, **executors: Any) -> p2pdo.LocalNetwork:
     return p2pdo.local(nodes=nodes, executors=executors or {"worker": Worker})
 
@@ -292,6 +304,40 @@ async def test_what_ends_the_nodes_is_raised_out_of_the_network(
     with pytest.raises(Conflict, match="bears our name"):
         async with network() as net, net.driver() as tasks:
             assert (await tasks.send_and_wait("double", [1.0], to="node-0")).is_ok
+
+
+async def test_an_executor_that_cannot_be_made_is_given_up_and_the_driver_is_told_why() -> None:
+    Broken.made = 0
+    async with (
+        network(1, broken=Broken, worker=Worker) as net,
+        net.driver(executor="broken") as bad,
+        net.driver() as good,
+    ):
+        first = await bad.send_and_wait("never", to="node-0")
+        assert Broken.made == 4  # at first, and three times anew
+        second = await bad.send_and_wait("never", to="node-0")
+        assert Broken.made == 4  # it is not tried for ever
+        for result in (first, second):
+            assert result.status is TaskStatus.FAILED
+            assert "OSError: no data here" in str(result.error)
+        assert (await good.send_and_wait("double", [1.0], to="node-0")).is_ok
+
+
+async def test_so_is_one_that_its_tasks_find_by_their_names() -> None:
+    Broken.made = 0
+    async with (
+        network(1, broken=Broken, worker=Worker) as net,
+        net.driver() as bad,
+        net.driver() as good,
+    ):
+        results = [await bad.send_and_wait("never", to="node-0") for _ in range(6)]
+        assert Broken.made == 4
+        assert all("OSError: no data here" in str(result.error) for result in results)
+        assert "could not be made more than 3 times within 60 s" in str(results[3].error)
+        assert str(results[5].error) == str(results[3].error)
+        after = await bad.send_and_wait("double", [1.0], to="node-0")
+        assert after.status is TaskStatus.FAILED  # the workload is given up at this node, whole
+        assert (await good.send_and_wait("double", [1.0], to="node-0")).is_ok
 
 
 async def test_a_network_with_an_executor_that_cannot_work_says_so() -> None:

@@ -1,10 +1,14 @@
-"""Twenty workloads at once on four nodes: all right, none blocked, one that fails, one stopped."""
+"""Twenty workloads at once on four nodes: all right, none blocked, some that fail or are stopped.
+
+Runs of algorithms, a PyTorch participant that the sites have installed by name, tasks in the nodes
+and tasks in worker processes. What each comes to is what it comes to alone.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,42 +22,48 @@ from p2pdo.errors import WorkloadFailed, WorkloadStopped
 
 pytestmark = [pytest.mark.e2e, pytest.mark.asyncio]
 
+HERE = Path(__file__).parent
 NODES = ["n0", "n1", "n2", "n3"]
+LIMIT = 100  # seconds
+CONFIGURATION = f"""
+[node]
+python_path = ["{HERE}"]
 
+[executors.clerk]
+path = "many_site:Clerk"
 
-class Worker(p2pdo.Executor):
-    def __init__(self) -> None:
-        self.done = 0
+[executors.crunch]
+path = "many_site:Crunch"
+processes = 1
 
-    @p2pdo.task
-    def add(self, task: p2pdo.Task) -> object:
-        self.done += 1
-        return task.payload + self.done
-
-    @p2pdo.task
-    async def hold(self, _task: p2pdo.Task) -> object:
-        await asyncio.Event().wait()
-        return None
+[participants]
+learn = "many_site:learn"
+"""
 
 
 @contextlib.asynccontextmanager
 async def network(folder: Path) -> AsyncIterator[p2pdo.RemoteNetwork]:
+    config = folder / "p2pdo.toml"
+    config.write_text(CONFIGURATION)
     async with (
         serving(folder / "coordinator", "127.0.0.1:0") as address,
-        running_nodes(NODES, address, folder, executors={"worker": Worker}),
+        running_nodes(NODES, address, folder, executors={}, config=config),
         p2pdo.connect(address) as net,
     ):
         yield net
 
 
-async def optimize(net: p2pdo.RemoteNetwork, algorithm: str, seed: int) -> Any:
-    run = await net.submit(
-        algorithm, "quadratic", nodes=4, rounds=300, seed=seed, return_states=True
-    )
+async def optimize(net: p2pdo.RemoteNetwork, algorithm: str) -> Any:
+    run = await net.submit(algorithm, "quadratic", nodes=4, rounds=300, seed=1, return_states=True)
     return (await run.result()).summary.state_sha256
 
 
-async def drive(net: p2pdo.RemoteNetwork, first: int) -> list[int]:
+async def learn(net: p2pdo.RemoteNetwork) -> Any:
+    run = await net.submit("learn", nodes=NODES, rounds=60)
+    return (await run.result()).results
+
+
+async def add(net: p2pdo.RemoteNetwork, first: int) -> list[Any]:
     """Forty tasks at each node, and the last answer of each."""
     async with net.driver(NODES) as tasks:
         last: list[Any] = []
@@ -62,26 +72,60 @@ async def drive(net: p2pdo.RemoteNetwork, first: int) -> list[int]:
         return [result.unwrap() for result in last]
 
 
+async def total(net: p2pdo.RemoteNetwork, nodes: Sequence[str]) -> list[Any]:
+    """Twenty tasks for the worker processes of some nodes; answers as they come."""
+    async with net.driver(nodes) as tasks:
+        answers: list[Any] = []
+        for number in range(20):
+            broadcast = await tasks.broadcast("total", np.full(1000, float(number)))
+            answers += [result.unwrap() async for result in broadcast]
+        return answers
+
+
+async def crash(net: p2pdo.RemoteNetwork) -> list[str]:
+    """Worker processes that die again and again; what the driver is told."""
+    async with net.driver(["n0"]) as tasks:
+        return [str((await tasks.send_and_wait("die", to="n0")).error) for _ in range(5)]
+
+
 @pytest.mark.slow
 async def test_twenty_workloads_do_not_disturb_each_other(tmp_path: Path) -> None:
-    async with network(tmp_path) as net:
-        alone = {
-            algorithm: await optimize(net, algorithm, seed=1)
-            for algorithm in ("consensus", "gradient-tracking")
-        }
-        async with net.driver(NODES) as blocked, asyncio.timeout(120):
+    pytest.importorskip("torch")
+    async with asyncio.timeout(LIMIT), network(tmp_path) as net:
+        consensus = await optimize(net, "consensus")
+        tracking = await optimize(net, "gradient-tracking")
+        learned = await learn(net)
+        async with net.driver(NODES) as blocked:
             held = await blocked.broadcast("hold")  # a workload that never gets on
-            stopped = await net.submit("dgd", "quadratic", nodes=4, rounds=10**8)
+            endless = await net.submit("dgd", "quadratic", nodes=4, rounds=10**8)
             bad = await net.submit("dgd", "quadratic", nodes=4, parameters={"step_size": 1e200})
-            runs = [optimize(net, algorithm, seed=1) for algorithm in alone for _ in range(4)]
-            drivers = [drive(net, first=1000 * k) for k in range(9)]
-            results = await asyncio.gather(*runs, *drivers)
-            await stopped.stop("enough")
+            results = await asyncio.gather(
+                *(optimize(net, "consensus") for _ in range(3)),
+                *(optimize(net, "gradient-tracking") for _ in range(3)),
+                *(learn(net) for _ in range(2)),
+                *(add(net, 1000 * k) for k in range(6)),
+                *(total(net, nodes) for nodes in (NODES[:2], NODES[2:])),
+                crash(net),
+            )
+            assert len(await net.client.workloads()) == 3 + 20
+            running = await endless.metrics().__anext__()
+            await endless.stop("enough")
             with pytest.raises(WorkloadStopped, match="enough"):
-                await stopped.result()
+                await endless.result()
             with pytest.raises(WorkloadFailed, match="not finite"):
                 await bad.result()
+            assert [future.done() for future in held._futures] == [False] * 4
             await held.abort("over")
-    assert results[:8] == [alone["consensus"]] * 4 + [alone["gradient-tracking"]] * 4
-    for k, answers in enumerate(results[8:]):
-        np.testing.assert_array_equal(answers, [1000 * k + 39 + 40] * 4)
+            assert [result.is_ok async for result in held] == [False] * 4
+    assert running.iteration >= 0
+    assert results[:8] == [consensus] * 3 + [tracking] * 3 + [learned] * 2
+    for weights in learned.values():
+        np.testing.assert_allclose(weights, [1.0, -2.0, 3.0], atol=0.05)
+    for k, answers in enumerate(results[8:14]):
+        assert answers == [1000 * k + 39 + 40] * 4
+    for answers in results[14:16]:
+        expected = [[0, number + 1, 1000.0 * number] for number in range(20) for _ in range(2)]
+        assert answers == expected
+    told = results[16]
+    assert sum("exit code 3" in words for words in told) == 5
+    assert "more than 3 times within 60 s" in told[-1]

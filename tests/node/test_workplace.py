@@ -7,7 +7,7 @@ import contextlib
 import json
 import sys
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -27,7 +27,7 @@ from p2pdo.node.events import (
     Event,
     on,
 )
-from p2pdo.node.executors import Executor, failure, task, tasks_of
+from p2pdo.node.executors import Executor, Handler, failure, task, tasks_of
 from p2pdo.node.workplace import SITE, FilterOffer, Workplace
 from p2pdo.protocol.routing import Result, Task
 from p2pdo.types import TaskId, WorkloadId
@@ -122,6 +122,25 @@ class Other(Executor):
     @task
     def count(self, order: Task) -> object:
         return len(order.payload)
+
+
+class Clinging(Executor):
+    """Cannot be closed, or does not end."""
+
+    def __init__(self, closed: list[str], name: str) -> None:
+        self._closed = closed
+        self._name = name
+
+    @property
+    def handlers(self) -> Mapping[str, Handler]:
+        return {self._name: lambda _: None}
+
+    async def close(self) -> None:
+        if self._name == "fails":
+            raise OSError("the disk is full")
+        if self._name == "hangs":
+            await asyncio.Event().wait()
+        self._closed.append(self._name)
 
 
 class Bench:
@@ -493,3 +512,39 @@ async def test_the_end_of_the_workload_aborts_the_task_in_hand(trainer: Trainer)
         bench.send("patient")
         await begun(trainer)
     assert await asyncio.to_thread(trainer.ended.wait, 20)
+
+
+async def test_an_executor_that_cannot_be_closed_keeps_no_other_from_its_end(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("p2pdo.node.workplace._CLOSING", 0.01)
+    closed: list[str] = []
+    names = ("first", "fails", "hangs", "last")
+    makers = {name: lambda _, name=name: Clinging(closed, name) for name in names}
+    async with Bench(Workplace(makers, tasks={name: name for name in names})).running() as bench:
+        for name in names:
+            await bench.do(name)
+    assert closed == ["first", "last"]
+    for name in ("fails", "hangs"):
+        assert f"executor '{name}' could not be closed" in caplog.text
+    assert "the disk is full" in caplog.text
+
+
+async def test_a_client_that_is_ended_while_its_executor_is_made_leaves_no_thread() -> None:
+    making, go_on = threading.Event(), threading.Event()
+
+    def make() -> Executor:
+        making.set()
+        go_on.wait()
+        return Other()
+
+    async def factory(context: Context) -> Executor:
+        return await context.compute.run(make)
+
+    async with Bench(Workplace({"slow": factory}), "slow").running() as bench:
+        bench.send("count", [])
+        assert await asyncio.to_thread(making.wait, 20)
+        (thread,) = (t for t in threading.enumerate() if t.name == "workload w")
+    go_on.set()
+    await asyncio.to_thread(thread.join, 20)
+    assert not thread.is_alive()

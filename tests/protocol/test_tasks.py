@@ -48,6 +48,16 @@ def test_a_request_always_makes_the_same_workload_id() -> None:
     assert task_id_of(W, 2, 5) == "w-2-5"
 
 
+def test_what_is_no_longer_open_keeps_nothing_of_what_was_asked() -> None:
+    book = TaskBook([make(i, payload="x" * 100) for i in range(3)])
+    book.pull(N, everything)
+    book.report(N, make(0).task_id, attempt=1, ok=True, payload="1")
+    book.expire(N)
+    assert [book[make(i).task_id].payload for i in range(3)] == ["", "x" * 100, "x" * 100]
+    book.cancel(W)
+    assert [book[make(i).task_id].payload for i in range(3)] == ["", "", ""]
+
+
 def test_the_first_result_of_the_lease_is_recorded_and_later_ones_are_told_apart() -> None:
     task = make()
     task.lease()

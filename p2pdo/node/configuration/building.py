@@ -174,6 +174,7 @@ def _in_workers(
             processes=table.processes,
             threads=table.threads,
             memory=table.memory,
+            nice=table.nice,
             logs=logs,
         )
     )

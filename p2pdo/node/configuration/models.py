@@ -89,12 +89,14 @@ class ExecutorTable(Component):
         processes: in how many fresh processes it runs; 0 is the node's own.
         memory: bytes that each of these processes may use.
         threads: how many threads a numerical library may use in each.
+        nice: how far these processes step back where cores are scarce.
     """
 
     tasks: list[str] | None = None
     processes: int = Field(default=0, ge=0, le=1024)
     memory: int | None = Field(default=None, gt=0)
     threads: int = Field(default=1, ge=1)
+    nice: int = Field(default=0, ge=0, le=19)
 
 
 class FilterTable(Component):

@@ -11,6 +11,7 @@ process group.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import faulthandler
 import fcntl
 import io
@@ -23,6 +24,7 @@ import socket
 import sys
 import threading
 from collections.abc import Coroutine, Mapping
+from pathlib import Path
 from typing import Any
 
 from p2pdo.errors import ConfigError, TaskAborted, UnknownTask, did_you_mean
@@ -83,6 +85,10 @@ def _enter(hello: Mapping[str, Any]) -> None:
         os.environ.pop("PYTHONPATH", None)
     else:
         os.environ["PYTHONPATH"] = path
+    if nice := hello["nice"]:
+        os.nice(nice)
+        with contextlib.suppress(OSError):  # where Linux shares cores between sessions first
+            Path("/proc/self/autogroup").write_text(str(nice))
     if (memory := hello["memory"]) is not None:
         import resource
 

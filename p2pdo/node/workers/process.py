@@ -62,6 +62,7 @@ class Worker:
                 env=environment,
                 start_new_session=True,
             )
+            ours.callback(_kill_group, process.pid)
             reader, writer = await asyncio.open_unix_connection(sock=near, limit=_READ_AHEAD)
             ours.pop_all()
             return cls(rank, process, reader, writer, lifeline)
@@ -76,8 +77,7 @@ class Worker:
 
     def kill(self) -> None:
         """Ends its whole group; also of one that has just ended by itself."""
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.process.pid, signal.SIGKILL)
+        _kill_group(self.process.pid)
 
     def release(self) -> None:
         """Closes the node's ends; for one that has been killed."""
@@ -86,6 +86,11 @@ class Worker:
 
     def how_it_ended(self) -> str:
         return _ending(self.process.returncode)
+
+
+def _kill_group(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(pid, signal.SIGKILL)
 
 
 def _ending(code: int | None) -> str:

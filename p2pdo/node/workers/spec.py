@@ -36,6 +36,7 @@ class WorkerSpec:
         threads: of OpenMP and BLAS in each process.
         memory: the address space of each process in bytes; None for no limit. CUDA and torch
             reserve far more of it than they use.
+        nice: how far each process steps back where cores are scarce: 0 does not, 19 most.
         logs: the folder for what they print; a file WORKLOAD/NAME.rank-R.log each.
     """
 
@@ -48,6 +49,7 @@ class WorkerSpec:
     processes: int = 1
     threads: int = 1
     memory: int | None = None
+    nice: int = 0
     logs: Path | None = None
 
     def hello(self, rank: int, context: WorkloadContext) -> dict[str, Any]:
@@ -67,6 +69,7 @@ class WorkerSpec:
             },
             "site": dict(self.site),
             "memory": self.memory,
+            "nice": self.nice,
             "log_level": context.log.getEffectiveLevel(),
             "python_path": os.environ.get("PYTHONPATH"),
         }

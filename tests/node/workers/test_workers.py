@@ -139,12 +139,13 @@ def names_in(folder: Path) -> list[str]:
 
 async def test_every_rank_knows_its_place() -> None:
     offers = {"site": {"data": "/data"}}
-    told = spec(args={"greeting": "hi"}, components=COUNTER, site=offers["site"], threads=2)
+    told = spec(args={"greeting": "hi"}, components=COUNTER, site=offers["site"], threads=2, nice=3)
     async with client(told, **offers) as hub:
         said = await hub.do("where")
     environment = said.pop("environment")
     pid = said.pop("pid")
     assert pid != os.getpid()
+    assert said.pop("nice") == os.nice(0) + 3
     assert said == {
         "rank": 0,
         "world_size": 2,
@@ -330,6 +331,25 @@ async def test_a_machine_without_room_says_so(monkeypatch: pytest.MonkeyPatch) -
         monkeypatch.undo()
         monkeypatch.syspath_prepend(HERE)
         assert await hub.do("echo", 1) == 1
+
+
+async def test_a_start_that_is_broken_off_leaves_no_process(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    started: list[int] = []
+
+    async def broken(**_: Any) -> None:
+        started.extend(my_children())
+        for pid in started:
+            os.kill(pid, signal.SIGSTOP)  # so that it cannot end by itself
+        raise OSError("too many open files")
+
+    monkeypatch.setattr(asyncio, "open_unix_connection", broken)
+    async with client(spec(processes=1)) as hub:
+        assert "cannot start" in (await hub.do("echo", 1))["message"]
+        assert started
+        for pid in set(started) & set(my_children()):
+            assert Watched([pid]).have_ended()
 
 
 @pytest.mark.parametrize(

@@ -74,6 +74,7 @@ class Site(Executor):
             "count": context.components["counter"].count if context.components else None,
             "imported": [name for name in ("numpy", "grpc", "uvloop") if name in sys.modules],
             "environment": dict(os.environ),
+            "nice": os.nice(0),
         }
 
     @task
