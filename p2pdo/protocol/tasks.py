@@ -101,6 +101,8 @@ class Task:
 
     Attributes:
         number: its place among the tasks of (workload, node), from 0.
+        payload: what its node is sent; forgotten as soon as it will not be sent again, because
+            the models of a thousand rounds would fill the memory.
         attempt: the lease that counts, from 1. Invariant: a result of another attempt has no
             effect.
         digest: of the accepted result. Invariant: set once, with SUCCEEDED or FAILED.
@@ -159,6 +161,7 @@ class Task:
         """Records a failure in the node's place; the task must be open and without a result."""
         if not self.is_open or self.digest:
             raise LocalProtocolError(f"task {self.task_id}: abort while {self.state}")
+        self.payload = ""
         self.digest, self.result = result_digest(ok=False, payload=payload), payload
 
     def _move(self, move: TaskMove) -> None:
@@ -166,6 +169,8 @@ class Task:
             self.state = TRANSITIONS[self.state][move]
         except KeyError:
             raise LocalProtocolError(f"task {self.task_id}: {move} while {self.state}") from None
+        if not self.is_open:
+            self.payload = ""
 
 
 class TaskBook:
