@@ -125,6 +125,15 @@ def write_send(workload: WorkloadId, request_id: str, task_ids: Sequence[TaskId]
     return lambda db: _run(db, "INSERT INTO sends VALUES (?, ?, ?)", [values])
 
 
+_TASKS = """
+    SELECT id, workload, node, number, executor, name,
+        CASE WHEN state IN ('pending', 'leased') AND digest = '' THEN payload ELSE '' END,
+        state, attempt, digest, result, recorded
+    FROM tasks ORDER BY number, id
+"""
+"""All tasks, without the payloads that will not be sent again."""
+
+
 def _run(db: sqlite3.Connection, sql: str, rows: Sequence[tuple[object, ...]]) -> None:
     db.executemany(sql, rows)
 

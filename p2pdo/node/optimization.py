@@ -33,9 +33,10 @@ from p2pdo.node.executors import Executor, ExecutorFactory, Task, WorkloadContex
 from p2pdo.node.metering import metered
 from p2pdo.node.offers import Offers
 from p2pdo.participants.history import History
+from p2pdo.protocol.exchanging import Place
 from p2pdo.protocol.judging import Report
 from p2pdo.protocol.plan import start_at
-from p2pdo.protocol.stepper import Place, Stepper
+from p2pdo.protocol.stepper import Stepper
 from p2pdo.protocol.workload import CONFIG, RUN
 from p2pdo.reporting.digests import digest_of
 from p2pdo.runtime.driver import Driver

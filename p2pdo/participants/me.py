@@ -25,7 +25,7 @@ from p2pdo.participants.modules import places
 from p2pdo.participants.snapshots import has_state
 from p2pdo.participants.trees import is_tensor, pack, received, to_host
 from p2pdo.protocol.asking import Asking
-from p2pdo.protocol.stepper import Outgoing, Place
+from p2pdo.protocol.exchanging import Outgoing, Place
 from p2pdo.types import Plain, Value
 
 MOST_LOGGED = 64

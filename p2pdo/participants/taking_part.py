@@ -16,7 +16,8 @@ from collections.abc import Callable, Mapping
 
 from p2pdo.errors import P2pdoError, WorkloadFailed, WorkloadStopped
 from p2pdo.participants.me import Me, Outcome, Part, Progress
-from p2pdo.protocol.stepper import Outgoing, line_of
+from p2pdo.protocol.exchanging import Outgoing
+from p2pdo.protocol.stepper import line_of
 from p2pdo.runtime.exchange import Exchanger
 from p2pdo.runtime.stages import Stage, WaitFor
 from p2pdo.types import Value

@@ -16,7 +16,7 @@ from p2pdo.effects import freeze
 from p2pdo.graphs.graph import Graph
 from p2pdo.graphs.weights import Weights
 from p2pdo.problems.base import Startable
-from p2pdo.protocol.stepper import Place
+from p2pdo.protocol.exchanging import Place
 from p2pdo.types import Array, NodeId
 
 

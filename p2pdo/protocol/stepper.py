@@ -17,52 +17,22 @@ the code is handed the mini-batch of its iteration in the problem's place.
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping
-from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 import numpy as np
 
 from p2pdo.algorithms.base import Algorithm, HasDecision
-from p2pdo.effects import Effect, Exchange, ExchangeEach, Here, Mix, Row, Step, freeze
+from p2pdo.effects import Effect, Here, Step, freeze
 from p2pdo.errors import LocalProtocolError, P2pdoError, RemoteProtocolError, WorkloadFailed
 from p2pdo.problems.base import is_stochastic
-from p2pdo.protocol.frames import EffectKind, Tag
+from p2pdo.protocol.exchanging import Exchanging, Outgoing, Place
+from p2pdo.protocol.values import describe, is_finite
 from p2pdo.types import Array, Value
 
 S = TypeVar("S", bound=HasDecision)
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
-    """A node's place in its workload: index, name, neighbours in node order, row of W.
-
-    `names` tells the neighbours' names, so that an error can.
-    """
-
-    node: int
-    name: str
-    in_neighbors: tuple[int, ...]
-    out_neighbors: tuple[int, ...]
-    row: Row
-    names: Mapping[int, str] = field(default_factory=dict)
-
-    def name_of(self, neighbor: int) -> str:
-        return self.names.get(neighbor, f"node {neighbor}")
-
-
-@dataclass(frozen=True, slots=True)
-class Outgoing:
-    """The values of one exchange: the same one for every out-neighbour, or one for each."""
-
-    tag: Tag
-    value: Value
-    each: Mapping[int, Value] | None = None
-
-    def to(self, neighbor: int) -> Value:
-        return self.value if self.each is None else self.each[neighbor]
-
-
-class Stepper(Generic[S]):
+class Stepper(Exchanging, Generic[S]):
     """One algorithm at one node."""
 
     def __init__(
@@ -73,18 +43,13 @@ class Stepper(Generic[S]):
         Raises:
             WorkloadFailed: the author's `init` or the problem's gradient went wrong.
         """
-        self.place = place
-        self.iteration = 0
-        self.messages_sent = 0
-        self.bytes_sent = 0
+        super().__init__(place)
         self._algorithm = algorithm
         self._problem = problem
         self._is_stochastic = is_stochastic(problem)
         self._seed = seed
         self._step: Step[S] | None = None
-        self._asked: Effect | None = None
         self._received: Mapping[int, Value] = {}  # until the next value is found to be finite
-        self._phase = 0
         self._x_like = freeze(x)
         self._check_problem(self._x_like)
         try:
@@ -119,15 +84,15 @@ class Stepper(Generic[S]):
             reply = None
         else:
             self._received = inbox
-            reply = self._reply(inbox)
+            reply = self.reply(inbox)
         while True:
             try:
                 if self._step is None:
                     if self.iteration >= pause_at:
                         self._check_finite(self.state.x)  # what nobody will send is shown too
                         return None
-                    self._step, self._phase, reply = self._begin(), 0, None
-                return self._outgoing(self._step.send(reply))
+                    self._step, reply = self._begin(), None
+                return self.outgoing(self._step.send(reply))
             except StopIteration as stop:
                 self._complete(stop.value)
             except P2pdoError as error:
@@ -160,72 +125,29 @@ class Stepper(Generic[S]):
         """What a step sees of the problem."""
         return self._problem.at(here) if self._is_stochastic else self._problem
 
-    def _outgoing(self, effect: Effect) -> Outgoing:
-        each: Mapping[int, Value] | None = None
-        value: Value = ()
-        neighbors = self.place.out_neighbors
-        match effect:
-            case Mix(values):
-                kind, value = EffectKind.MIX, freeze(values)
-                self._asked = Mix(value)
-            case Exchange(sent):
-                kind, value = EffectKind.EXCHANGE, freeze(sent)
-                self._asked = effect
-            case ExchangeEach(values_each):
-                kind, each = EffectKind.EXCHANGE_EACH, self._each(values_each)
-                self._asked = effect
-            case _:
-                raise LocalProtocolError(
-                    f"the step yielded {effect!r}, which is no effect",
-                    hint="use 'yield from mix(…)', exchange(…) or exchange_each(…)",
-                )
-        for sent_value in [value] if each is None else each.values():
-            self._check_finite(sent_value)
-            copies = len(neighbors) if each is None else 1
-            self.bytes_sent += copies * size_of(sent_value)
-        self._received = {}
-        self.messages_sent += len(neighbors)
-        tag = Tag(self.iteration, self._phase, kind)
-        self._phase += 1
-        return Outgoing(tag, value, each)
+    def outgoing(self, effect: Effect) -> Outgoing:
+        outgoing = super().outgoing(effect)
+        self._received = {}  # what it was made of is not looked at again
+        return outgoing
 
-    def _each(self, values: Mapping[int, Value]) -> dict[int, Value]:
-        if set(values) != set(self.place.out_neighbors):
-            raise LocalProtocolError(
-                f"exchange_each names {sorted(values)}, "
-                f"the out-neighbours are {list(self.place.out_neighbors)}",
-                hint="send exactly one value to each of here.out_neighbors",
-            )
-        return {j: freeze(values[j]) for j in self.place.out_neighbors}
+    def unlike(self, own: tuple[Value, ...], theirs: Value, sender: int) -> RemoteProtocolError:
+        name = self.place.name_of(sender)
+        return RemoteProtocolError(
+            f"{name} sent {describe(theirs)} where {self.place.name} has {describe(own)}",
+            hint="all nodes must run one algorithm on problems of one dimension and dtype",
+            node=name,
+            iteration=self.iteration,
+        )
 
-    def _reply(self, inbox: Mapping[int, Value]) -> Any:
-        if not isinstance(self._asked, Mix):
-            return {j: inbox[j] for j in self.place.in_neighbors}
-        own = self._asked.values
-        for sender in self.place.in_neighbors:
-            self._check_like(own, inbox[sender], sender)
-        return self.place.row.weighted_sum({**inbox, self.place.node: own})
-
-    def _check_like(self, own: Value, theirs: Value, sender: int) -> None:
-        if not same_layout(own, theirs):
-            raise RemoteProtocolError(
-                f"{self.place.name_of(sender)} sent {describe(theirs)} where {self.place.name} "
-                f"has {describe(own)}",
-                hint="all nodes must run one algorithm on problems of one dimension and dtype",
-                node=self.place.name_of(sender),
-                iteration=self.iteration,
-            )
-
-    def _check_finite(self, value: Value) -> None:
-        if not is_finite(value):
-            self._check_received()
-            raise WorkloadFailed(
-                f"a value of {self.place.name} is not finite (NaN or infinite) "
-                f"in iteration {self.iteration}",
-                hint="a smaller step size (--set step_size=…), or look at the gradient there",
-                node=self.place.name,
-                iteration=self.iteration,
-            )
+    def not_finite(self, _value: Value) -> WorkloadFailed:
+        self._check_received()
+        return WorkloadFailed(
+            f"a value of {self.place.name} is not finite (NaN or infinite) "
+            f"in iteration {self.iteration}",
+            hint="a smaller step size (--set step_size=…), or look at the gradient there",
+            node=self.place.name,
+            iteration=self.iteration,
+        )
 
     def _check_received(self) -> None:
         """Once a value of ours is not finite: whose fault is it?
@@ -308,59 +230,3 @@ def line_of(error: BaseException) -> str:
             place = f": {file}, line {traceback.tb_lineno}"
         traceback = traceback.tb_next
     return place
-
-
-def size_of(value: Value) -> int:
-    """Payload bytes of a value: its arrays' bytes, eight for a scalar."""
-    if isinstance(value, np.ndarray):
-        return value.nbytes
-    if isinstance(value, tuple):
-        return sum(map(size_of, value))
-    if isinstance(value, dict):
-        return sum(map(size_of, value.values()))
-    return 8
-
-
-def is_finite(value: Value) -> bool:
-    if isinstance(value, np.ndarray):
-        return _is_finite_array(value)
-    if isinstance(value, tuple):
-        return all(map(is_finite, value))
-    if isinstance(value, dict):
-        return all(map(is_finite, value.values()))
-    return bool(np.isfinite(value))
-
-
-def _is_finite_array(a: Array) -> bool:
-    """One pass without a temporary: a·a is finite, or, where it overflows, each entry is."""
-    if a.dtype.kind not in "fc":
-        return True
-    flat = a.reshape(-1)
-    with np.errstate(over="ignore", invalid="ignore"):
-        if np.isfinite(np.dot(flat, flat)):
-            return True
-    return bool(np.isfinite(a).all())
-
-
-def same_layout(a: Value, b: Value) -> bool:
-    """Equal in structure, shapes and dtypes."""
-    if isinstance(a, np.ndarray):
-        return isinstance(b, np.ndarray) and a.shape == b.shape and a.dtype == b.dtype
-    if isinstance(a, tuple):
-        return isinstance(b, tuple) and len(a) == len(b) and all(map(same_layout, a, b))
-    if isinstance(a, dict):
-        return (
-            isinstance(b, dict)
-            and a.keys() == b.keys()
-            and all(same_layout(a[key], b[key]) for key in a)
-        )
-    return not isinstance(b, np.ndarray | tuple | dict)
-
-
-def describe(value: Any) -> str:
-    """A value's layout for people: 'float64 (31,)'."""
-    if isinstance(value, np.ndarray):
-        return f"{value.dtype} {value.shape}"
-    if isinstance(value, tuple):
-        return f"({', '.join(map(describe, value))})"
-    return type(value).__name__

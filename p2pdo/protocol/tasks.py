@@ -160,6 +160,7 @@ class Task:
         """Records a failure in the node's place; the task must be open and without a result."""
         if not self.is_open or self.digest:
             raise LocalProtocolError(f"task {self.task_id}: abort while {self.state}")
+        self.payload = ""
         self.digest, self.result = result_digest(ok=False, payload=payload), payload
 
     def _move(self, move: TaskMove) -> None:
@@ -167,6 +168,8 @@ class Task:
             self.state = TRANSITIONS[self.state][move]
         except KeyError:
             raise LocalProtocolError(f"task {self.task_id}: {move} while {self.state}") from None
+        if not self.is_open:
+            self.payload = ""
 
 
 class TaskBook:
@@ -285,7 +288,6 @@ class TaskBook:
         if not open_tasks:
             del self._open[task.workload]
         self._leased.get(task.node, {}).pop(task.task_id, None)
-        task.payload = ""  # it is never offered again; what was asked is in the store
 
     def _queue(self, task: Task) -> deque[Task]:
         return self._pending.setdefault(task.node, {}).setdefault(task.workload, deque())

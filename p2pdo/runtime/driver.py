@@ -18,8 +18,9 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from p2pdo.errors import P2pdoError, WorkloadFailed
+from p2pdo.protocol.exchanging import Outgoing
 from p2pdo.protocol.judging import Report
-from p2pdo.protocol.stepper import Outgoing, Stepper
+from p2pdo.protocol.stepper import Stepper
 from p2pdo.runtime.compute import Compute
 from p2pdo.runtime.exchange import Exchanger
 from p2pdo.types import Value

@@ -16,10 +16,10 @@ from collections.abc import Callable, Mapping
 from typing import Protocol, TypeVar
 
 from p2pdo.errors import LinkLost, P2pdoError, RemoteProtocolError, WorkloadFailed
+from p2pdo.protocol.exchanging import Outgoing, Place
 from p2pdo.protocol.frames import Bye, Frame, Hello
 from p2pdo.protocol.rounds import WINDOW, Rounds
 from p2pdo.protocol.session import OutEdge, PeerSession, SessionState
-from p2pdo.protocol.stepper import Outgoing, Place
 from p2pdo.types import NodeId, Value
 
 T = TypeVar("T")

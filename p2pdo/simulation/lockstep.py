@@ -10,9 +10,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from p2pdo.errors import RemoteProtocolError
+from p2pdo.protocol.exchanging import Outgoing
 from p2pdo.protocol.judging import Judge, Judgement, Report
 from p2pdo.protocol.plan import Plan
-from p2pdo.protocol.stepper import Outgoing, Stepper
+from p2pdo.protocol.stepper import Stepper
 from p2pdo.runtime.compute import limit_blas_threads
 from p2pdo.types import Value
 

@@ -17,8 +17,8 @@ from p2pdo.graphs.weights import Weights
 from p2pdo.participants.definition import Participant
 from p2pdo.participants.me import Outcome, Part, folders_of
 from p2pdo.participants.taking_part import Tell, take_part
+from p2pdo.protocol.exchanging import Place
 from p2pdo.protocol.plan import node_name
-from p2pdo.protocol.stepper import Place
 from p2pdo.runtime.compute import ThreadCompute
 from p2pdo.runtime.exchange import Exchanger
 from p2pdo.runtime.stages import Stage, ThreadStage, TurnStage

@@ -17,7 +17,7 @@ from p2pdo.errors import ConfigError, P2pdoError, WorkloadFailed
 from p2pdo.problems.base import Stackable, is_stochastic
 from p2pdo.protocol.judging import Judge, Judgement, Report
 from p2pdo.protocol.plan import Plan
-from p2pdo.protocol.stepper import is_finite
+from p2pdo.protocol.values import is_finite
 from p2pdo.runtime.compute import limit_blas_threads
 from p2pdo.types import Array, Value
 

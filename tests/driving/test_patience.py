@@ -139,6 +139,59 @@ def test_results_that_are_told_after_the_end_are_not_lost() -> None:
     clock.run(main())
 
 
+def test_a_result_that_is_told_before_its_sender_knows_the_task_is_kept_for_it() -> None:
+    """As when the answer to the sender was lost, and the coordinator has been restarted since."""
+
+    async def main() -> None:
+        fake: Any = Fake()
+        told, answered = asyncio.Event(), asyncio.Event()
+
+        async def early() -> AsyncIterator[pb.WorkloadEvent]:
+            await fake.sent.wait()
+            for value in (7, 8):  # the second time is nobody's
+                yield result("t0", value)
+            told.set()
+            await asyncio.Event().wait()
+
+        async def send_tasks(*_about: object) -> list[str]:
+            fake.sent.set()
+            await answered.wait()
+            return ["t0"]
+
+        fake.scripts, fake.send_tasks = [early], send_tasks
+        async with p2pdo.Tasks(fake, ["a"]) as tasks:
+            first = asyncio.create_task(tasks.send("add", to="a"))
+            second = asyncio.create_task(tasks.send("add", to="a"))
+            await told.wait()
+            answered.set()
+            assert (await (await first)).value == 8
+            assert not (await second).done(), "one result is of one sender"
+            assert not tasks._early
+
+    clock.run(main())
+
+
+def test_who_still_sends_when_the_driver_leaves_is_told() -> None:
+    async def main() -> None:
+        fake: Any = Fake(quiet)
+        answered = asyncio.Event()
+
+        async def send_tasks(*_about: object) -> list[str]:
+            fake.sent.set()
+            await answered.wait()
+            return ["t0"]
+
+        fake.send_tasks = send_tasks
+        async with p2pdo.Tasks(fake, ["a"]) as tasks:
+            sending = asyncio.create_task(tasks.send_and_wait("add", to="a", deadline=5))
+            await fake.sent.wait()
+        answered.set()
+        with pytest.raises(WorkloadStopped, match="its driver was closed"):
+            await sending
+
+    clock.run(main())
+
+
 def test_a_deadline_that_cannot_be_told_ends_the_wait_with_the_reason() -> None:
     async def main() -> None:
         fake: Any = Fake(quiet)

@@ -7,9 +7,10 @@ import pytest
 
 from p2pdo.effects import Exchange, Mix, Row
 from p2pdo.errors import LocalProtocolError, RemoteProtocolError, WorkloadFailed
-from p2pdo.protocol.asking import Asking, differences
+from p2pdo.protocol.asking import Asking
+from p2pdo.protocol.exchanging import Place
 from p2pdo.protocol.frames import EffectKind, Tag
-from p2pdo.protocol.stepper import Place
+from p2pdo.protocol.values import differences
 
 
 def asking() -> Asking:

@@ -18,8 +18,10 @@ from p2pdo.algorithms.base import Requires
 from p2pdo.effects import Here, Row, Step, exchange, exchange_each, mix
 from p2pdo.errors import ConfigError, LocalProtocolError, RemoteProtocolError, WorkloadFailed
 from p2pdo.problems.quadratic import Quadratic
+from p2pdo.protocol.exchanging import Outgoing, Place
 from p2pdo.protocol.frames import EffectKind, Tag
-from p2pdo.protocol.stepper import Outgoing, Place, Stepper, describe, is_finite, size_of
+from p2pdo.protocol.stepper import Stepper
+from p2pdo.protocol.values import describe, is_finite, size_of
 from p2pdo.types import Array, Value
 
 PLACE = Place(1, "node-1", (0, 2), (2,), Row(((0, 0.25), (1, 0.5), (2, 0.25))))

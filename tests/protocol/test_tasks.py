@@ -270,3 +270,18 @@ class TaskLife(RuleBasedStateMachine):
 
 TaskLife.TestCase.settings = settings(max_examples=100, deadline=None)
 test_one_result_counts_in_any_order_of_events = TaskLife.TestCase
+
+
+def test_a_payload_is_kept_for_as_long_as_it_may_be_sent() -> None:
+    book = TaskBook([make(i, payload="model") for i in range(4)])
+    book.pull(N, everything)
+    book.expire(N)
+    book.pull(N, everything)
+    assert {make(i).task_id: book[make(i).task_id].payload for i in range(4)} == {
+        make(i).task_id: "model" for i in range(4)
+    }
+    book.report(N, make(0).task_id, attempt=2, ok=True, payload="1")
+    book.report(N, make(1).task_id, attempt=2, ok=False, payload="1")
+    book.abort(make(2).task_id, "too late")
+    book.cancel(W)
+    assert [book[make(i).task_id].payload for i in range(4)] == [""] * 4

@@ -17,9 +17,9 @@ import pytest
 
 from p2pdo.effects import Row
 from p2pdo.errors import WorkloadFailed
+from p2pdo.protocol.exchanging import Outgoing, Place
 from p2pdo.protocol.frames import EffectKind, Tag
 from p2pdo.protocol.rounds import WINDOW, Rounds
-from p2pdo.protocol.stepper import Outgoing, Place
 from p2pdo.runtime.exchange import Exchanger
 from p2pdo.testing import clock
 from p2pdo.types import NodeId, Value

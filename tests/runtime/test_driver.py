@@ -18,11 +18,12 @@ from p2pdo.errors import LinkLost, LocalProtocolError, P2pdoError, WorkloadFaile
 from p2pdo.graphs.graph import Graph, from_edges
 from p2pdo.graphs.topologies import by_name
 from p2pdo.graphs.weights import from_matrix
+from p2pdo.protocol.exchanging import Outgoing, Place
 from p2pdo.protocol.frames import Ack, Bye, Data, EffectKind, Frame, Hello, Tag
 from p2pdo.protocol.judging import Judge, Objective, Report
 from p2pdo.protocol.plan import Plan
 from p2pdo.protocol.rounds import WINDOW
-from p2pdo.protocol.stepper import Outgoing, Place, Stepper
+from p2pdo.protocol.stepper import Stepper
 from p2pdo.runtime.compute import InlineCompute, ThreadCompute
 from p2pdo.runtime.driver import SNAPSHOTS, Driver
 from p2pdo.runtime.exchange import Exchanger

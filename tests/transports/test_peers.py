@@ -20,8 +20,8 @@ import pytest
 
 from p2pdo.effects import Row, freeze
 from p2pdo.errors import LinkLost, P2pdoError
+from p2pdo.protocol.exchanging import Outgoing, Place
 from p2pdo.protocol.frames import Ack, EffectKind, Hello, Tag
-from p2pdo.protocol.stepper import Outgoing, Place
 from p2pdo.runtime.exchange import Exchanger
 from p2pdo.transports import peers, rpc
 from p2pdo.transports.peers import METHOD, PeerLinks

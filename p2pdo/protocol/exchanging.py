@@ -1,0 +1,146 @@
+"""Exchanging: what a node sends for an effect, and what the values that come mean.
+
+What is sent is frozen, found finite and tagged with (iteration, exchange within it, kind). What
+comes to be mixed is held against the own value and added up with the own row of W in node order.
+An algorithm's stepper and a participant's asking are both this, so that they have the same bits;
+they differ in how they tell a mistake.
+
+    outgoing = one.outgoing(Mix((value,)))        # to the exchange
+    (mixed,) = one.reply(inbox)                   # what the exchange returned
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from p2pdo.effects import Effect, Exchange, ExchangeEach, Mix, Row, freeze
+from p2pdo.errors import LocalProtocolError
+from p2pdo.protocol.frames import EffectKind, Tag
+from p2pdo.protocol.values import is_finite, same_layout, size_of
+from p2pdo.types import Value
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A node's place in its workload: index, name, neighbours in node order, row of W.
+
+    `names` tells the neighbours' names, so that an error can.
+    """
+
+    node: int
+    name: str
+    in_neighbors: tuple[int, ...]
+    out_neighbors: tuple[int, ...]
+    row: Row
+    names: Mapping[int, str] = field(default_factory=dict)
+
+    def name_of(self, neighbor: int) -> str:
+        return self.names.get(neighbor, f"node {neighbor}")
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """The values of one exchange: the same one for every out-neighbour, or one for each."""
+
+    tag: Tag
+    value: Value
+    each: Mapping[int, Value] | None = None
+
+    def to(self, neighbor: int) -> Value:
+        return self.value if self.each is None else self.each[neighbor]
+
+
+class Exchanging(ABC):
+    """One node's exchanges, in order.
+
+    Attributes:
+        iteration: what the next exchange belongs to.
+        exchanges: how many have been asked for.
+    """
+
+    def __init__(self, place: Place) -> None:
+        self.place = place
+        self.iteration = 0
+        self.exchanges = 0
+        self.messages_sent = 0
+        self.bytes_sent = 0
+        self._next = (0, 0)  # (iteration, exchange within it) of the next one
+        self._asked: Effect = Exchange(())
+
+    @abstractmethod
+    def not_finite(self, value: Value) -> Exception:
+        """What is told of an own value that is not finite."""
+
+    @abstractmethod
+    def unlike(self, own: tuple[Value, ...], theirs: Value, sender: int) -> Exception:
+        """What is told of a value to be mixed that is not laid out as the own one."""
+
+    def outgoing(self, effect: Effect) -> Outgoing:
+        """What this effect sends to the out-neighbours.
+
+        Raises:
+            LocalProtocolError: it is no effect, or holds something that cannot be exchanged.
+            WorkloadFailed: a value is not finite.
+        """
+        neighbors = self.place.out_neighbors
+        each: Mapping[int, Value] | None = None
+        value: Value = ()
+        match effect:
+            case Mix(values):
+                kind, value = EffectKind.MIX, freeze(values)
+                self._asked = Mix(value)
+            case Exchange(sent):
+                kind, value = EffectKind.EXCHANGE, freeze(sent)
+                self._asked = effect
+            case ExchangeEach(values_each):
+                kind, each = EffectKind.EXCHANGE_EACH, self._each(values_each)
+                self._asked = effect
+            case _:
+                raise LocalProtocolError(
+                    f"the step yielded {effect!r}, which is no effect",
+                    hint="use 'yield from mix(…)', exchange(…) or exchange_each(…)",
+                )
+        for sent_value in [value] if each is None else each.values():
+            self._check_finite(sent_value)
+            copies = len(neighbors) if each is None else 1
+            self.bytes_sent += copies * size_of(sent_value)
+        self.exchanges += 1
+        self.messages_sent += len(neighbors)
+        return Outgoing(self._tag(kind), value, each)
+
+    def _tag(self, kind: EffectKind) -> Tag:
+        iteration, phase = self._next
+        phase = phase if iteration == self.iteration else 0
+        self._next = (self.iteration, phase + 1)
+        return Tag(self.iteration, phase, kind)
+
+    def _each(self, values: Mapping[int, Value]) -> dict[int, Value]:
+        if set(values) != set(self.place.out_neighbors):
+            raise LocalProtocolError(
+                f"exchange_each names {sorted(values)}, "
+                f"the out-neighbours are {list(self.place.out_neighbors)}",
+                hint="send exactly one value to each of here.out_neighbors",
+            )
+        return {j: freeze(values[j]) for j in self.place.out_neighbors}
+
+    def _check_finite(self, value: Value) -> None:
+        if not is_finite(value):
+            raise self.not_finite(value)
+
+    def reply(self, inbox: Mapping[int, Value]) -> Any:
+        """The answer: weighted sums, or every in-neighbour's value by its index.
+
+        Raises:
+            RemoteProtocolError: a value to be mixed is laid out differently from the own one.
+        """
+        place = self.place
+        if not isinstance(self._asked, Mix):
+            return {j: inbox[j] for j in place.in_neighbors}
+        own = self._asked.values
+        for sender in place.in_neighbors:
+            if not same_layout(own, inbox[sender]):
+                raise self.unlike(own, inbox[sender], sender)
+        return place.row.weighted_sum({**inbox, place.node: own})

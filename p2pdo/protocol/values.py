@@ -1,0 +1,101 @@
+"""What is exchanged, looked at: its bytes, its layout in words, whether it is finite."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from p2pdo.types import Array, Value
+
+
+def size_of(value: Value) -> int:
+    """Payload bytes of a value: its arrays' bytes, eight for a scalar."""
+    if isinstance(value, np.ndarray):
+        return value.nbytes
+    if isinstance(value, tuple):
+        return sum(map(size_of, value))
+    if isinstance(value, dict):
+        return sum(map(size_of, value.values()))
+    return 8
+
+
+def is_finite(value: Value) -> bool:
+    if isinstance(value, np.ndarray):
+        return _is_finite_array(value)
+    if isinstance(value, tuple):
+        return all(map(is_finite, value))
+    if isinstance(value, dict):
+        return all(map(is_finite, value.values()))
+    return bool(np.isfinite(value))
+
+
+def _is_finite_array(a: Array) -> bool:
+    """One pass without a temporary: a·a is finite, or, where it overflows, each entry is."""
+    if a.dtype.kind not in "fc":
+        return True
+    flat = a.reshape(-1)
+    with np.errstate(over="ignore", invalid="ignore"):
+        if np.isfinite(np.dot(flat, flat)):
+            return True
+    return bool(np.isfinite(a).all())
+
+
+def same_layout(a: Value, b: Value) -> bool:
+    """Equal in structure, shapes and dtypes."""
+    if isinstance(a, np.ndarray):
+        return isinstance(b, np.ndarray) and a.shape == b.shape and a.dtype == b.dtype
+    if isinstance(a, tuple):
+        return isinstance(b, tuple) and len(a) == len(b) and all(map(same_layout, a, b))
+    if isinstance(a, dict):
+        return (
+            isinstance(b, dict)
+            and a.keys() == b.keys()
+            and all(same_layout(a[key], b[key]) for key in a)
+        )
+    return not isinstance(b, np.ndarray | tuple | dict)
+
+
+def describe(value: Any) -> str:
+    """A value's layout for people: 'float64 (31,)'."""
+    if isinstance(value, np.ndarray):
+        return f"{value.dtype} {value.shape}"
+    if isinstance(value, tuple):
+        return f"({', '.join(map(describe, value))})"
+    return type(value).__name__
+
+
+def differences(own: Value, theirs: Value, where: str = "") -> Iterator[str]:
+    """Where two values are not laid out alike, in words, from the first difference on."""
+    if isinstance(own, dict) and isinstance(theirs, dict):
+        for key in own:
+            if key not in theirs:
+                yield f"'{_join(where, key)}' is {describe(own[key])} here and absent there"
+            else:
+                yield from differences(own[key], theirs[key], _join(where, key))
+        for key in theirs:
+            if key not in own:
+                yield f"'{_join(where, key)}' is absent here and {describe(theirs[key])} there"
+    elif isinstance(own, tuple) and isinstance(theirs, tuple) and len(own) == len(theirs):
+        for i, (a, b) in enumerate(zip(own, theirs, strict=True)):
+            yield from differences(a, b, _join(where, str(i)))
+    elif not same_layout(own, theirs):
+        place = f"'{where}' is " if where else ""
+        yield f"{place}{describe(own)} here, {describe(theirs)} there"
+
+
+def leaves(value: Value, where: str = "") -> Iterator[tuple[str, Value]]:
+    """Every array and scalar with the names that lead to it."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from leaves(item, _join(where, key))
+    elif isinstance(value, tuple):
+        for i, item in enumerate(value):
+            yield from leaves(item, where if len(value) == 1 else _join(where, str(i)))
+    else:
+        yield where, value
+
+
+def _join(where: str, key: str) -> str:
+    return f"{where}.{key}" if where else key
