@@ -28,8 +28,8 @@ machine is slowed by whatever else runs there. So the bound is on `cpu`, and on 
 core is free for the worker; where none is, `nice` lets the worker have what is left over. The table
 says where there are fewer than three.
 
-    stall      the longest time for which an event loop did not get on, of nodes and coordinator,
-               while tasks carry 3 MB arrays both ways: through a coroutine, and through a plain
+    stall      the longest time for which an event loop did not get on, of node and coordinator,
+               while its tasks carry 3 MB arrays both ways: through a coroutine, and through a plain
                handler that computes. A busy machine's delays are in it.
 """
 
@@ -307,8 +307,8 @@ async def shares(place: Rig, done: Done, repeat: int, seconds: float) -> dict[st
 async def stalls(place: Rig, repeat: int) -> dict[str, float]:
     """The longest stall of either loop, in ms: the median over the repeats."""
     data = np.ones(LARGE // 8)
-    found: dict[str, list[float]] = {"nodes_ms": [], "coordinator_ms": []}
-    async with place.net.driver() as driver:
+    found: dict[str, list[float]] = {"node_ms": [], "coordinator_ms": []}
+    async with place.net.driver(["n0"]) as driver:  # a process has one node where it matters
         await driver.broadcast_and_wait("echo", data)
         for _ in range(repeat):
             await place.nodes.ask("stall")
@@ -316,7 +316,7 @@ async def stalls(place: Rig, repeat: int) -> dict[str, float]:
             for name in ("echo", "compute") * 2:
                 for result in await driver.broadcast_and_wait(name, data):
                     result.unwrap()
-            found["nodes_ms"].append(await place.nodes.ask("stall"))
+            found["node_ms"].append(await place.nodes.ask("stall"))
             found["coordinator_ms"].append(await place.coordinator.ask("stall"))
     return {name: statistics.median(values) for name, values in found.items()}
 
