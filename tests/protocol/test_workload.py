@@ -12,6 +12,7 @@ from p2pdo.errors import LocalProtocolError
 from p2pdo.protocol.workload import (
     CONFIG,
     RUN,
+    RUN_PARTICIPANT,
     TERMINAL,
     TRANSITIONS,
     CancelTasks,
@@ -22,6 +23,7 @@ from p2pdo.protocol.workload import (
     Move,
     NodeGone,
     Optimization,
+    Participation,
     Status,
     StatusChanged,
     StopAsked,
@@ -295,3 +297,13 @@ def test_whatever_happens_every_member_is_told_the_end_once(events: list[Event])
             assert StatusChanged(m.status) in effects
         assert (m.error is not None) == (m.status in {Status.FAILED, Status.STOPPED})
     assert sorted(told) == ([A, B] if m.status in TERMINAL else [])
+
+
+def test_a_participants_run_needs_no_dimension_and_passes_its_parameters() -> None:
+    m = Participation(W, [A, B], parameters={"lr": 0.1})
+    assert m.receive(TaskSucceeded(A, CONFIG, {})) == []
+    changed, *tasks = m.receive(TaskSucceeded(B, CONFIG, {}))
+    assert changed == StatusChanged(Status.RUNNING)
+    assert tasks == [
+        CreateTask(node, RUN_PARTICIPANT, {"parameters": {"lr": 0.1}}) for node in (A, B)
+    ]
