@@ -28,11 +28,13 @@ setup-dev: $(VENV)/.dev  ## the same with what tests and checks need
 run: setup  ## the main job: logistic regression on real data over 8 node processes in a ring
 	$(BIN)/p2pdo run breast-cancer
 
+# Files go to a process a core; what one file's tests share stays in one of them.
 test: setup-dev  ## the test suite
-	$(BIN)/python -m pytest -m 'not full'
+	$(BIN)/python -m pytest -n auto --dist loadfile -m 'not full'
 
 test-all: setup-dev  ## the test suite with the long runs
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile -m 'not full'
+	$(BIN)/python -m pytest -m full
 
 check: setup-dev  ## style, types, layers, lazy imports, generated code
 	$(BIN)/ruff check .
