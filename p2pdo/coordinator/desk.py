@@ -53,10 +53,9 @@ from p2pdo.protocol.workload import (
     TaskSucceeded,
 )
 from p2pdo.types import NodeId, Plain, TaskId, WorkloadId
-from p2pdo.wire.plain import parse_plain
+from p2pdo.wire.plain import LIMIT, parse_plain
 from p2pdo.wire.v1 import coordinator_pb2 as wire
 
-MAX_PAYLOAD = 4 * 1024 * 1024
 _ORDERS_BYTES = 1 << 20  # of payloads in one message, about; gRPC's limit is 8 MiB
 _MUCH = 2 << 20  # of payloads in one message: no new ones are added, which may be one of 4 MiB
 _RESULT_SHOWN = 64 * 1024  # characters; who wants a larger one watches the results
@@ -747,9 +746,9 @@ def check_payload(payload: str) -> None:
         ConfigError: it is too large, or no JSON.
     """
     size = len(payload) if payload.isascii() else len(payload.encode())
-    if size > MAX_PAYLOAD:
+    if size > LIMIT:
         raise ConfigError(
-            f"a task's payload has {size} bytes, more than {MAX_PAYLOAD}",
+            f"a task's payload has {size} bytes, more than {LIMIT}",
             hint="data stays at the sites; send what names it",
         )
     try:

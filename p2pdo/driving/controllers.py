@@ -30,13 +30,12 @@ from p2pdo.driving.client import Client
 from p2pdo.driving.tasks import Tasks
 from p2pdo.errors import ConfigError, P2pdoError, WorkloadFailed, WorkloadStopped, did_you_mean
 from p2pdo.runtime.foreign import contained
-from p2pdo.wire.plain import encode_data
+from p2pdo.wire.plain import encode_bounded
 
 log = logging.getLogger(__name__)
 
 Controller: TypeAlias = Callable[..., Awaitable[Any]]
 
-RESULT_LIMIT = 4 * 1024 * 1024
 GROUP = "p2pdo.controllers"
 
 
@@ -72,7 +71,9 @@ async def run_controller(
         ended = asyncio.ensure_future(tasks.ended())
         try:
             await asyncio.wait({work, ended}, return_when=asyncio.FIRST_COMPLETED)
-            return _encode(name, _result_of(work))
+            return encode_bounded(
+                _result_of(work), f"what controller '{name}' returned", WorkloadFailed
+            )
         finally:
             work.cancel()
             ended.cancel()
@@ -98,19 +99,3 @@ def _result_of(work: asyncio.Future[Any]) -> Any:
     if not work.done():
         raise WorkloadStopped("the workload ended before its controller")
     return work.result()
-
-
-def _encode(name: str, value: Any) -> str:
-    try:
-        text = encode_data(value)
-    except ValueError as error:
-        raise WorkloadFailed(
-            f"what controller '{name}' returned cannot travel as JSON: {error}",
-            hint="return numbers, text, lists, dicts and numpy arrays",
-        ) from None
-    if len(text) > RESULT_LIMIT:
-        raise WorkloadFailed(
-            f"the result of controller '{name}' has {len(text)} bytes, more than {RESULT_LIMIT}",
-            hint="return a summary",
-        )
-    return text

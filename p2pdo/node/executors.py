@@ -28,17 +28,16 @@ from __future__ import annotations
 
 import inspect
 import json
-import traceback
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeAlias, TypeVar, overload
 
-from p2pdo.errors import P2pdoError, TaskAborted, TaskFailed, legible
+from p2pdo.errors import TaskAborted, TaskFailed
 from p2pdo.node.context import Context, WorkloadContext
 from p2pdo.node.events import takes
 from p2pdo.protocol.routing import Result, Task
 from p2pdo.types import Plain
-from p2pdo.wire.plain import encode_data
+from p2pdo.wire.plain import encode_bounded
 
 __all__ = [
     "Context",
@@ -47,17 +46,12 @@ __all__ = [
     "Handler",
     "Handlers",
     "Result",
-    "SiteFailure",
     "Task",
     "WorkloadContext",
-    "failure",
     "task",
 ]
 
-RESULT_LIMIT = 4 * 1024 * 1024  # bytes of JSON; what is larger is data and stays at its site
-_TRACEBACK_LIMIT = 16 * 1024  # characters
 _MARK = "__p2pdo_task__"
-_KEPT = "its words are kept in the node's log"
 
 Handler: TypeAlias = Callable[..., object]
 F = TypeVar("F", bound=Callable[..., Any])
@@ -112,17 +106,6 @@ class Executor:
 ExecutorFactory: TypeAlias = Callable[[WorkloadContext], "Executor | Awaitable[Executor]"]
 
 
-class SiteFailure(TaskFailed):
-    """A task's failure in words of the site; where its policy redacts, `bare` is told instead."""
-
-    def __init__(self, message: str, *, bare: str | None = None, hint: str | None = None) -> None:
-        super().__init__(message, hint=hint)
-        self.bare = bare or message
-
-    def redacted(self) -> TaskFailed:
-        return TaskFailed(self.bare, hint=self.hint)
-
-
 @dataclass(frozen=True, slots=True)
 class Handlers:
     """An executor's handlers, and how each wants to be called."""
@@ -144,56 +127,13 @@ class Handlers:
         return self.table.get(name)
 
 
-def failure(
-    error: Exception, *, node: str, workload: str, redacted: bool = False
-) -> dict[str, Plain]:
-    """What the submitter is told: code, message, hint, node, workload, iteration, traceback."""
-    told: P2pdoError
-    if isinstance(error, P2pdoError):
-        told = error.redacted() if redacted and isinstance(error, SiteFailure) else error
-    else:
-        words = "" if redacted else str(error)
-        name = type(error).__name__
-        told = TaskFailed(
-            f"{name}: {words}" if words else name,
-            hint=_KEPT if redacted else None,
-        )
-    plain = {"node": node, "workload": workload, **told.to_plain()}
-    if redacted:
-        plain |= _without_words(told)
-    else:
-        plain["traceback"] = legible("".join(traceback.format_exception(error)), _TRACEBACK_LIMIT)
-    return plain
-
-
-def _without_words(told: P2pdoError) -> dict[str, Plain]:
-    """What is told instead where an error of ours repeats what an exception of the site's said."""
-    cause = told.__cause__
-    if cause is None or isinstance(cause, P2pdoError) or not str(cause):
-        return {}
-    message = told.message.replace(str(cause), "…")
-    return {"message": legible(message), "hint": _KEPT}
-
-
 def encode_result(value: Any) -> str:
     """What a handler returned, as it travels.
 
     Raises:
         TaskFailed: it cannot.
     """
-    try:
-        text = encode_data(value)
-    except ValueError as error:
-        raise TaskFailed(
-            f"what the handler returned cannot travel as JSON: {error}",
-            hint="return numbers, text, lists, dicts and numpy arrays; no NaN outside arrays",
-        ) from None
-    if len(text) > RESULT_LIMIT:
-        raise TaskFailed(
-            f"the result has {len(text)} bytes, more than {RESULT_LIMIT}",
-            hint="return a summary; data stays where it is",
-        )
-    return text
+    return encode_bounded(value, "the result", TaskFailed)
 
 
 def failed_result(task: Task, plain: Mapping[str, Plain]) -> Result:

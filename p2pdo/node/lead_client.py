@@ -21,7 +21,7 @@ from typing import assert_never
 
 from p2pdo.errors import P2pdoError, WorkloadStopped
 from p2pdo.node.client import ClientActor
-from p2pdo.node.executors import failure
+from p2pdo.node.failures import failure
 from p2pdo.node.workplace import Workplace
 from p2pdo.protocol.routing import (
     AbortTask,

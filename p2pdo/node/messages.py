@@ -48,17 +48,16 @@ from p2pdo.errors import (
     from_plain,
 )
 from p2pdo.node.control import Control
-from p2pdo.node.executors import failure
+from p2pdo.node.failures import failure
 from p2pdo.runtime.compute import ThreadCompute
 from p2pdo.runtime.foreign import contained
 from p2pdo.transports import rpc
 from p2pdo.types import NodeId, WorkloadId
-from p2pdo.wire.plain import LARGE, decode_data, encode_data, is_large, parse_plain
+from p2pdo.wire.plain import LARGE, decode_data, encode_bounded, is_large, parse_plain
 
 log = logging.getLogger(__name__)
 
 METHOD = "/p2pdo.v1.Peer/Request"
-LIMIT = 4 * 1024 * 1024
 _MARK = "__p2pdo_message__"
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
@@ -268,22 +267,9 @@ class Mailbox:
         )
 
     def _encode(self, topic: str, value: Any) -> bytes:
-        sender = self._room.node
-        try:
-            text = encode_data(
-                {"workload": self._workload, "sender": sender, "topic": topic, "value": value}
-            )
-        except ValueError as error:
-            raise ConfigError(
-                f"a message about '{topic}' cannot travel as JSON: {error}",
-                hint="send numbers, text, lists, dicts and numpy arrays",
-            ) from None
-        if len(text) > LIMIT:
-            raise ConfigError(
-                f"a message about '{topic}' has {len(text)} bytes, more than {LIMIT}",
-                hint="send a summary; values in bulk are for the exchange",
-            )
-        return text.encode()
+        about = {"workload": self._workload, "sender": self._room.node, "topic": topic}
+        what = f"a message about '{topic}'"
+        return encode_bounded({**about, "value": value}, what, ConfigError).encode()
 
     async def _ask(self, node: NodeId, request: bytes, seconds: float) -> Reply:
         members = await self.members()
@@ -329,22 +315,11 @@ class Mailbox:
         else:
             value = await self._compute.run(handler, message)
         large = is_large(value)
-        return await _off_loop(self._encode_answer, message.topic, value, is_large=large)
+        return await _off_loop(_encode_answer, message.topic, value, is_large=large)
 
-    def _encode_answer(self, topic: str, value: Any) -> bytes:
-        try:
-            text = encode_data({"value": value})
-        except ValueError as error:
-            raise TaskFailed(
-                f"the answer to '{topic}' cannot travel as JSON: {error}",
-                hint="return numbers, text, lists, dicts and numpy arrays",
-            ) from None
-        if len(text) > LIMIT:
-            raise TaskFailed(
-                f"the answer to '{topic}' has {len(text)} bytes, more than {LIMIT}",
-                hint="return a summary",
-            )
-        return text.encode()
+
+def _encode_answer(topic: str, value: Any) -> bytes:
+    return encode_bounded({"value": value}, f"the answer to '{topic}'", TaskFailed).encode()
 
 
 async def _off_loop(function: Callable[..., T], /, *args: Any, is_large: bool) -> T:

@@ -32,8 +32,8 @@ from p2pdo.node.executors import (
     Task,
     encode_result,
     failed_result,
-    failure,
 )
+from p2pdo.node.failures import failure
 from p2pdo.node.filters import FilterStep, apply_all
 from p2pdo.node.messages import Mailbox, Mailroom
 from p2pdo.runtime.foreign import contained

@@ -17,10 +17,14 @@ import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from p2pdo.errors import P2pdoError
+
 if TYPE_CHECKING:
     import numpy as np
 
 ARRAY = "__array__"
+LIMIT = 4 * 1024 * 1024
+"""Characters of a task's data or result, a message or an answer; more is for the exchange."""
 LARGE = 64 * 1024
 """Characters, or bytes of arrays: to encode or decode more takes a thread, not the event loop."""
 _ITEM = 16  # characters of a number, a name or a bracket, about
@@ -55,6 +59,27 @@ def encode_data(value: Any) -> str:
         raise ValueError("it is nested too deeply") from None
     except TypeError as error:
         raise ValueError(str(error)) from None
+
+
+def encode_bounded(value: Any, what: str, refusal: type[P2pdoError]) -> str:
+    """The same for what is at most `LIMIT` characters; `what` names it in the refusal.
+
+    Raises:
+        P2pdoError: a `refusal`: it cannot travel, or is larger.
+    """
+    try:
+        text = encode_data(value)
+    except ValueError as error:
+        raise refusal(
+            f"{what} cannot travel as JSON: {error}",
+            hint="numbers, text, lists, dicts and numpy arrays can; no NaN outside arrays",
+        ) from None
+    if len(text) > LIMIT:
+        raise refusal(
+            f"{what} has {len(text)} bytes, more than {LIMIT}",
+            hint="give a summary: data stay where they are, and bulk is for the exchange",
+        )
+    return text
 
 
 def decode_data(value: Any) -> Any:

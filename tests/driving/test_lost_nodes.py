@@ -70,9 +70,9 @@ async def test_what_was_aborted_stays_so_and_the_rest_is_done_by_its_successor(
             held = await tasks.send("hold", to="a")
             await node.entered.wait()
             many = [await tasks.send("echo", i, to="a") for i in range(100)]
-            await tasks.abort([held, *many[1::2]], "not needed")  # before it is killed
+            await tasks.abort(many[1::2], "not needed")  # before it is killed; it holds the first
             await node.kill()
-            await tasks.abort(many[2::4], "not needed")  # while nobody is there
+            await tasks.abort([held, *many[2::4]], "not needed")  # while nobody is there
             await node.start()
             assert (await held).status == "aborted"
             results = [await one for one in many]

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from p2pdo.errors import P2pdoError, from_plain, legible
-from p2pdo.node.executors import SiteFailure
+from p2pdo.node.failures import SiteFailure
 from p2pdo.types import Plain
 
 _TRACEBACK_LIMIT = 16 * 1024  # characters
