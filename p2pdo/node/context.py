@@ -16,7 +16,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import CancelledError
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -116,8 +116,14 @@ class WorkloadContext:
     world_size: int = 1
 
     def for_task(self, abort: Abort) -> WorkloadContext:
-        """The same with the abort of one task."""
-        return replace(self, abort=abort)
+        """The same with the abort of one task.
+
+        Made for every task: `dataclasses.replace` takes ten times as long, a quarter of a task
+        that does nothing.
+        """
+        made = object.__new__(WorkloadContext)
+        made.__dict__.update(self.__dict__, abort=abort)
+        return made
 
     def fire_event(self, name: str, **data: Any) -> None:
         """Tells an event of your own to every component, executor and filter of this workload.

@@ -99,6 +99,8 @@ def decode_data(value: Any) -> Any:
 
 def is_large(value: Any) -> bool:
     """Whether data have more than about `LARGE` characters as JSON; looks no further than that."""
+    if value is None or isinstance(value, int | float):  # most results
+        return False
     waiting, size = [value], 0
     while waiting and size < LARGE:
         item = waiting.pop()
