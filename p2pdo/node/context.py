@@ -34,25 +34,28 @@ _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 class Abort:
-    """Whether the task in hand is to end; may be asked from any thread."""
+    """Whether the task in hand is to end; may be asked from any thread.
+
+    Made for every task, so it owns no more than a lock until somebody waits.
+    """
 
     def __init__(self) -> None:
-        self._set = threading.Event()
         self._lock = threading.Lock()
+        self._is_set = False
         self._then: list[Callable[[], object]] = []
         self.reason = ""
 
     @property
     def is_set(self) -> bool:
-        return self._set.is_set()
+        return self._is_set
 
     def set(self, reason: str) -> None:
         """The first reason is the one that is told."""
         with self._lock:
-            if self._set.is_set():
+            if self._is_set:
                 return
             self.reason = reason
-            self._set.set()
+            self._is_set = True
             then, self._then = self._then, []
         for call in then:
             call()
@@ -60,7 +63,7 @@ class Abort:
     def then(self, call: Callable[[], object]) -> None:
         """Has a function called when the task is to end, or now if it is."""
         with self._lock:
-            if not self._set.is_set():
+            if not self._is_set:
                 self._then.append(call)
                 return
         call()
@@ -76,7 +79,7 @@ class Abort:
         Raises:
             TaskAborted: it is.
         """
-        if self._set.is_set():
+        if self._is_set:
             raise TaskAborted(f"aborted: {self.reason}")
 
     def wait(self, seconds: float) -> None:
@@ -85,7 +88,12 @@ class Abort:
         Raises:
             TaskAborted: the task is to end.
         """
-        self._set.wait(seconds)
+        aborted = threading.Event()
+        self.then(aborted.set)
+        try:
+            aborted.wait(seconds)
+        finally:
+            self.forget(aborted.set)
         self.check()
 
 

@@ -27,6 +27,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from types import CodeType, FunctionType, MethodType
 from typing import Any, TypeVar
 
 from p2pdo.node.context import WorkloadContext
@@ -157,6 +158,10 @@ def _listeners_of(thing: object) -> Iterable[tuple[Listener, tuple[str, ...]]]:
 
 def takes(function: Callable[..., Any], count: int) -> bool:
     """Whether it can be called with so many positional arguments."""
+    if isinstance(function, FunctionType | MethodType):
+        code = function.__code__
+        if not code.co_kwonlyargcount and not hasattr(function, "__wrapped__"):
+            return _takes(function, code, count)
     try:
         inspect.signature(function).bind(*range(count))
     except TypeError:
@@ -164,3 +169,14 @@ def takes(function: Callable[..., Any], count: int) -> bool:
     except ValueError:  # a builtin that does not say
         return False
     return True
+
+
+def _takes(function: FunctionType | MethodType, code: CodeType, count: int) -> bool:
+    """The same of a plain function: a signature costs a tenth of a millisecond.
+
+    Every client of a workload asks it of each of its handlers.
+    """
+    count += isinstance(function, MethodType)
+    if count > code.co_argcount:
+        return bool(code.co_flags & inspect.CO_VARARGS)
+    return count >= code.co_argcount - len(function.__defaults__ or ())

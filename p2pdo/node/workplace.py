@@ -16,7 +16,7 @@ import contextlib
 import inspect
 import logging
 import traceback
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -99,7 +99,7 @@ class Roster:
         self._bare = context
         self._events = context.events or Events()
         self._made: dict[str, Handlers] = {}
-        self._making: dict[str, asyncio.Task[Executor]] = {}
+        self._making: dict[str, asyncio.Future[Executor]] = {}
         self._failures: dict[str, RestartLimit] = {}  # to make an executor
         self._mailbox: Mailbox | None = None
         for event, listeners in workplace.listeners.items():
@@ -277,25 +277,32 @@ class Roster:
         task's deadline: the next task goes on waiting.
         """
         if name not in self._made:
-            making = self._making.get(name)
-            if making is None:
-                making = self._making[name] = asyncio.create_task(contained(self._make(name)))
             try:
-                made = await asyncio.shield(making)
+                made = await self._maker(name)
             except Exception as error:
                 if self._executor == SITE:  # else the client has not begun: its supervisor counts
                     self._count(name, error)
                 raise
-            finally:
-                if making.done():
-                    self._making.pop(name, None)
             self._made[name] = Handlers.of(made)
             self._listen([made])
         return self._made[name]
 
-    async def _make(self, name: str) -> Executor:
-        executor = self._workplace.executors[name](self.context)
-        return await executor if inspect.isawaitable(executor) else executor
+    async def _maker(self, name: str) -> Executor:
+        """An executor; it is being made, or is made now, or its making begins."""
+        making = self._making.get(name)
+        if making is None:
+            made = await contained(self._begin(name))
+            if not inspect.isawaitable(made):
+                return made
+            making = self._making[name] = asyncio.ensure_future(contained(made))
+        try:
+            return await asyncio.shield(making)
+        finally:
+            if making.done():
+                self._making.pop(name, None)
+
+    async def _begin(self, name: str) -> Executor | Awaitable[Executor]:
+        return self._workplace.executors[name](self.context)
 
     async def _end_making(self) -> None:
         """Of an executor that no task has waited for to the end."""

@@ -20,11 +20,13 @@ class Backoff:
     ) -> None:
         self._first = first
         self._cap = cap
-        self._rng = rng or random.Random()  # noqa: S311 - spreads calls, hides nothing
+        self._rng = rng
         self._next = first
 
     def delay(self) -> float:
         """The next wait, in seconds."""
+        if self._rng is None:  # made late: most calls succeed at the first try
+            self._rng = random.Random()  # noqa: S311 - spreads calls, hides nothing
         limit = self._next
         self._next = min(self._cap, limit * 2)
         return self._rng.uniform(limit / 2, limit)

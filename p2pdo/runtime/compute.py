@@ -15,7 +15,7 @@ import threading
 from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
 
-from p2pdo.errors import LocalProtocolError
+from p2pdo.errors import LocalProtocolError, WorkloadFailed
 from p2pdo.runtime.foreign import Exited
 
 T = TypeVar("T")
@@ -59,8 +59,7 @@ class ThreadCompute:
         with self._lock:
             self._calls.put((function, args, future))
             if not self._running:
-                self._running = True
-                threading.Thread(target=self._work, name=self._name, daemon=True).start()
+                self._start()
         try:
             return await future
         finally:
@@ -70,6 +69,17 @@ class ThreadCompute:
         """Ends the thread after the call in progress, if any; does not wait for it."""
         self._closed = True
         self._calls.put(None)
+
+    def _start(self) -> None:
+        """Starts the thread, with one call waiting for it."""
+        try:
+            threading.Thread(target=self._work, name=self._name, daemon=True).start()
+        except RuntimeError as error:
+            self._calls.get_nowait()
+            raise WorkloadFailed(
+                f"{self._name}: {error}", hint="this process may have no more threads: ulimit -u"
+            ) from error
+        self._running = True
 
     def _work(self) -> None:
         limit_blas_threads()
