@@ -13,6 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, m
 
 from p2pdo.errors import ConfigError
 
+LaneName: TypeAlias = Literal["auto", "grpc", "shared-memory"]
+
 
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -49,6 +51,7 @@ class OptimizationSpec(_Strict):
         observe_every: iterations between metrics.
         record: what each node keeps a history of, at its site: "x", at observed iterations.
         observer: where a local run's launcher receives the states.
+        lane: how values go between neighbours; auto is by shared memory where they can.
     """
 
     kind: Literal["optimization"] = "optimization"
@@ -66,6 +69,7 @@ class OptimizationSpec(_Strict):
     return_states: bool = False
     record: list[Literal["x"]] = Field(default_factory=list)
     observer: str | None = None
+    lane: LaneName = "auto"
     tol: float | None = Field(default=None, gt=0)
 
 
@@ -88,7 +92,7 @@ class ParticipantSpec(_Strict):
     """A run of a participant over some nodes.
 
     Attributes:
-        nodes, topology, weights: as of an optimization.
+        nodes, topology, weights, lane: as of an optimization.
         rounds: the limit.
         observe_every: rounds between metrics.
         record: the names of which each node keeps a history, at its site.
@@ -104,6 +108,7 @@ class ParticipantSpec(_Strict):
     observe_every: int = Field(default=1, ge=1)
     seed: int = Field(default=0, ge=0)
     record: list[str] = Field(default_factory=list)
+    lane: LaneName = "auto"
     checkpoints: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
 
 

@@ -20,7 +20,7 @@ from p2pdo.algorithms import catalogue as algorithms
 from p2pdo.algorithms.base import Algorithm
 from p2pdo.data import catalogue as problem_catalogue, encode
 from p2pdo.effects import freeze
-from p2pdo.errors import ConfigError
+from p2pdo.errors import ConfigError, did_you_mean
 from p2pdo.graphs import files as topology_files
 from p2pdo.graphs.graph import Graph, from_networkx
 from p2pdo.graphs.spectral import modes
@@ -51,6 +51,7 @@ class Request:
         record: "x": each node keeps a history of it at observed iterations.
         dtype: "float64" or "float32"; None is what the problems compute in, mostly float64.
         delay_seed: of the weather of a simulated network; the result does not depend on it.
+        lane: how values go between node processes: "auto", "grpc" or "shared-memory".
     """
 
     problem: str | Sequence[Any]
@@ -68,6 +69,10 @@ class Request:
     dtype: str | None = None
     delay_seed: int = 0
     record: str | Sequence[str] = ()
+    lane: str = "auto"
+
+
+LANES = ("auto", "grpc", "shared-memory")
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,6 +114,7 @@ class Job:
             "partition": request.partition,
             "dtype": request.dtype,
             "record": list(self.record),
+            "lane": request.lane,
         }
 
     @property
@@ -204,6 +210,10 @@ def _check_limits(request: Request) -> None:
         )
     if request.rounds < 0:
         raise ConfigError(f"rounds must be zero or more, got {request.rounds}", hint="--rounds 100")
+    if request.lane not in LANES:
+        raise ConfigError(
+            f"unknown lane '{request.lane}'", hint=did_you_mean(request.lane, list(LANES))
+        )
     if request.observe_every < 1:
         raise ConfigError(
             f"observe_every must be one or more, got {request.observe_every}",

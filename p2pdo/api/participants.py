@@ -17,6 +17,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from p2pdo.api.jobs import check_most, read_topology
@@ -25,6 +26,7 @@ from p2pdo.api.running import Running
 from p2pdo.api.runs import Executor, Result
 from p2pdo.config import ParticipantSpec, parse_spec
 from p2pdo.data import encode
+from p2pdo.driving.results import count_links
 from p2pdo.errors import ConfigError
 from p2pdo.graphs.graph import Graph, from_networkx
 from p2pdo.participants.definition import Participant, is_plain
@@ -57,6 +59,7 @@ class Request:
         record: the names of which each node keeps a history.
         checkpoints: a name under which runs go on from each other's checkpoints.
         delay_seed: of the weather of a simulated network.
+        lane: how values go between node processes: "auto", "grpc" or "shared-memory".
     """
 
     participant: Participant
@@ -67,6 +70,7 @@ class Request:
     record: str | Sequence[str] = ()
     checkpoints: str | None = None
     delay_seed: int = 0
+    lane: str = "auto"
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,6 +144,7 @@ def resolve(
             "seed": request.seed,
             "record": record,
             "checkpoints": request.checkpoints,
+            "lane": request.lane,
         }
     )
     assert isinstance(spec, ParticipantSpec)
@@ -221,7 +226,7 @@ class ParticipantRun(Running[Result]):
         )
         ended = Ended.of(workload)
         return self._make_result(
-            ended.iterations, ended.bytes_sent, ended.messages_sent, ended.results
+            ended.iterations, ended.bytes_sent, ended.messages_sent, ended.results, ended.links
         )
 
     def _tell(self, progress: Progress) -> None:
@@ -242,7 +247,12 @@ class ParticipantRun(Running[Result]):
             )
 
     def _make_result(
-        self, iterations: int, bytes_sent: int, messages_sent: int, results: Mapping[str, Plain]
+        self,
+        iterations: int,
+        bytes_sent: int,
+        messages_sent: int,
+        results: Mapping[str, Plain],
+        links: Mapping[str, int] = MappingProxyType({}),
     ) -> Result:
         summary = summarize(
             workload_id=self.workload_id,
@@ -256,6 +266,7 @@ class ParticipantRun(Running[Result]):
             messages_sent=messages_sent,
             seconds=time.monotonic() - self._began,
             run_dir=str(self.folder.path),
+            links=dict(links),
         )
         self.folder.write_results(results)
         self.folder.write_summary(summary)
@@ -298,6 +309,7 @@ class Ended:
     messages_sent: int
     seconds: float
     results: Mapping[str, Plain]
+    links: dict[str, int] = field(default_factory=dict)
 
     @classmethod
     def of(cls, workload: pb.Workload) -> Ended:
@@ -309,6 +321,7 @@ class Ended:
             sum(report["messages_sent"] for report in reports.values()),
             max(report["seconds"] for report in reports.values()),
             {node: report["result"] for node, report in reports.items()},
+            count_links(workload),
         )
 
 

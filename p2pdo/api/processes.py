@@ -32,6 +32,7 @@ from p2pdo.api.jobs import Job, parameters_of
 from p2pdo.data import encode
 from p2pdo.data.parts import check_part, part_path, write_part
 from p2pdo.driving.client import Client
+from p2pdo.driving.results import count_links
 from p2pdo.errors import LocalProtocolError, P2pdoError, Unreachable, WorkloadFailed, from_plain
 from p2pdo.protocol.judging import Judge, Judgement, Report
 from p2pdo.protocol.tasks import workload_id_of
@@ -61,8 +62,8 @@ async def run_processes(
     is_temporary: bool,
     happened: Happened,
     request_id: str,
-) -> list[Report]:
-    """Runs the job in processes of its own; returns each node's resulting state.
+) -> tuple[list[Report], dict[str, int]]:
+    """Runs the job in processes of its own; returns each node's resulting state, and the links.
 
     `folder` takes the processes' logs, and their work while they run; the children remove that,
     or all of a temporary folder, if the launcher dies. `happened(event, fields)`
@@ -88,10 +89,11 @@ async def run_processes(
             async with Client(coordinator, token) as client:
                 spec = _specification(job, work, observer_address)
                 await children.watched(_run_workload(client, spec, request_id), observer.failure)
+                links = count_links(await client.workload(workload_id_of(request_id)))
     finally:
         shutil.rmtree(work, ignore_errors=True)
     _require_all(judge, job.plan.rounds)
-    return judge.latest
+    return judge.latest, links
 
 
 async def run_participants(
@@ -248,6 +250,7 @@ def _specification(job: Job, work: Path, observer: str) -> dict[str, Plain]:
         "dtype": job.request.dtype,
         "observer": observer,
         "record": list(job.record),
+        "lane": job.request.lane,
         "tol": plan.tol,
     }
 

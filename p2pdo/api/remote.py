@@ -30,6 +30,7 @@ from p2pdo.api.runs import Result
 from p2pdo.config import OptimizationSpec, ParticipantSpec
 from p2pdo.data import catalogue as problem_catalogue
 from p2pdo.driving.client import Client
+from p2pdo.driving.results import count_links
 from p2pdo.driving.tasks import SITE, Tasks, control
 from p2pdo.errors import ConfigError, Conflict, P2pdoError, WorkloadStopped, from_plain
 from p2pdo.participants.definition import Participant
@@ -282,6 +283,7 @@ class RemoteRun:
             messages_sent=ended.messages_sent,
             seconds=ended.seconds,
             run_dir=None if self._folder is None else str(self._folder.path),
+            links=ended.links,
         )
         if self._folder is not None:
             self._folder.write_settings(settings_of(workload))
@@ -384,6 +386,7 @@ class RemoteRun:
             seconds=max(result["seconds"] for result in results),
             run_dir=None if self._folder is None else str(self._folder.path),
             state_sha256=combine_digests(bytes.fromhex(r["state_sha256"]) for r in results),
+            links=count_links(workload),
             **figures,
         )
 

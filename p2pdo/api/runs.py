@@ -138,6 +138,7 @@ class Run(Running[Result]):
         self.executor = executor
         self.observe: Observe | None = None
         self._judge = self._make_judge()
+        self._links: dict[str, int] = {}
 
     def _make_judge(self) -> Judge:
         plan = self.job.plan
@@ -171,7 +172,7 @@ class Run(Running[Result]):
             case "inprocess":
                 return await run_in_process(plan, self._judge, self._show_and_tell)
             case "processes":
-                return await run_processes(
+                reports, self._links = await run_processes(
                     self.job,
                     self._judge,
                     self._show_and_tell,
@@ -180,6 +181,7 @@ class Run(Running[Result]):
                     happened=self.happened,
                     request_id=self._request_id,
                 )
+                return reports
 
     async def _off_loop(self, run: Callable[..., list[Report]]) -> list[Report]:
         def run_here(tell: Callable[[Judgement], None], check_stop: Callable[[], None]) -> Any:
@@ -267,6 +269,7 @@ class Run(Running[Result]):
             seconds=time.monotonic() - self._began,
             run_dir=str(self.folder.path),
             state_sha256=state_sha256(states),
+            links=self._links,
         )
         for node, x in enumerate(states):
             self.folder.write_state(self.job.plan.name(node), x)

@@ -156,7 +156,12 @@ def ls(*, coordinator: str, quiet: bool) -> Reply:
 @click.command(cls=Verb)
 @click.argument("workload_id", metavar="ID")
 @options.coordinator_option
-def show(*, workload_id: str, coordinator: str) -> Reply:
+@click.option(
+    "--links",
+    is_flag=True,
+    help="Also how values went between each two nodes, where one has ended.",
+)
+def show(*, workload_id: str, coordinator: str, links: bool) -> Reply:
     """Show workload ID: what it is, and how far each node is."""
 
     async def work() -> dict[str, Any]:
@@ -164,6 +169,8 @@ def show(*, workload_id: str, coordinator: str) -> Reply:
             return _details(await net.client.find(workload_id))
 
     data = signals.run(work())
+    if links:
+        data["links"] = _links(data["members"])
     return Reply(data, lambda console: _show_details(console, data))
 
 
@@ -309,6 +316,17 @@ def _details(workload: pb.Workload) -> dict[str, Any]:
     }
 
 
+def _links(members: list[dict[str, Any]]) -> list[dict[str, str]]:
+    """Each pair of neighbours once, in the order of the nodes."""
+    found: dict[frozenset[str], dict[str, str]] = {}
+    for member in members:
+        for neighbour, lane in ((member["result"] or {}).get("lanes") or {}).items():
+            pair = frozenset((member["node"], neighbour))
+            link = {"node": member["node"], "neighbour": neighbour, "lane": lane}
+            found.setdefault(pair, link)
+    return list(found.values())
+
+
 def _show_details(console: Console, data: dict[str, Any]) -> None:
     from p2pdo.errors import from_plain, render
     from p2pdo.reporting.formats import duration, size
@@ -336,5 +354,9 @@ def _show_details(console: Console, data: dict[str, Any]) -> None:
             for m in data["members"]
         ],
     )
+    if "links" in data:
+        console.print()
+        rows = [[link["node"], link["neighbour"], link["lane"]] for link in data["links"]]
+        table(console, ["NODE", "NEIGHBOUR", "LANE"], rows)
     if data["error"]:
         console.print(render(from_plain(data["error"])), markup=False, soft_wrap=True)

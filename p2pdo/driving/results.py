@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -11,6 +12,17 @@ from p2pdo.errors import P2pdoError, TaskAborted, UnknownExecutor, UnknownTask, 
 from p2pdo.types import NodeId, Plain, TaskId
 from p2pdo.wire.plain import decode_data, parse_plain
 from p2pdo.wire.v1 import coordinator_pb2 as pb
+
+
+def count_links(workload: pb.Workload) -> dict[str, int]:
+    """How many pairs of neighbours exchanged by which lane, as the members reported it."""
+    ends = Counter(
+        lane
+        for member in workload.members
+        if member.result
+        for lane in json.loads(member.result).get("lanes", {}).values()
+    )
+    return {lane: count // 2 for lane, count in sorted(ends.items())}
 
 
 class TaskStatus(StrEnum):

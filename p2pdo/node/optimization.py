@@ -44,7 +44,8 @@ from p2pdo.runtime.exchange import Exchanger
 from p2pdo.runtime.groups import task_group
 from p2pdo.transports.observation import ObserverClient
 from p2pdo.transports.peers import PeerLinks
-from p2pdo.types import Array, NodeId
+from p2pdo.transports.shared_memory.lane import shared_memory
+from p2pdo.types import Array, NodeId, WorkloadId
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +88,7 @@ class Optimization(Executor):
     async def configure(self, task: Task) -> object:
         config = self._config = Assigned.parse(task.payload)
         self._problem, self._start = await self._context.compute.run(self._load, config)
-        self._exchanger = Exchanger(config.place, config.names, config.digest)
-        wire = self._site.links.open(self._context.workload_id, self._exchanger, config.addresses)
-        self._exchanger.connect(wire)
+        self._exchanger = open_edges(self._site.links, self._context.workload_id, config)
         smoothness = await self._context.compute.run(getattr, self._problem, "smoothness", None)
         return {
             "dimension": int(self._problem.dimension),
@@ -159,6 +158,7 @@ class Optimization(Executor):
             "messages_sent": report.messages_sent,
             "seconds": loop.time() - began,
             "state_sha256": digest.hex(),
+            "lanes": exchanger.lanes,
         }
 
     async def _tell(self, event: str, **data: Any) -> None:
@@ -261,6 +261,23 @@ class Assigned:
             bytes.fromhex(payload["digest"]),
             payload,
         )
+
+
+def open_edges(links: PeerLinks, workload: WorkloadId, config: Assigned) -> Exchanger:
+    """Opens a workload's edges at this node, and offers its lane."""
+    asked = config.spec["lane"]
+    lane = None if asked == "grpc" else shared_memory(config.place.node)
+    if asked == "shared-memory" and lane is None:
+        raise ConfigError(
+            f"{config.place.name} has no shared memory lane: it takes Linux on x86-64",
+            hint="--lane auto takes gRPC where there is none",
+            node=config.place.name,
+        )
+    exchanger = Exchanger(
+        config.place, config.names, config.digest, lane, forced=asked == "shared-memory"
+    )
+    exchanger.connect(links.open(workload, exchanger, config.addresses))
+    return exchanger
 
 
 class _Watch:

@@ -18,7 +18,7 @@ from p2pdo.data import encode
 from p2pdo.errors import ConfigError, LocalProtocolError, did_you_mean
 from p2pdo.node.executors import Executor, ExecutorFactory, Task, WorkloadContext, task
 from p2pdo.node.metering import metered
-from p2pdo.node.optimization import Assigned, Site
+from p2pdo.node.optimization import Assigned, Site, open_edges
 from p2pdo.participants.definition import Participant
 from p2pdo.participants.me import Part, folders_of
 from p2pdo.participants.taking_part import take_part
@@ -57,9 +57,7 @@ class Participating(Executor):
         participant = await self._context.compute.run(self._find, spec)
         participant.bind(self._parameters(spec))  # a mistake is told before anybody starts
         self._participant = participant
-        self._exchanger = Exchanger(config.place, config.names, config.digest)
-        wire = self._site.links.open(self._context.workload_id, self._exchanger, config.addresses)
-        self._exchanger.connect(wire)
+        self._exchanger = open_edges(self._site.links, self._context.workload_id, config)
         return {}
 
     def _find(self, spec: Mapping[str, Any]) -> Participant:
@@ -130,5 +128,6 @@ class Participating(Executor):
             "bytes_sent": outcome.bytes_sent,
             "messages_sent": outcome.messages_sent,
             "seconds": loop.time() - began,
+            "lanes": exchanger.lanes,
             "result": outcome.result,
         }

@@ -96,8 +96,21 @@ class _Network:
         self._exchanger.check()
 
     def exchange(self, outgoing: Outgoing) -> Mapping[int, Value]:
-        inbox: Mapping[int, Value] = self._wait_for(lambda: self._exchanger.exchange(outgoing))
-        return inbox
+        """By memory on this thread, by the link on the loop; the first time, after settling."""
+        exchanger, wait_for = self._exchanger, self._wait_for
+        if not exchanger.is_settled:
+            wait_for(exchanger.settled)
+        lane = exchanger.lane
+        if lane is None:
+            inbox: Mapping[int, Value] = wait_for(lambda: exchanger.exchange(outgoing))
+            return inbox
+        exchanger.at(outgoing.tag.iteration)
+        while not lane.publish(outgoing):
+            pass
+        remote = wait_for(lambda: exchanger.exchange(outgoing)) if exchanger.has_links else {}
+        while (local := lane.collect(outgoing.tag)) is None:
+            pass
+        return {**remote, **local}
 
     def tell(self, progress: Progress) -> None:
         if not self._loop.is_closed():

@@ -38,12 +38,16 @@ SETTINGS = (
     "observe_every",
     "record",
     "observer",
+    "lane",
     "return_states",
     "tol",
 )
 """What every node is told of the specification as it stands."""
 
-PARTICIPANT_SETTINGS = ("participant", "rounds", "observe_every", "seed", "record", "checkpoints")
+PARTICIPANT_SETTINGS = (
+    *("participant", "rounds", "observe_every", "seed", "record", "checkpoints"),
+    "lane",
+)
 """The same for a participant."""
 
 

@@ -45,12 +45,16 @@ class Hello:
         receive_next: the first sequence number that has not arrived here.
         credit_to: sequence numbers below this one may be sent here.
         answer: whether this answers the peer's Hello; one that does not asks for an answer.
+        offer: how the peer finds values in memory that both share; empty where it cannot.
+        attached: whether the peer's memory was found here; None where that is not known yet.
     """
 
     digest: bytes
     receive_next: int
     credit_to: int
     answer: bool
+    offer: bytes = b""
+    attached: bool | None = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -127,14 +127,7 @@ class Rounds:
             if theirs is None:
                 whole = False
             elif theirs != tag:
-                iteration = min(tag.iteration, theirs.iteration)  # one has gone on to the next
-                raise RemoteProtocolError(
-                    f"nodes disagree on the exchanges of iteration {iteration}: "
-                    f"here it is {tag}, at {edge.sender} {theirs}",
-                    hint="how often a step exchanges must not depend on local data",
-                    node=edge.sender,
-                    iteration=iteration,
-                )
+                raise disagreement(edge.sender, theirs, tag)
         if not whole:
             return None
         return {index: edge.take() for index, edge in self.edges.items()}
@@ -142,6 +135,18 @@ class Rounds:
     def missing(self) -> list[str]:
         """The in-neighbours whose next value has not come."""
         return [edge.sender for edge in self.edges.values() if edge.peek() is None]
+
+
+def disagreement(sender: str, theirs: Tag, ours: Tag) -> RemoteProtocolError:
+    """What is told where an in-neighbour's next value is for another exchange than ours."""
+    iteration = min(ours.iteration, theirs.iteration)  # one has gone on to the next
+    return RemoteProtocolError(
+        f"nodes disagree on the exchanges of iteration {iteration}: "
+        f"here it is {ours}, at {sender} {theirs}",
+        hint="how often a step exchanges must not depend on local data",
+        node=sender,
+        iteration=iteration,
+    )
 
 
 def same_value(a: Value, b: Value) -> bool:

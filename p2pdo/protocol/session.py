@@ -11,12 +11,18 @@ link. Sent values are kept until acknowledged, by reference. The sender stops at
 the receiver moves on as it takes values: this bounds memory on both ends, also where the graph is
 directed and nothing else would.
 
+Two processes of one host may have a better way for values than the link: memory that both read. A
+Hello offers it and says whether the other's offer was good for anything. Until both ends know both
+answers the session does not open; then the *lane* is settled, once and the same at both ends. On
+the other lane no value ever comes or goes here, and the session says no more than Hello and Bye.
+
 No clock, no socket: events in, frames to send out.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from enum import Enum, auto
 from typing import assert_never
 
@@ -31,6 +37,13 @@ class SessionState(Enum):
     GREETED = auto()  # our Hello is out
     OPEN = auto()  # theirs is in
     ENDED = auto()  # the peer said Bye
+
+
+class Lane(Enum):
+    """The way that the values of a pair of nodes take."""
+
+    GRPC = "grpc"
+    SHARED_MEMORY = "shared-memory"
 
 
 class OutEdge:
@@ -94,7 +107,11 @@ class PeerSession:
         incoming: InEdge | None,
         outgoing: OutEdge | None,
         window: int = WINDOW,
+        *,
+        offer: bytes = b"",
+        attach: Callable[[bytes], bool] = lambda _: False,
     ) -> None:
+        """With an `offer` of shared memory, `attach` tries what the peer offers."""
         self.peer = peer
         self.state = SessionState.CLOSED
         self.farewell = ""  # the peer's reason, once it said Bye
@@ -103,10 +120,21 @@ class PeerSession:
         self._digest = digest
         self._ack_every = max(1, window // 2)
         self._acked = 0  # the credit that the peer has heard of last
+        self._offer = offer
+        self._attach = attach
+        self._attached: bool | None = None if offer else False  # what the peer offers
+        self._was_told = False  # whether the peer has been told so on this link
+        self._lane: Lane | None = None if offer else Lane.GRPC
+
+    @property
+    def lane(self) -> Lane | None:
+        """None until it is settled."""
+        return self._lane
 
     def link_up(self) -> list[Frame]:
         if self.state is SessionState.ENDED:
             return []
+        self._was_told = False
         self.state = SessionState.GREETED
         return [self._hello(answer=False)]
 
@@ -175,13 +203,30 @@ class PeerSession:
                 hint=f"was {self.peer} restarted? What it had computed is lost: submit again",
                 node=self.peer,
             )
+        self._settle(hello)
+        answer: list[Frame] = []
+        if not (hello.answer and self._was_told):
+            answer.append(self._hello(answer=True))
+        if self._lane is None:
+            return answer
         is_opening = self.state is not SessionState.OPEN or not hello.answer
         self.state = SessionState.OPEN
         self._acknowledge(hello.receive_next, hello.credit_to)
         if is_opening and self.outgoing is not None:
             self.outgoing.rewind(hello.receive_next)
-        answer = [] if hello.answer else [self._hello(answer=True)]
         return [*answer, *self._ready()]
+
+    def _settle(self, hello: Hello) -> None:
+        if self._attached is None:
+            self._attached = bool(hello.offer) and self._attach(hello.offer)
+        if self._lane is not None:
+            return
+        if not self._attached:  # the peer will hear so, and choose alike
+            self._lane = Lane.GRPC
+        elif hello.attached is not None:
+            self._lane = Lane.SHARED_MEMORY if hello.attached else Lane.GRPC
+        if self._lane is Lane.SHARED_MEMORY:
+            self.incoming = self.outgoing = None
 
     def _acknowledge(self, receive_next: int, credit_to: int) -> None:
         if self.outgoing is None:
@@ -200,7 +245,9 @@ class PeerSession:
 
     def _hello(self, *, answer: bool) -> Hello:
         edge = self.incoming
+        self._was_told = self._attached is not None
+        lane = (self._offer, self._attached)
         if edge is None:
-            return Hello(self._digest, 0, 0, answer)
+            return Hello(self._digest, 0, 0, answer, *lane)
         self._acked = edge.credit_to
-        return Hello(self._digest, edge.receive_next, edge.credit_to, answer)
+        return Hello(self._digest, edge.receive_next, edge.credit_to, answer, *lane)

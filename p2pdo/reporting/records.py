@@ -47,7 +47,11 @@ class Metric:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """A finished run, as `p2pdo run --json` prints it; None where a figure cannot be known."""
+    """A finished run, as `p2pdo run --json` prints it; None where a figure cannot be known.
+
+    Attributes:
+        links: how many pairs of neighbours exchanged by which lane; empty in one process.
+    """
 
     workload_id: str
     status: str
@@ -67,6 +71,7 @@ class Summary:
     seconds: float
     run_dir: str | None
     state_sha256: str | None
+    links: dict[str, int] = field(default_factory=dict)
 
     def to_plain(self) -> dict[str, Plain]:
         return asdict(self)

@@ -8,7 +8,7 @@ Cells are text, never markup: names come from the network.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
 from p2pdo.reporting import formats
@@ -87,11 +87,18 @@ def _figures(s: Summary) -> list[tuple[str, str]]:
             None if s.distance_to_optimum is None else formats.small(s.distance_to_optimum),
         ),
         ("sent", f"{formats.size(s.bytes_sent)} in {formats.plural(s.messages_sent, 'message')}"),
+        ("links", links_in_words(s.links) or None),
         ("time", _time(s)),
         ("state sha256", s.state_sha256),
         ("run folder", s.run_dir),
     ]
     return [(label, figure) for label, figure in lines if figure is not None]
+
+
+def links_in_words(links: Mapping[str, int]) -> str:
+    """For people: 4 by shared memory, 2 by gRPC."""
+    names = {"shared-memory": "shared memory", "grpc": "gRPC"}
+    return ", ".join(f"{count} by {names.get(lane, lane)}" for lane, count in links.items())
 
 
 def _time(s: Summary) -> str:

@@ -3,7 +3,9 @@
     boundary ── observe ──▶ compute ──▶ exchange ──▶ compute ──▶ … ──▶ boundary
 
 Steps compute on the workload's own thread; the loop only carries values. Between boundaries of
-interest the end of one iteration and the start of the next are one call on that thread.
+interest the end of one iteration and the start of the next are one call on that thread. Where all
+neighbours are on this host, and exchange by memory, whole iterations follow each other in one call,
+which comes back now and then for whoever else needs the thread.
 
 At each multiple of `observe_every`, and at the end, the state is whole and is offered to the
 observer. The observer may judge: then the result is the state that it names, however far this
@@ -13,6 +15,7 @@ ahead waits.
 
 from __future__ import annotations
 
+import time
 from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any, Protocol
@@ -22,8 +25,11 @@ from p2pdo.protocol.exchanging import Outgoing
 from p2pdo.protocol.judging import Report
 from p2pdo.protocol.stepper import Stepper
 from p2pdo.runtime.compute import Compute
-from p2pdo.runtime.exchange import Exchanger
+from p2pdo.runtime.exchange import Exchanger, LocalLane
 from p2pdo.types import Value
+
+TURN = 0.05
+"""Seconds after which a thread that needs no loop comes back to it."""
 
 SNAPSHOTS = 8
 """States that a node keeps until they are judged."""
@@ -86,6 +92,7 @@ class Driver:
         """
         try:
             self._whole = await self._compute.run(self._report)
+            await self._exchanger.settled()
             while self._result is None:
                 await self._observe()
                 if self._stepper.iteration >= self._rounds:
@@ -121,11 +128,36 @@ class Driver:
         pause_at = min((stepper.iteration // every + 1) * every, self._rounds)
         self._whole = None
         outgoing = await self._compute.run(self._compute_on, None, pause_at)
-        while outgoing is not None:  # an inbox has no name here: used values are let go at once
-            outgoing = await self._compute.run(
-                self._compute_on, await self._exchanger.exchange(outgoing), pause_at
-            )
+        while outgoing is not None:
+            outgoing = await self._exchange(outgoing, pause_at)
         self._exchanger.check()
+
+    async def _exchange(self, outgoing: Outgoing, pause_at: int) -> Outgoing | None:
+        """An exchange, and what is computed with it; by memory, perhaps many. The next one."""
+        exchanger, lane, run = self._exchanger, self._exchanger.lane, self._compute.run
+        if lane is None:  # an inbox has no name here: used values are let go at once
+            return await run(self._compute_on, await exchanger.exchange(outgoing), pause_at)
+        if not exchanger.has_links:
+            return await run(self._exchange_here, lane, outgoing, pause_at)
+        while not await run(lane.publish, outgoing):
+            pass
+        remote = await exchanger.exchange(outgoing)
+        while (local := await run(lane.collect, outgoing.tag)) is None:
+            pass
+        return await run(self._compute_on, {**remote, **local}, pause_at)
+
+    def _exchange_here(
+        self, lane: LocalLane, outgoing: Outgoing | None, pause_at: int
+    ) -> Outgoing | None:
+        """On the workload's thread. Returns the exchange to go on with; it may have begun."""
+        until = time.monotonic() + TURN
+        while outgoing is not None and time.monotonic() < until:
+            self._exchanger.at(outgoing.tag.iteration)
+            inbox = lane.collect(outgoing.tag) if lane.publish(outgoing) else None
+            if inbox is None:
+                break
+            outgoing = self._compute_on(inbox, pause_at)
+        return outgoing
 
     def _compute_on(self, inbox: Mapping[int, Value] | None, pause_at: int) -> Outgoing | None:
         """Off the loop, the state at the boundary too: freezing it may copy it."""

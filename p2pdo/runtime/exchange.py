@@ -7,6 +7,11 @@ wait never returns as if it had succeeded.
 
 A finished node keeps its exchange open, serving what slower neighbours still need, until it is
 closed from outside.
+
+Neighbours on the same host may exchange by a `Lane` instead: memory that both read, without the
+loop. The sessions settle with each neighbour which way it is, once; `settled` waits for that.
+From then on `exchange` is for the neighbours of the link alone, and `lane` for those beside it.
+Ends of every kind come by the link in any case, and wake whoever waits on the lane.
 """
 
 from __future__ import annotations
@@ -15,11 +20,11 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import Protocol, TypeVar
 
-from p2pdo.errors import LinkLost, P2pdoError, RemoteProtocolError, WorkloadFailed
+from p2pdo.errors import ConfigError, LinkLost, P2pdoError, RemoteProtocolError, WorkloadFailed
 from p2pdo.protocol.exchanging import Outgoing, Place
-from p2pdo.protocol.frames import Bye, Frame, Hello
+from p2pdo.protocol.frames import Bye, Frame, Hello, Tag
 from p2pdo.protocol.rounds import WINDOW, Rounds
-from p2pdo.protocol.session import OutEdge, PeerSession, SessionState
+from p2pdo.protocol.session import Lane, OutEdge, PeerSession, SessionState
 from p2pdo.types import NodeId, Value
 
 T = TypeVar("T")
@@ -31,20 +36,59 @@ class Wire(Protocol):
     def send(self, peer: NodeId, frame: Frame) -> None: ...
 
 
+class LocalLane(Protocol):
+    """Exchanges with neighbours of this host: `transports.shared_memory.lane`.
+
+    Attributes:
+        offer: how a neighbour finds our values.
+    """
+
+    offer: bytes
+
+    def attach(self, peer: int, name: NodeId, offer: bytes) -> bool: ...
+    def why_not(self, peer: int) -> str: ...
+    def begin(
+        self, senders: list[int], receivers: list[int], check: Callable[[], None]
+    ) -> None: ...
+    def wake(self) -> None: ...
+    def finish(self) -> None: ...
+    def close(self) -> None: ...
+
+    # on the workload's thread
+
+    def publish(self, outgoing: Outgoing) -> bool: ...
+    def collect(self, tag: Tag) -> dict[int, Value] | None: ...
+    def missing(self) -> list[str]: ...
+
+
 class Exchanger:
     """One node's edges in one workload."""
 
-    def __init__(self, place: Place, names: Mapping[int, NodeId], digest: bytes) -> None:
-        """`names` names the neighbours; `digest` is the topology's, the same at all nodes."""
+    def __init__(
+        self,
+        place: Place,
+        names: Mapping[int, NodeId],
+        digest: bytes,
+        lane: LocalLane | None = None,
+        *,
+        forced: bool = False,
+    ) -> None:
+        """`names` names the neighbours; `digest` is the topology's, the same at all nodes.
+
+        With `forced`, a neighbour that the lane does not reach is an error.
+        """
         self._place = place
+        self._offered = lane
+        self._forced = forced
+        self._lane: LocalLane | None = None  # once it is settled that some neighbour uses it
+        self._is_settled = lane is None
         self._index = {name: index for index, name in names.items()}
         self._names = dict(names)
         senders = [(j, names[j]) for j in place.in_neighbors]
         self._rounds = Rounds(senders, WINDOW)
         self._out = {j: OutEdge(WINDOW) for j in place.out_neighbors}
         self._sessions = {
-            j: PeerSession(names[j], digest, self._rounds.edges.get(j), self._out.get(j), WINDOW)
-            for j in sorted({*place.in_neighbors, *place.out_neighbors})
+            j: self._session(j, digest) for j in sorted({*place.in_neighbors, *place.out_neighbors})
         }
         self._hears_only = sorted({*place.in_neighbors} - {*place.out_neighbors})
         self._wire: Wire | None = None
@@ -54,6 +98,20 @@ class Exchanger:
         self._farewell = ""  # the reason, once we have said Bye
         self._iteration = 0
 
+    def _session(self, j: int, digest: bytes) -> PeerSession:
+        edges = (self._rounds.edges.get(j), self._out.get(j))
+        lane, name = self._offered, self._names[j]
+        if lane is None:
+            return PeerSession(name, digest, *edges, WINDOW)
+        return PeerSession(
+            name,
+            digest,
+            *edges,
+            WINDOW,
+            offer=lane.offer,
+            attach=lambda offer: lane.attach(j, name, offer),
+        )
+
     @property
     def peers(self) -> list[NodeId]:
         return [self._names[j] for j in self._sessions]
@@ -62,6 +120,27 @@ class Exchanger:
     def iteration(self) -> int:
         """The iteration of the exchange that is or was last waited for."""
         return self._iteration
+
+    @property
+    def lane(self) -> LocalLane | None:
+        """The lane beside the link, once it is settled that some neighbour uses it."""
+        return self._lane
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether it is known for every neighbour which way its values take."""
+        return self._is_settled
+
+    @property
+    def has_links(self) -> bool:
+        """Whether some neighbour's values come or go by the link."""
+        return bool(self._rounds.edges or self._out)
+
+    @property
+    def lanes(self) -> dict[str, str]:
+        """Which way each neighbour's values take, by its name; once settled."""
+        found = {j: session.lane for j, session in self._sessions.items()}
+        return {self._names[j]: lane.value for j, lane in found.items() if lane is not None}
 
     def connect(self, wire: Wire) -> None:
         self._wire = wire
@@ -106,15 +185,31 @@ class Exchanger:
                 self._leave(session.farewell)
             self.fail(left)
             return
-        if self._farewell and isinstance(frame, Hello):  # it was cut off when we said it
-            self._send(session, [Bye(self._farewell)])
+        if isinstance(frame, Hello):
+            self._settle()
+            if self._farewell:  # it was cut off when we said it
+                self._send(session, [Bye(self._farewell)])
         self._check_finished()
         self.wake()
 
     # ---- called by the driver ----
 
+    async def settled(self) -> None:
+        """Waits until it is known for every neighbour which way its values take.
+
+        Raises:
+            P2pdoError: what `fail` was given.
+        """
+        if not self._is_settled:
+            self._settle()  # a node without neighbours
+            await self.until(lambda: self._is_settled)
+
+    def at(self, iteration: int) -> None:
+        """Where the lane's exchanges are; for what is told of a failure. From any thread."""
+        self._iteration = iteration
+
     async def exchange(self, outgoing: Outgoing) -> dict[int, Value]:
-        """Sends one exchange's values and waits for every in-neighbour's.
+        """Sends one exchange's values and waits for every in-neighbour's, of the link.
 
         Raises:
             P2pdoError: what `fail` was given.
@@ -123,7 +218,7 @@ class Exchanger:
         if not self._has_room():
             await self.until(self._has_room)
         self.check()
-        for j in self._place.out_neighbors:
+        for j in self._out:
             session = self._sessions[j]
             # What the last exchange acknowledges travels with this one's value: half the writes.
             self._send(session, [*session.taken(), *session.send(outgoing.tag, outgoing.to(j))])
@@ -137,6 +232,8 @@ class Exchanger:
     def finish(self) -> None:
         """No exchange follows here. Where a neighbour still makes one, all are told."""
         self._is_finished = True
+        if self._lane is not None:
+            self._lane.finish()
         self._check_finished()
 
     def check(self) -> None:
@@ -151,18 +248,23 @@ class Exchanger:
 
     def missing(self) -> list[str]:
         """The in-neighbours that are waited for."""
-        return self._rounds.missing()
+        beside = [] if self._lane is None else self._lane.missing()
+        return self._rounds.missing() + beside
 
     def fail(self, error: BaseException) -> None:
         """Ends the exchange; the first cause is the one that is told."""
         if self._failure is None:
             self._failure = error
         self.wake()
+        if self._lane is not None:
+            self._lane.wake()
 
     def close(self, reason: str) -> None:
         """Says Bye to every peer; nothing is sent or delivered any more."""
         self._leave(reason)
         self.fail(P2pdoError(f"the workload is over: {reason}", hint="submit it again"))
+        if self._offered is not None:
+            self._offered.close()
 
     def wake(self) -> None:
         """Has whoever waits look again."""
@@ -189,6 +291,36 @@ class Exchanger:
                 self._waiter = None
 
     # ---- inside ----
+
+    def _settle(self) -> None:
+        """Once every neighbour's way is known, each is taken out of the other one."""
+        if self._is_settled or any(s.lane is None for s in self._sessions.values()):
+            return
+        lane = self._offered
+        assert lane is not None, "without a lane all is settled from the beginning"
+        beside = [j for j, s in self._sessions.items() if s.lane is Lane.SHARED_MEMORY]
+        refused = [j for j in self._sessions if j not in beside]
+        if self._forced and refused:
+            peer = self._names[refused[0]]
+            self.fail(
+                ConfigError(
+                    f"{self._place.name} and {peer} share no memory: {lane.why_not(refused[0])}",
+                    hint="--lane auto takes gRPC between them",
+                    node=self._place.name,
+                )
+            )
+        senders = [j for j in self._place.in_neighbors if j in beside]
+        receivers = [j for j in self._place.out_neighbors if j in beside]
+        for j in beside:
+            self._rounds.edges.pop(j, None)
+            self._out.pop(j, None)
+        self._hears_only = [j for j in self._hears_only if j not in beside]
+        if beside:
+            lane.begin(senders, receivers, self.check)
+            self._lane = lane
+        else:
+            lane.close()
+        self._is_settled = True
 
     def _check_finished(self) -> None:
         """After the last exchange nothing may be here.

@@ -154,6 +154,13 @@ class Reader:
         value, _ = self.root.read(payload, 0)
         return value
 
+    def view(self, payload: memoryview) -> Value | None:
+        """The value with every array a view of the payload, which may change under it.
+
+        None where it holds anything else: numbers, or truth values, which have to be checked.
+        """
+        return self.root.view(payload, 0)
+
 
 @lru_cache(maxsize=64)
 def reader(layout: bytes) -> Reader:
@@ -188,6 +195,7 @@ class _Node(Protocol):
     @property
     def size(self) -> int: ...
     def read(self, payload: bytes | memoryview, offset: int) -> tuple[Value, int]: ...
+    def view(self, payload: memoryview, offset: int) -> Value | None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +215,12 @@ class _ArrayNode:
         a.flags.writeable = False
         return a, offset + self.size
 
+    def view(self, payload: memoryview, offset: int) -> Array | None:
+        a = np.frombuffer(payload, self.dtype, self.count, offset)
+        if self.dtype.kind == "b" or sys.byteorder == "big" or not a.flags.aligned:
+            return None
+        return a.reshape(self.shape)
+
 
 @dataclass(frozen=True, slots=True)
 class _ScalarNode:
@@ -219,6 +233,9 @@ class _ScalarNode:
     def read(self, payload: bytes | memoryview, offset: int) -> tuple[Value, int]:
         value: Value = self.packed.unpack_from(payload, offset)[0]
         return value, offset + self.packed.size
+
+    def view(self, _payload: memoryview, _offset: int) -> None:
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,6 +250,16 @@ class _TupleNode:
             values.append(value)
         return tuple(values), offset
 
+    def view(self, payload: memoryview, offset: int) -> tuple[Value, ...] | None:
+        values: list[Value] = []
+        for item in self.items:
+            value = item.view(payload, offset)
+            if value is None:
+                return None
+            values.append(value)
+            offset += item.size
+        return tuple(values)
+
 
 @dataclass(frozen=True, slots=True)
 class _DictNode:
@@ -246,6 +273,10 @@ class _DictNode:
     def read(self, payload: bytes | memoryview, offset: int) -> tuple[dict[str, Value], int]:
         values, offset = self.values.read(payload, offset)
         return dict(zip(self.keys, values, strict=True)), offset
+
+    def view(self, payload: memoryview, offset: int) -> dict[str, Value] | None:
+        values = self.values.view(payload, offset)
+        return None if values is None else dict(zip(self.keys, values, strict=True))
 
 
 def _arrays(node: _Node, offset: int) -> Iterator[tuple[int, int]]:

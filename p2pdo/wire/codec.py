@@ -38,6 +38,8 @@ WORDS = 500
 """Characters of a peer's reason that are kept, and of a name that are accepted."""
 
 _LINK, _HELLO, _VALUE, _CHUNK, _ACK, _BYE, _OBSERVATION, _VERDICT = range(1, 9)
+_ATTACHED = {False: pb.ATTACHED_NO, True: pb.ATTACHED_YES, None: pb.ATTACHED_UNKNOWN}
+_IS_ATTACHED = {number: attached for attached, number in _ATTACHED.items()}
 _EFFECTS = frozenset(int(kind) for kind in EffectKind)
 _PREFIX = struct.Struct("<IBH")
 _LENGTH = 4  # bytes of the length itself
@@ -98,7 +100,7 @@ def _encode_frame(workload: WorkloadId, frame: Frame) -> Iterator[bytes]:
                 _ACK,
                 pb.Ack(workload_id=workload, receive_next=receive_next, credit_to=credit_to),
             )
-        case Hello(digest, receive_next, credit_to, answer):
+        case Hello(digest, receive_next, credit_to, answer, offer, attached):
             yield _frame(
                 _HELLO,
                 pb.Hello(
@@ -107,6 +109,8 @@ def _encode_frame(workload: WorkloadId, frame: Frame) -> Iterator[bytes]:
                     receive_next=receive_next,
                     credit_to=credit_to,
                     answer=answer,
+                    offer=offer,
+                    attached=_ATTACHED[attached],
                 ),
             )
         case Bye(reason):
@@ -279,7 +283,12 @@ def _plain_message(kind: int, header: memoryview) -> Message_:
     if kind == _HELLO:
         hello = _parse(pb.Hello, header)
         frame: Frame = Hello(
-            hello.topology_digest, hello.receive_next, hello.credit_to, hello.answer
+            hello.topology_digest,
+            hello.receive_next,
+            hello.credit_to,
+            hello.answer,
+            hello.offer,
+            _IS_ATTACHED.get(hello.attached, False),
         )
         return WorkloadId(hello.workload_id), frame
     if kind == _ACK:

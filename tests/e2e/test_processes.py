@@ -37,6 +37,18 @@ def test_processes_have_the_bits_of_lock_step(algorithm: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("lane", ["grpc", "shared-memory"])
+def test_each_lane_has_the_bits_of_lock_step_and_is_told(lane: str) -> None:
+    settings = {"rounds": 100, "observe_every": 50, "nodes": 4}
+    result = p2pdo.run("breast-cancer", on="processes", lane=lane, **settings)
+    dense = p2pdo.run("breast-cancer", on="dense", **settings)
+    assert result.summary.state_sha256 == dense.summary.state_sha256
+    assert result.summary.bytes_sent == dense.summary.bytes_sent
+    assert result.summary.links == {lane: 4}
+    assert dense.summary.links == {}
+
+
+@pytest.mark.slow
 def test_with_a_tolerance_processes_stop_at_the_same_iteration_with_the_same_bits() -> None:
     settings = {"rounds": 1000, "observe_every": 10, "tol": 1e-3, "partition": "label-skew"}
     dense = sha("gradient-tracking", "dense", **settings)
@@ -166,7 +178,7 @@ def test_an_exception_in_user_code_reaches_the_submitter_with_node_and_iteration
 
 
 @pytest.fixture
-def launcher(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+def launcher(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[subprocess.Popen[str]]:
     """A process with a long run, which prints a line per observed iteration."""
     code = """
         import asyncio, sys, p2pdo
@@ -175,7 +187,7 @@ def launcher(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
         async def main():
             async with p2pdo.local(nodes=4, processes=True) as net:
                 run = await net.submit("gradient-tracking", "quadratic", rounds=10**7,
-                                       observe_every=100, out=sys.argv[1])
+                                       observe_every=100, out=sys.argv[1], lane=sys.argv[2])
                 async for metric in run.metrics():
                     print(metric.iteration, flush=True)
 
@@ -186,7 +198,10 @@ def launcher(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
             sys.exit(error.exit_code)
     """
     process = subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(code), str(tmp_path / "run")],
+        [
+            *(sys.executable, "-c", textwrap.dedent(code), str(tmp_path / "run")),
+            getattr(request, "param", "auto"),
+        ],
         stdout=subprocess.PIPE,
         text=True,
         start_new_session=True,
@@ -261,12 +276,15 @@ def test_a_killed_launcher_leaves_no_process_and_no_work_behind(
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("turn", range(20))
+@pytest.mark.parametrize("launcher", ["shared-memory", "grpc"], indirect=True)
+@pytest.mark.parametrize("turn", range(50))
 def test_kills_over_and_over(launcher: subprocess.Popen[str], tmp_path: Path, turn: int) -> None:
-    if turn % 2:
+    shared = set(Path("/dev/shm").iterdir())  # noqa: S108
+    if turn % 3 == 2:
         kill_the_launcher(launcher, tmp_path / "run")
     else:
         kill_one(launcher, f"node-{turn // 2 % 4}")
+    assert set(Path("/dev/shm").iterdir()) <= shared  # noqa: S108
 
 
 # ---- secrets ----

@@ -25,6 +25,25 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _Attached:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _AttachedEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Attached.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    ATTACHED_NO: _Attached.ValueType  # 0
+    ATTACHED_YES: _Attached.ValueType  # 1
+    ATTACHED_UNKNOWN: _Attached.ValueType  # 2
+    """the receiver's offer has not come yet"""
+
+class Attached(_Attached, metaclass=_AttachedEnumTypeWrapper): ...
+
+ATTACHED_NO: Attached.ValueType  # 0
+ATTACHED_YES: Attached.ValueType  # 1
+ATTACHED_UNKNOWN: Attached.ValueType  # 2
+"""the receiver's offer has not come yet"""
+Global___Attached: _TypeAlias = Attached  # noqa: Y015
+
 class _ScalarType:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -88,6 +107,8 @@ class Hello(_message.Message):
     RECEIVE_NEXT_FIELD_NUMBER: _builtins.int
     CREDIT_TO_FIELD_NUMBER: _builtins.int
     ANSWER_FIELD_NUMBER: _builtins.int
+    OFFER_FIELD_NUMBER: _builtins.int
+    ATTACHED_FIELD_NUMBER: _builtins.int
     workload_id: _builtins.str
     topology_digest: _builtins.bytes
     receive_next: _builtins.int
@@ -96,6 +117,10 @@ class Hello(_message.Message):
     """sequence numbers below this one may be sent"""
     answer: _builtins.bool
     """answers a Hello; one that does not asks for an answer"""
+    offer: _builtins.bytes
+    """where the sender's values lie in memory that both share; opaque"""
+    attached: Global___Attached.ValueType
+    """whether the receiver's memory was found; "no" where none was offered"""
     def __init__(
         self,
         *,
@@ -104,10 +129,12 @@ class Hello(_message.Message):
         receive_next: _builtins.int = ...,
         credit_to: _builtins.int = ...,
         answer: _builtins.bool = ...,
+        offer: _builtins.bytes = ...,
+        attached: Global___Attached.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "credit_to", b"credit_to", "receive_next", b"receive_next", "topology_digest", b"topology_digest", "workload_id", b"workload_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "attached", b"attached", "credit_to", b"credit_to", "offer", b"offer", "receive_next", b"receive_next", "topology_digest", b"topology_digest", "workload_id", b"workload_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

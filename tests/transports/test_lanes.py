@@ -1,0 +1,204 @@
+"""Whole runs over links and shared memory together: real gRPC, real threads, lock-step's bits."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+
+from p2pdo.algorithms.base import Algorithm, Requires
+from p2pdo.algorithms.consensus import Consensus
+from p2pdo.effects import Here, Step, exchange, exchange_each, mix
+from p2pdo.errors import ConfigError, P2pdoError, WorkloadStopped
+from p2pdo.graphs.graph import Graph
+from p2pdo.graphs.topologies import by_name
+from p2pdo.graphs.weights import from_matrix
+from p2pdo.problems.base import Problem
+from p2pdo.protocol.judging import Report
+from p2pdo.protocol.plan import Plan
+from p2pdo.protocol.stepper import Stepper
+from p2pdo.runtime.compute import ThreadCompute
+from p2pdo.runtime.driver import Driver
+from p2pdo.runtime.exchange import Exchanger
+from p2pdo.simulation.lockstep import advance_to, report_of
+from p2pdo.transports import rpc
+from p2pdo.transports.peers import PeerLinks
+from p2pdo.transports.shared_memory import futex
+from p2pdo.transports.shared_memory.lane import SharedMemoryLane
+from p2pdo.types import Array, NodeId, WorkloadId
+
+pytestmark = [
+    pytest.mark.asyncio,
+    pytest.mark.skipif(not futex.is_available(), reason="Linux on x86-64 only"),
+]
+WORK = WorkloadId("w")
+LIMIT = 60.0
+
+
+@dataclass(frozen=True)
+class Nothing:
+    """A problem without a cost."""
+
+    dimension: int = 3
+
+
+class State(NamedTuple):
+    x: Array
+    heard: Array
+
+
+@dataclass(frozen=True)
+class Chatty(Algorithm[State]):
+    """Every kind of exchange in one iteration, in sizes that change, and keeps what it heard."""
+
+    requires = Requires(weights=frozenset(), oracle=Problem)
+    disagrees_at: int = -1
+
+    def init(self, x: Array, problem: object, here: Here) -> State:
+        return State(x, np.zeros(3))
+
+    def step(self, s: State, problem: object, here: Here) -> Step[State]:
+        size = 1 + 4000 * (here.iteration % 3)
+        x, (_, padding) = yield from mix(s.x, (1, np.full(size, float(here.node))))
+        theirs = yield from exchange({"x": x, "large": padding})
+        if here.iteration == self.disagrees_at and here.node == 0:
+            yield from exchange(x)
+        each = yield from exchange_each({j: x + j for j in here.out_neighbors})
+        heard = s.heard * 0.5
+        for j in here.in_neighbors:
+            heard = heard + theirs[j]["x"] * theirs[j]["large"][-1] + each[j]
+        return State(x + 0.01 * np.tanh(heard), heard)
+
+
+class Run:
+    """The drivers of a plan, over links of their own; `remote` nodes offer no memory."""
+
+    def __init__(self, plan: Plan, remote: Collection[int] = (), *, forced: bool = False) -> None:
+        self.plan = plan
+        self.lanes = [None if i in remote else SharedMemoryLane(i) for i in range(plan.nodes)]
+        self.exchangers = [
+            Exchanger(
+                plan.place(i), self._names(i), plan.weights.digest(), self.lanes[i], forced=forced
+            )
+            for i in range(plan.nodes)
+        ]
+
+    def _names(self, i: int) -> dict[int, NodeId]:
+        place = self.plan.place(i)
+        return {j: self.plan.name(j) for j in (*place.in_neighbors, *place.out_neighbors)}
+
+    async def reports(self) -> list[Report]:
+        async with contextlib.AsyncExitStack() as stack:
+            await stack.enter_async_context(asyncio.timeout(LIMIT))
+            links, addresses = [], []
+            for i in range(self.plan.nodes):
+                server = rpc.make_server(None)
+                stack.push_async_callback(server.stop, None)
+                name = self.plan.name(i)
+                link = await stack.enter_async_context(PeerLinks(name, f"boot of {name}", None))
+                link.register(server)
+                addresses.append(rpc.bind(server, "127.0.0.1:0"))
+                await server.start()
+                links.append(link)
+            for i, exchanger in enumerate(self.exchangers):
+                peers = {name: addresses[j] for j, name in self._names(i).items()}
+                exchanger.connect(links[i].open(WORK, exchanger, peers))
+            try:
+                return list(await asyncio.gather(*map(self._run, range(self.plan.nodes))))
+            finally:
+                for exchanger in self.exchangers:
+                    exchanger.close("the test is over")
+
+    async def _run(self, i: int) -> Report:
+        plan, compute = self.plan, ThreadCompute(f"node {i}")
+        try:
+            stepper = Stepper(
+                plan.algorithm, plan.problems[i], plan.place(i), plan.starts[i], plan.seed
+            )
+            driver = Driver(
+                stepper,
+                self.exchangers[i],
+                compute,
+                None,
+                rounds=plan.rounds,
+                observe_every=plan.observe_every,
+                judged=False,
+            )
+            return await driver.run()
+        finally:
+            compute.close()
+
+
+def plan_of(graph: Graph, algorithm: Algorithm[Any] | None = None, rounds: int = 60) -> Plan:
+    W = np.eye(graph.n)
+    for i in range(graph.n):
+        heard = [*graph.in_neighbors(i), i]
+        W[i] = 0
+        W[i, heard] = 1 / len(heard)
+    starts = [np.random.default_rng([3, i]).standard_normal(3) for i in range(graph.n)]
+    return Plan(
+        algorithm or Chatty(), [Nothing()] * graph.n, graph, from_matrix(W), starts, rounds, 25
+    )
+
+
+def lockstep(plan: Plan) -> list[Report]:
+    steppers = [
+        Stepper(plan.algorithm, plan.problems[i], plan.place(i), plan.starts[i], plan.seed)
+        for i in range(plan.nodes)
+    ]
+    advance_to(steppers, plan.rounds)
+    return [report_of(stepper) for stepper in steppers]
+
+
+def graph_of(name: str) -> Graph:
+    return by_name(name, 5, np.random.default_rng(0))
+
+
+@pytest.mark.parametrize("remote", [(), (3,), (0, 2), (0, 1, 2, 3, 4)])
+@pytest.mark.parametrize("name", ["ring", "directed-ring", "star", "complete"])
+async def test_mixed_lanes_have_the_bits_of_lock_step(name: str, remote: tuple[int, ...]) -> None:
+    plan = plan_of(graph_of(name))
+    run = Run(plan, remote)
+
+    reports = await run.reports()
+
+    for report, expected in zip(reports, lockstep(plan), strict=True):
+        assert report.x.tobytes() == expected.x.tobytes()
+        assert report.bytes_sent == expected.bytes_sent
+    for i, exchanger in enumerate(run.exchangers):
+        for peer, lane in exchanger.lanes.items():
+            is_local = i not in remote and int(peer.rpartition("-")[2]) not in remote
+            assert lane == ("shared-memory" if is_local else "grpc")
+
+
+@pytest.mark.parametrize("remote", [(), (1,), (0,)])
+async def test_nodes_that_disagree_are_told_and_nobody_waits(remote: tuple[int, ...]) -> None:
+    plan = plan_of(graph_of("ring"), Chatty(disagrees_at=7))
+
+    with pytest.raises(P2pdoError, match="disagree on the exchanges of iteration 7"):
+        await Run(plan, remote).reports()
+
+
+@pytest.mark.parametrize("remote", [(), (1,)])
+async def test_a_run_that_is_ended_ends_at_the_next_wait(remote: tuple[int, ...]) -> None:
+    run = Run(plan_of(graph_of("ring"), Consensus(), rounds=10**9), remote)
+    running = asyncio.create_task(run.reports())
+    while not any(exchanger.iteration > 20 for exchanger in run.exchangers):  # noqa: ASYNC110
+        await asyncio.sleep(0.01)  # the steps are on threads, which have no event for us
+
+    run.exchangers[0].fail(WorkloadStopped("enough"))
+
+    with pytest.raises(WorkloadStopped, match="enough"):
+        await running
+
+
+async def test_a_lane_that_was_asked_for_and_cannot_be_is_an_error_with_its_reason() -> None:
+    with pytest.raises(ConfigError, match=r"share no memory: it offers none") as told:
+        await Run(plan_of(graph_of("ring")), remote=(2,), forced=True).reports()
+
+    assert "--lane auto" in str(told.value.hint)
