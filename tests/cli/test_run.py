@@ -36,6 +36,7 @@ DATA = [
     "seconds",
     "run_dir",
     "state_sha256",
+    "links",
 ]
 FAST = ["--on", "dense", "--nodes", "4"]
 
