@@ -17,6 +17,7 @@ the code is handed the mini-batch of its iteration in the problem's place.
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping
+from types import GeneratorType
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -30,6 +31,11 @@ from p2pdo.protocol.values import describe, is_finite
 from p2pdo.types import Array, Value
 
 S = TypeVar("S", bound=HasDecision)
+
+
+def quiet() -> np.errstate:
+    """What overflows is not warned of by NumPy: it is told as not finite, with the node."""
+    return np.errstate(over="ignore", invalid="ignore")
 
 
 class Stepper(Exchanging, Generic[S]):
@@ -47,10 +53,10 @@ class Stepper(Exchanging, Generic[S]):
         self._algorithm = algorithm
         self._problem = problem
         self._is_stochastic = is_stochastic(problem)
-        self._seed = seed
         self._step: Step[S] | None = None
         self._received: Mapping[int, Value] = {}  # until the next value is found to be finite
         self._x_like = freeze(x)
+        self._start = Here(0, place.node, place.in_neighbors, place.out_neighbors, seed)
         self._check_problem(self._x_like)
         try:
             here = self._here()
@@ -76,10 +82,11 @@ class Stepper(Exchanging, Generic[S]):
             WorkloadFailed: the author's code went wrong or a value is not finite.
             RemoteProtocolError: an in-neighbour's value does not have the shape of the own one.
         """
-        with np.errstate(over="ignore", invalid="ignore"):  # told as not finite, with the node
-            return self._advance(inbox, pause_at)
+        with quiet():
+            return self.advance_quietly(inbox, pause_at)
 
-    def _advance(self, inbox: Mapping[int, Value] | None, pause_at: int) -> Outgoing | None:
+    def advance_quietly(self, inbox: Mapping[int, Value] | None, pause_at: int) -> Outgoing | None:
+        """The same, for those who say `with quiet():` once for many calls."""
         if inbox is None:
             reply = None
         else:
@@ -104,7 +111,7 @@ class Stepper(Exchanging, Generic[S]):
     def _begin(self) -> Step[S]:
         here = self._here()
         step = self._algorithm.step(self.state, self._cost(here), here)
-        if not isinstance(step, Generator):
+        if not (type(step) is GeneratorType or isinstance(step, Generator)):
             raise LocalProtocolError(
                 f"step() of {type(self._algorithm).__name__} returned {describe(step)}",
                 hint="it must be a generator: ask for exchanges with 'yield from mix(…)'",
@@ -118,8 +125,7 @@ class Stepper(Exchanging, Generic[S]):
         self.iteration += 1
 
     def _here(self) -> Here:
-        place = self.place
-        return Here(self.iteration, place.node, place.in_neighbors, place.out_neighbors, self._seed)
+        return self._start.at(self.iteration)
 
     def _cost(self, here: Here) -> Any:
         """What a step sees of the problem."""
