@@ -23,7 +23,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 
 from p2pdo.algorithms.base import Algorithm, HasDecision
-from p2pdo.effects import Effect, Here, Step, freeze
+from p2pdo.effects import Here, Step, freeze
 from p2pdo.errors import LocalProtocolError, P2pdoError, RemoteProtocolError, WorkloadFailed
 from p2pdo.problems.base import is_stochastic
 from p2pdo.protocol.exchanging import Exchanging, Outgoing, Place
@@ -31,6 +31,8 @@ from p2pdo.protocol.values import describe, is_finite
 from p2pdo.types import Array, Value
 
 S = TypeVar("S", bound=HasDecision)
+
+_NONE: Mapping[int, Value] = {}
 
 
 def quiet() -> np.errstate:
@@ -54,7 +56,7 @@ class Stepper(Exchanging, Generic[S]):
         self._problem = problem
         self._is_stochastic = is_stochastic(problem)
         self._step: Step[S] | None = None
-        self._received: Mapping[int, Value] = {}  # until the next value is found to be finite
+        self._received = _NONE  # until the next value is found to be finite
         self._x_like = freeze(x)
         self._start = Here(0, place.node, place.in_neighbors, place.out_neighbors, seed)
         self._check_problem(self._x_like)
@@ -99,7 +101,7 @@ class Stepper(Exchanging, Generic[S]):
                         self._check_finite(self.state.x)  # what nobody will send is shown too
                         return None
                     self._step, reply = self._begin(), None
-                return self.outgoing(self._step.send(reply))
+                outgoing = self.outgoing(self._step.send(reply))
             except StopIteration as stop:
                 self._complete(stop.value)
             except P2pdoError as error:
@@ -107,6 +109,9 @@ class Stepper(Exchanging, Generic[S]):
                 raise
             except (Exception, SystemExit) as error:
                 raise self._failure(error) from error
+            else:
+                self._received = _NONE  # what it was made of is not looked at again
+                return outgoing
 
     def _begin(self) -> Step[S]:
         here = self._here()
@@ -130,11 +135,6 @@ class Stepper(Exchanging, Generic[S]):
     def _cost(self, here: Here) -> Any:
         """What a step sees of the problem."""
         return self._problem.at(here) if self._is_stochastic else self._problem
-
-    def outgoing(self, effect: Effect) -> Outgoing:
-        outgoing = super().outgoing(effect)
-        self._received = {}  # what it was made of is not looked at again
-        return outgoing
 
     def unlike(self, own: tuple[Value, ...], theirs: Value, sender: int) -> RemoteProtocolError:
         name = self.place.name_of(sender)

@@ -57,22 +57,29 @@ class _Member:
 
     def __init__(self, plan: Plan, seat: Seat) -> None:
         self.seat = seat
-        self.stepper: Stepper[Any] | None = None  # made in its first turn
+        self.whole: Report | None = None
         self.turns = 0
         self.pause_at = 0
         self.is_exchanging = False
         self.is_long = False  # what is expected of its next turn
         self._plan = plan
+        self._stepper: Stepper[Any] | None = None  # made in its first turn
         self._compute: ThreadCompute | None = None
 
     def turn(self, inbox: Inbox) -> Outgoing | None:
-        if self.stepper is not None:
-            return self.stepper.advance_quietly(inbox, self.pause_at)
+        """What it sends; None at a boundary, where its state is in `whole`: that may be a copy."""
+        outgoing: Outgoing | None = None
+        if self._stepper is None:
+            self._stepper = self._make()
+        else:
+            outgoing = self._stepper.advance_quietly(inbox, self.pause_at)
+        self.whole = report_of(self._stepper) if outgoing is None else None
+        return outgoing
+
+    def _make(self) -> Stepper[Any]:
         plan, node = self._plan, self.seat.node
-        self.stepper = Stepper(
-            plan.algorithm, plan.problems[node], self.seat.place, plan.starts[node], plan.seed
-        )
-        return None
+        place, start = self.seat.place, plan.starts[node]
+        return Stepper(plan.algorithm, plan.problems[node], place, start, plan.seed)
 
     async def turn_on_thread(self, inbox: Inbox) -> tuple[Outgoing | None, float, float]:
         """The same on its own thread, with the seconds that it took and those of them computing."""
@@ -164,7 +171,8 @@ class Crowd:
         inbox: Inbox = None
         if member.is_exchanging:
             inbox, ready = member.seat.take()
-            self._line_up(ready)
+            if ready:
+                self._line_up(ready)
         if is_long:
             turn = self._group.create_task(self._turn_on_thread(member, inbox))
             self._on_threads.add(turn)
@@ -202,7 +210,7 @@ class Crowd:
         del inbox  # used values are let go
         member.is_long = computing > SHORT or wall > BLOCKED
         if len(self._expected) == member.turns < FIRST:
-            self._expected.append(wall > BLOCKED)
+            self._expected.append(computing > BLOCKED or wall > 10 * BLOCKED)
             self._queue.extend(self._waits_for_first)
             self._waits_for_first = []
         self._go_on(member, outgoing)
@@ -212,14 +220,15 @@ class Crowd:
         member.turns += 1
         member.is_exchanging = outgoing is not None
         if outgoing is not None:
-            self._line_up(member.seat.send(outgoing))
+            ready = member.seat.send(outgoing)
+            if ready:
+                self._line_up(ready)
         else:
-            assert member.stepper is not None, "it was made in the first turn"
-            self._observe(member, report_of(member.stepper))
+            assert member.whole is not None, "the state is whole at boundaries"
+            self._observe(member, member.whole)
 
     def _line_up(self, seats: Sequence[Seat]) -> None:
-        for seat in seats:
-            self._queue.append(self._members[seat.node])
+        self._queue.extend([self._members[seat.node] for seat in seats])
 
     # ---- boundaries ----
 
