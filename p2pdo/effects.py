@@ -16,7 +16,7 @@ arrival. This, and nothing else, makes the bits of a result independent of the n
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeAlias, TypeVar, overload
@@ -96,6 +96,18 @@ class Here:
     out_neighbors: tuple[int, ...]
     seed: int = 0
 
+    def at(self, iteration: int) -> Here:
+        """The same node in another iteration. One is made in each, so it is made cheaply."""
+        there = object.__new__(Here)
+        there.__dict__.update(
+            iteration=iteration,
+            node=self.node,
+            in_neighbors=self.in_neighbors,
+            out_neighbors=self.out_neighbors,
+            seed=self.seed,
+        )
+        return there
+
     @cached_property
     def rng(self) -> np.random.Generator:
         """This node's generator for this iteration."""
@@ -114,7 +126,7 @@ class Here:
         return np.random.default_rng([self.seed, 1, self.iteration])
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Row:
     """One node's row of the mixing matrix: (index, weight) in node order, self included."""
 
@@ -122,32 +134,57 @@ class Row:
 
     def weighted_sum(self, values: Mapping[int, Value]) -> Value:
         """Σⱼ wⱼ vⱼ, from zero, in node order; over nested values leaf by leaf."""
-        return weighted_sum([(w, values[j]) for j, w in self.entries])
+        return self._sum([values[j] for j in self._order])  # type: ignore[no-any-return]
 
+    @cached_property
+    def _order(self) -> tuple[int, ...]:
+        return tuple([j for j, _ in self.entries])
 
-def weighted_sum(terms: list[tuple[float, Value]]) -> Value:
-    first = terms[0][1]
-    if isinstance(first, tuple):
-        return tuple(
-            weighted_sum([(w, v[i]) for w, v in terms])  # type: ignore[index]
-            for i in range(len(first))
-        )
-    if isinstance(first, dict):
-        return {key: weighted_sum([(w, v[key]) for w, v in terms]) for key in first}  # type: ignore[index,call-overload]
-    if isinstance(first, np.ndarray):
-        is_real = np.issubdtype(first.dtype, np.inexact)
-        total = np.zeros(first.shape, first.dtype if is_real else np.float64)
-        for w, v in terms:
-            total += w * v  # type: ignore[operator]
+    @cached_property
+    def _weights(self) -> tuple[float, ...]:
+        return tuple([w for _, w in self.entries])
+
+    @cached_property
+    def _typed_weights(self) -> dict[np.dtype[Any], list[Array]]:
+        return {}
+
+    def _weights_as(self, dtype: np.dtype[Any]) -> list[Array]:
+        """The weights as arrays without axes: NumPy would make them anew in each product."""
+        if dtype not in self._typed_weights:
+            self._typed_weights[dtype] = [np.array(w, dtype) for w in self._weights]
+        return self._typed_weights[dtype]
+
+    def _sum(self, values: Sequence[Any]) -> Any:
+        first = values[0]
+        if isinstance(first, np.ndarray):
+            return self._array_sum(values)
+        if isinstance(first, tuple):
+            return tuple([self._sum(leaf) for leaf in zip(*values, strict=True)])
+        if isinstance(first, dict):
+            return {key: self._sum([v[key] for v in values]) for key in first}
+        return _scalar_sum(self._weights, values)
+
+    def _array_sum(self, arrays: Sequence[Array]) -> Array:
+        first = arrays[0]
+        dtype = first.dtype if first.dtype.kind in "fc" else _FLOAT64
+        if first.size == 1 and first.dtype is _FLOAT64:  # a Python float is one too, and faster
+            one = np.empty(first.shape)
+            one.fill(_scalar_sum(self._weights, [v.item() for v in arrays]))
+            return one
+        total = np.zeros(first.shape, dtype)
+        for w, v in zip(self._weights_as(dtype), arrays, strict=True):
+            total += w * v
         return total
-    return _scalar_sum(terms)
 
 
-def _scalar_sum(terms: list[tuple[float, Value]]) -> Value:
+_FLOAT64 = np.dtype(np.float64)
+
+
+def _scalar_sum(weights: Sequence[float], scalars: Sequence[Any]) -> Any:
     total: Any = 0.0
-    for w, v in terms:
-        total = total + w * v  # type: ignore[operator]
-    return total  # type: ignore[no-any-return]
+    for w, v in zip(weights, scalars, strict=True):
+        total = total + w * v
+    return total
 
 
 DTYPES = (
@@ -155,6 +192,10 @@ DTYPES = (
     *("int64", "int32", "int16", "int8", "uint64", "uint32", "uint16", "uint8"),
 )
 """What an array that is exchanged may hold."""
+
+_DTYPE_NUMBERS = frozenset(
+    dtype.num for dtype in map(np.dtype, np.typecodes["All"]) if dtype.name in DTYPES
+)
 
 
 def freeze(value: V) -> V:
@@ -174,7 +215,7 @@ def _freeze(value: Any) -> Any:
     if isinstance(value, np.ndarray):
         return _freeze_array(value)
     if isinstance(value, tuple):
-        return tuple(_freeze(item) for item in value)
+        return tuple([_freeze(item) for item in value])
     if isinstance(value, dict) and all(isinstance(key, str) for key in value):
         return {key: _freeze(item) for key, item in value.items()}
     scalar = value.item() if isinstance(value, np.generic) else value
@@ -190,12 +231,15 @@ _INT_END = 1 << 63
 
 
 def _freeze_array(a: Array) -> Array:
-    if a.dtype.name not in DTYPES:
+    if a.dtype.num not in _DTYPE_NUMBERS:
         raise LocalProtocolError(
             f"an array of dtype {a.dtype} cannot be exchanged",
             hint=f"use one of {', '.join(DTYPES)}",
         )
-    if not (a.flags.owndata and a.flags.c_contiguous and a.dtype.isnative):
+    flags = a.flags
+    if not (flags.owndata and flags.c_contiguous and a.dtype.isnative):
         a = np.array(a, dtype=a.dtype.newbyteorder("="), order="C", copy=True)
-    a.flags.writeable = False
+        flags = a.flags
+    if flags.writeable:
+        flags.writeable = False
     return a

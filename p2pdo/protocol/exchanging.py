@@ -14,7 +14,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from p2pdo.effects import Effect, Exchange, ExchangeEach, Mix, Row, freeze
 from p2pdo.errors import LocalProtocolError
@@ -41,8 +41,7 @@ class Place:
         return self.names.get(neighbor, f"node {neighbor}")
 
 
-@dataclass(frozen=True, slots=True)
-class Outgoing:
+class Outgoing(NamedTuple):
     """The values of one exchange: the same one for every out-neighbour, or one for each."""
 
     tag: Tag
@@ -68,7 +67,7 @@ class Exchanging(ABC):
         self.messages_sent = 0
         self.bytes_sent = 0
         self._next = (0, 0)  # (iteration, exchange within it) of the next one
-        self._asked: Effect = Exchange(())
+        self._mixed: tuple[Value, ...] | None = None  # the own value, where it is to be mixed
 
     @abstractmethod
     def not_finite(self, value: Value) -> Exception:
@@ -88,25 +87,26 @@ class Exchanging(ABC):
         neighbors = self.place.out_neighbors
         each: Mapping[int, Value] | None = None
         value: Value = ()
-        match effect:
-            case Mix(values):
-                kind, value = EffectKind.MIX, freeze(values)
-                self._asked = Mix(value)
-            case Exchange(sent):
-                kind, value = EffectKind.EXCHANGE, freeze(sent)
-                self._asked = effect
-            case ExchangeEach(values_each):
-                kind, each = EffectKind.EXCHANGE_EACH, self._each(values_each)
-                self._asked = effect
-            case _:
-                raise LocalProtocolError(
-                    f"the step yielded {effect!r}, which is no effect",
-                    hint="use 'yield from mix(…)', exchange(…) or exchange_each(…)",
-                )
-        for sent_value in [value] if each is None else each.values():
-            self._check_finite(sent_value)
-            copies = len(neighbors) if each is None else 1
-            self.bytes_sent += copies * size_of(sent_value)
+        self._mixed = None
+        if isinstance(effect, Mix):
+            kind, value = EffectKind.MIX, freeze(effect.values)
+            self._mixed = value
+        elif isinstance(effect, Exchange):
+            kind, value = EffectKind.EXCHANGE, freeze(effect.value)
+        elif isinstance(effect, ExchangeEach):
+            kind, each = EffectKind.EXCHANGE_EACH, self._each(effect.values)
+        else:
+            raise LocalProtocolError(
+                f"the step yielded {effect!r}, which is no effect",
+                hint="use 'yield from mix(…)', exchange(…) or exchange_each(…)",
+            )
+        if each is None:
+            self._check_finite(value)
+            self.bytes_sent += len(neighbors) * size_of(value)
+        else:
+            for sent in each.values():
+                self._check_finite(sent)
+                self.bytes_sent += size_of(sent)
         self.exchanges += 1
         self.messages_sent += len(neighbors)
         return Outgoing(self._tag(kind), value, each)
@@ -137,9 +137,9 @@ class Exchanging(ABC):
             RemoteProtocolError: a value to be mixed is laid out differently from the own one.
         """
         place = self.place
-        if not isinstance(self._asked, Mix):
+        own = self._mixed
+        if own is None:
             return {j: inbox[j] for j in place.in_neighbors}
-        own = self._asked.values
         for sender in place.in_neighbors:
             if not same_layout(own, inbox[sender]):
                 raise self.unlike(own, inbox[sender], sender)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from p2pdo.types import Value
 
@@ -23,8 +23,7 @@ class EffectKind(IntEnum):
     EXCHANGE_EACH = 3
 
 
-@dataclass(frozen=True, slots=True)
-class Tag:
+class Tag(NamedTuple):
     """The place of a value: the `phase`-th exchange of `iteration`."""
 
     iteration: int

@@ -17,12 +17,13 @@ the code is handed the mini-batch of its iteration in the problem's place.
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping
+from types import GeneratorType
 from typing import Any, Generic, TypeVar
 
 import numpy as np
 
 from p2pdo.algorithms.base import Algorithm, HasDecision
-from p2pdo.effects import Effect, Here, Step, freeze
+from p2pdo.effects import Here, Step, freeze
 from p2pdo.errors import LocalProtocolError, P2pdoError, RemoteProtocolError, WorkloadFailed
 from p2pdo.problems.base import is_stochastic
 from p2pdo.protocol.exchanging import Exchanging, Outgoing, Place
@@ -30,6 +31,13 @@ from p2pdo.protocol.values import describe, is_finite
 from p2pdo.types import Array, Value
 
 S = TypeVar("S", bound=HasDecision)
+
+_NONE: Mapping[int, Value] = {}
+
+
+def quiet() -> np.errstate:
+    """What overflows is not warned of by NumPy: it is told as not finite, with the node."""
+    return np.errstate(over="ignore", invalid="ignore")
 
 
 class Stepper(Exchanging, Generic[S]):
@@ -47,10 +55,10 @@ class Stepper(Exchanging, Generic[S]):
         self._algorithm = algorithm
         self._problem = problem
         self._is_stochastic = is_stochastic(problem)
-        self._seed = seed
         self._step: Step[S] | None = None
-        self._received: Mapping[int, Value] = {}  # until the next value is found to be finite
+        self._received = _NONE  # until the next value is found to be finite
         self._x_like = freeze(x)
+        self._start = Here(0, place.node, place.in_neighbors, place.out_neighbors, seed)
         self._check_problem(self._x_like)
         try:
             here = self._here()
@@ -76,10 +84,11 @@ class Stepper(Exchanging, Generic[S]):
             WorkloadFailed: the author's code went wrong or a value is not finite.
             RemoteProtocolError: an in-neighbour's value does not have the shape of the own one.
         """
-        with np.errstate(over="ignore", invalid="ignore"):  # told as not finite, with the node
-            return self._advance(inbox, pause_at)
+        with quiet():
+            return self.advance_quietly(inbox, pause_at)
 
-    def _advance(self, inbox: Mapping[int, Value] | None, pause_at: int) -> Outgoing | None:
+    def advance_quietly(self, inbox: Mapping[int, Value] | None, pause_at: int) -> Outgoing | None:
+        """The same, for those who say `with quiet():` once for many calls."""
         if inbox is None:
             reply = None
         else:
@@ -92,7 +101,7 @@ class Stepper(Exchanging, Generic[S]):
                         self._check_finite(self.state.x)  # what nobody will send is shown too
                         return None
                     self._step, reply = self._begin(), None
-                return self.outgoing(self._step.send(reply))
+                outgoing = self.outgoing(self._step.send(reply))
             except StopIteration as stop:
                 self._complete(stop.value)
             except P2pdoError as error:
@@ -100,11 +109,14 @@ class Stepper(Exchanging, Generic[S]):
                 raise
             except (Exception, SystemExit) as error:
                 raise self._failure(error) from error
+            else:
+                self._received = _NONE  # what it was made of is not looked at again
+                return outgoing
 
     def _begin(self) -> Step[S]:
         here = self._here()
         step = self._algorithm.step(self.state, self._cost(here), here)
-        if not isinstance(step, Generator):
+        if not (type(step) is GeneratorType or isinstance(step, Generator)):
             raise LocalProtocolError(
                 f"step() of {type(self._algorithm).__name__} returned {describe(step)}",
                 hint="it must be a generator: ask for exchanges with 'yield from mix(…)'",
@@ -118,17 +130,11 @@ class Stepper(Exchanging, Generic[S]):
         self.iteration += 1
 
     def _here(self) -> Here:
-        place = self.place
-        return Here(self.iteration, place.node, place.in_neighbors, place.out_neighbors, self._seed)
+        return self._start.at(self.iteration)
 
     def _cost(self, here: Here) -> Any:
         """What a step sees of the problem."""
         return self._problem.at(here) if self._is_stochastic else self._problem
-
-    def outgoing(self, effect: Effect) -> Outgoing:
-        outgoing = super().outgoing(effect)
-        self._received = {}  # what it was made of is not looked at again
-        return outgoing
 
     def unlike(self, own: tuple[Value, ...], theirs: Value, sender: int) -> RemoteProtocolError:
         name = self.place.name_of(sender)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+from numpy import ndarray
 
 from p2pdo.types import Array, Value
 
@@ -15,7 +17,7 @@ def size_of(value: Value) -> int:
     if isinstance(value, np.ndarray):
         return value.nbytes
     if isinstance(value, tuple):
-        return sum(map(size_of, value))
+        return sum([v.nbytes if type(v) is ndarray else size_of(v) for v in value])
     if isinstance(value, dict):
         return sum(map(size_of, value.values()))
     return 8
@@ -25,17 +27,27 @@ def is_finite(value: Value) -> bool:
     if isinstance(value, np.ndarray):
         return _is_finite_array(value)
     if isinstance(value, tuple):
-        return all(map(is_finite, value))
+        for item in value:
+            if not (_is_finite_array(item) if type(item) is ndarray else is_finite(item)):
+                return False
+        return True
     if isinstance(value, dict):
         return all(map(is_finite, value.values()))
     return bool(np.isfinite(value))
 
 
+_FEW = 32
+"""Entries of which Python makes the sum faster than NumPy the product."""
+
+
 def _is_finite_array(a: Array) -> bool:
     """One pass without a temporary: a·a is finite, or, where it overflows, each entry is."""
-    if a.dtype.kind not in "fc":
+    kind = a.dtype.kind
+    if kind not in "fc":
         return True
-    flat = a.reshape(-1)
+    flat = a if a.ndim == 1 else a.reshape(-1)
+    if kind == "f" and len(flat) <= _FEW and math.isfinite(sum(flat.tolist())):
+        return True
     with np.errstate(over="ignore", invalid="ignore"):
         if np.isfinite(np.dot(flat, flat)):
             return True
@@ -47,7 +59,7 @@ def same_layout(a: Value, b: Value) -> bool:
     if isinstance(a, np.ndarray):
         return isinstance(b, np.ndarray) and a.shape == b.shape and a.dtype == b.dtype
     if isinstance(a, tuple):
-        return isinstance(b, tuple) and len(a) == len(b) and all(map(same_layout, a, b))
+        return isinstance(b, tuple) and len(a) == len(b) and _same_layouts(a, b)
     if isinstance(a, dict):
         return (
             isinstance(b, dict)
@@ -55,6 +67,16 @@ def same_layout(a: Value, b: Value) -> bool:
             and all(same_layout(a[key], b[key]) for key in a)
         )
     return not isinstance(b, np.ndarray | tuple | dict)
+
+
+def _same_layouts(a: tuple[Value, ...], b: tuple[Value, ...]) -> bool:
+    for x, y in zip(a, b, strict=True):
+        if type(x) is ndarray and type(y) is ndarray:  # most are: without a call
+            if x.shape != y.shape or x.dtype != y.dtype:
+                return False
+        elif not same_layout(x, y):
+            return False
+    return True
 
 
 def describe(value: Any) -> str:

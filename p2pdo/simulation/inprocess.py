@@ -1,8 +1,11 @@
-"""All nodes in one event loop: real sessions, rounds and drivers over a network in memory.
+"""All nodes in one event loop, fast or under the real machinery.
 
-`run_in_process` is the executor of that name, each node computing on a thread of its own.
-`run_simulated` runs the very same members on one thread in virtual time under a seeded weather:
-no real time passes, and one seed is one order of events.
+`run_in_process` is the executor of that name. Nothing is lost in one memory, so its nodes hand
+their values over without sessions; see `crowd`.
+
+`run_simulated` runs what runs between processes, sessions, rounds and drivers, over a network in
+memory, on one thread in virtual time under a seeded weather: no real time passes, and one seed is
+one order of events.
 """
 
 from __future__ import annotations
@@ -15,10 +18,11 @@ from p2pdo.errors import P2pdoError
 from p2pdo.protocol.judging import Judge, Judgement, Report
 from p2pdo.protocol.plan import Plan
 from p2pdo.protocol.stepper import Stepper
-from p2pdo.runtime.compute import Compute, InlineCompute, ThreadCompute, limit_blas_threads
+from p2pdo.runtime.compute import Compute, InlineCompute, limit_blas_threads
 from p2pdo.runtime.driver import Driver
 from p2pdo.runtime.exchange import Exchanger
 from p2pdo.simulation.clock import VirtualTimeLoop
+from p2pdo.simulation.crowd import Crowd
 from p2pdo.simulation.network import SimulatedNetwork, Weather
 from p2pdo.transports.memory import MemoryNetwork
 
@@ -28,8 +32,10 @@ Tell = Callable[[Judgement], None]
 
 async def run_in_process(plan: Plan, judge: Judge, tell: Tell) -> list[Report]:
     """Runs the plan in the running loop; returns each node's resulting state, in node order."""
-    computes: list[Compute] = [ThreadCompute(plan.name(i)) for i in range(plan.nodes)]
-    return await run_members(plan, judge, tell, MemoryNetwork(), computes)
+    try:
+        return await Crowd(plan, judge, tell).run()
+    except BaseExceptionGroup as group_of_errors:
+        raise first_error(group_of_errors) from None
 
 
 def run_simulated(
