@@ -21,8 +21,7 @@ from p2pdo.errors import ConfigError
 from p2pdo.reporting.formats import plural
 from p2pdo.types import Array, Plain
 
-LANES = ("auto", "grpc", "shared-memory")
-_BUILT_IN = ("auto", "grpc")
+BUILT_IN = ("auto", "grpc")
 _DTYPE = np.dtype("float32")
 _COPIES = 8  # of a value that a node and this process hold of it, about
 
@@ -163,10 +162,10 @@ def _lane_settings(lane: str) -> Mapping[str, Any]:
     Raises:
         ConfigError: this version has no such lane.
     """
-    if lane not in _BUILT_IN:
+    if lane not in BUILT_IN:
         raise ConfigError(
             f"the lane '{lane}' is not built into this version of p2pdo",
-            hint=" or ".join(f"--lane {name}" for name in _BUILT_IN),
+            hint=" or ".join(f"--lane {name}" for name in BUILT_IN),
         )
     return {}
 
