@@ -124,22 +124,6 @@ def tell(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def contenders(options: Options) -> tuple[list[Contender], list[str]]:
-    """Those that can run here, p2pdo first; and a line for each that is left out."""
-    there = [ours(lane) for lane in BUILT_IN if lane != "auto"]
-    left_out = []
-    for name, (script, *_) in PEERS.items():
-        candidate = peer(name, options.python(script))
-        tell(f"is {name} there?")
-        try:
-            candidate.measure(1, 10)
-        except Absent as absent:
-            left_out.append(f"{name} is left out: {absent}.")
-        else:
-            there.append(candidate)
-    return there, left_out
-
-
 def iterations_of(contender: Contender, floats: int, seconds: float) -> int:
     """How many make a window; from a short run."""
     iterations = max(3, min(200, 5 * 10**6 // floats))
@@ -148,9 +132,19 @@ def iterations_of(contender: Contender, floats: int, seconds: float) -> int:
 
 
 def compare(options: Options) -> tuple[list[Contender], list[str]]:
-    there, left_out = contenders(options)
+    """Who was measured, p2pdo first; and a line for each peer that is left out."""
+    there = [ours(lane) for lane in BUILT_IN if lane != "auto"]
+    there += [peer(name, options.python(script)) for name, (script, *_) in PEERS.items()]
+    left_out = []
     for floats in options.sizes:
-        lengths = {one.name: iterations_of(one, floats, options.seconds) for one in there}
+        lengths = {}
+        for one in list(there):
+            tell(f"{floats:,} floats, {one.name}: how many iterations take a window?")
+            try:
+                lengths[one.name] = iterations_of(one, floats, options.seconds)
+            except Absent as absent:
+                left_out.append(f"{one.name} is left out: {absent}.")
+                there.remove(one)
         for turn in range(1, options.repeat + 1):
             for one in there:
                 measured = one.measure(floats, lengths[one.name])

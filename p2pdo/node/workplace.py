@@ -177,13 +177,24 @@ class Roster:
     # ---- a task's way ----
 
     async def perform(self, task: Task, abort: Abort) -> Result:
-        """The task's result; a failure is one too.
+        """The task's result; a failure is one too. What it fired has been heard.
 
         Raises:
             GiveUp: the executor cannot go on.
         """
+        context = self.context
         try:
-            payload = await self._perform(task, abort)
+            handler, is_async, wants = self._found.get(task.name) or await self._find(task)
+            if wants or self._has_filters or self._events.has_listeners or not is_async:
+                context = context.for_task(abort)  # else nobody sees it
+            if is_async:
+                payload = await self._perform_on_loop(handler, wants, task, context)
+            else:
+                payload = await context.compute.run(
+                    self._perform_here, handler, wants, task, context
+                )
+            if self._events.waiting:
+                await self._events.flush()
         except GiveUp:
             raise
         except ENDS as end:
@@ -191,20 +202,6 @@ class Roster:
         except Exception as error:  # noqa: BLE001 - a handler may raise anything; it is told whole
             return self._told(task, error)
         return Result(task.task_id, task.workload_id, task.attempt, True, payload)
-
-    async def _perform(self, task: Task, abort: Abort) -> str:
-        """What its handler returned, as it travels; what it fired has been heard."""
-        handler, is_async, wants = self._found.get(task.name) or await self._find(task)
-        context = self.context
-        if wants or self._has_filters or self._events.has_listeners or not is_async:
-            context = context.for_task(abort)  # else nobody sees it
-        if is_async:
-            payload = await self._perform_on_loop(handler, wants, task, context)
-        else:
-            payload = await context.compute.run(self._perform_here, handler, wants, task, context)
-        if self._events.waiting:
-            await self._events.flush()
-        return payload
 
     def _told(self, task: Task, error: Exception) -> Result:
         result = self.failed(task, error)
