@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from p2pdo.benchmarks.machine import described
-from p2pdo.benchmarks.ring import BUILT_IN, Ring, ring_window
+from p2pdo.benchmarks.ring import Ring, ring_window
 from p2pdo.benchmarks.router import ROUTERS, Load, measure_routers
 from p2pdo.benchmarks.simulate import Simulate, measure_simulated
 from p2pdo.benchmarks.spread import Spread, in_words, plain
@@ -133,7 +133,7 @@ def iterations_of(contender: Contender, floats: int, seconds: float) -> int:
 
 def compare(options: Options) -> tuple[list[Contender], list[str]]:
     """Who was measured, p2pdo first; and a line for each peer that is left out."""
-    there = [ours(lane) for lane in BUILT_IN if lane != "auto"]
+    there = [ours(lane) for lane in ("shared-memory", "grpc")]
     there += [peer(name, options.python(script)) for name, (script, *_) in PEERS.items()]
     left_out = []
     for floats in options.sizes:

@@ -6,9 +6,8 @@ consensus a node's step is x ← (x_left + x + x_right)/3, so the exchange is al
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
@@ -21,7 +20,6 @@ from p2pdo.errors import ConfigError
 from p2pdo.reporting.formats import plural
 from p2pdo.types import Array, Plain
 
-BUILT_IN = ("auto", "grpc")
 _DTYPE = np.dtype("float32")
 _COPIES = 8  # of a value that a node and this process hold of it, about
 
@@ -78,7 +76,6 @@ class Ring:
                 f"{needed / 1e9:,.0f} GB of memory, this machine has {there / 1e9:,.0f}",
                 hint="fewer --nodes or smaller --sizes",
             )
-        _lane_settings(self.lane)
 
 
 @dataclass
@@ -149,25 +146,9 @@ async def ring_iterations(asked: Ring, floats: int) -> int:
 async def ring_window(asked: Ring, floats: int, iterations: int) -> Window:
     """One run."""
     problems = [Distance(floats, float(node)) for node in range(asked.nodes)]
-    settings = {"dtype": _DTYPE.name, **_lane_settings(asked.lane)}
+    settings = {"dtype": _DTYPE.name, "lane": asked.lane}
     async with local(asked.nodes, "ring", processes=True) as net:
         return await measured(net, asked.algorithm, problems, iterations, _of_nodes, **settings)
-
-
-def _lane_settings(lane: str) -> Mapping[str, Any]:
-    """The one place where the lane is passed on: settings of the run.
-
-    The runs of this version have one lane and no setting for it.
-
-    Raises:
-        ConfigError: this version has no such lane.
-    """
-    if lane not in BUILT_IN:
-        raise ConfigError(
-            f"the lane '{lane}' is not built into this version of p2pdo",
-            hint=" or ".join(f"--lane {name}" for name in BUILT_IN),
-        )
-    return {}
 
 
 def _of_nodes(run: Run) -> tuple[float | None, float | None]:

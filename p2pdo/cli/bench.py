@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from p2pdo.cli import signals
+from p2pdo.cli import options, signals
 from p2pdo.cli.program import Reply, Verb, remark
 
 if TYPE_CHECKING:
@@ -76,13 +76,7 @@ def bench() -> None:
     callback=_whole_numbers,
     help="Floats of what is exchanged.",
 )
-@click.option(
-    "--lane",
-    default="auto",
-    show_default=True,
-    metavar="LANE",
-    help="How values travel between the processes: auto, grpc or shared-memory.",
-)
+@options.lane
 @click.option(
     "-a",
     "--algorithm",

@@ -140,7 +140,7 @@ CASES = [
     ("bench ring --sizes 0", 3, "config", "--sizes 1,1e4,1e6"),
     ("bench ring --sizes 1e12", 3, "config", "--sizes"),
     ("bench ring --nodes 0", 3, "config", "--nodes 6"),
-    ("bench ring --lane shared-memory", 3, "config", "--lane grpc"),
+    ("bench ring --lane fiber", 2, "usage", "p2pdo bench ring --help"),
     ("bench ring --seconds nan", 3, "config", "--seconds 2"),
     ("bench ring --repeat 0", 3, "config", "--repeat 5"),
     ("bench router --clients 0", 3, "config", "--clients 100"),
