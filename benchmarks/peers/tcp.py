@@ -1,4 +1,4 @@
-"""Blocking TCP sockets over loopback.
+"""TCP sockets over loopback: blocking ones, and where arrays are large, whichever end is ready.
 
 Nothing to install. No framing, no checks, no way to stop or to fail: what sockets alone can do.
 """
@@ -6,6 +6,7 @@ Nothing to install. No framing, no checks, no way to stop or to fail: what socke
 from __future__ import annotations
 
 import argparse
+import selectors
 import socket
 from multiprocessing.connection import Connection
 
@@ -47,8 +48,6 @@ def _swap_large(
     left: socket.socket, right: socket.socket, x: Array, from_left: Array, from_right: Array
 ) -> None:
     """All write to both sides as they can, and read meanwhile, so no two wait for each other."""
-    import selectors
-
     with selectors.DefaultSelector() as selector:
         for end in (left, right):
             end.setblocking(False)
