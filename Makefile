@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev run test check test-all proto proto-check examples bench clean
+.PHONY: help setup setup-dev run test check test-all proto proto-check examples bench bench-node clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -63,8 +63,11 @@ proto-check: proto  ## the generated code is what protos/ says
 examples: setup-dev  ## run the examples; each asserts what it states
 	@set -e; for example in examples/*.py; do echo "== $$example"; $(BIN)/python $$example; done
 
-bench: setup-dev  ## measure: ring of 6 processes, Lead Client, isolation of workloads
-	$(BIN)/python benchmarks/ring.py
+# BENCH_ARGS=--quick is for a look; benchmarks/compare.py --help lists the rest.
+bench: setup-dev  ## measure p2pdo beside its peers, and write docs/benchmarks.md
+	$(BIN)/python benchmarks/compare.py --write docs/benchmarks.md $(BENCH_ARGS)
+
+bench-node: setup-dev  ## measure a node under load: the Lead Client's delays, isolation of workloads
 	$(BIN)/python benchmarks/lead_client.py
 	$(BIN)/python benchmarks/isolation.py
 

@@ -11,8 +11,8 @@ another one. Handlers sleep 20 ms on their clients' threads.
     paced      every client gets a task each 40 ms, or as fast as the coordinator takes them.
     blocked    one client is blocked for 2 s while 100 others get a task each 400 ms: the time
                from a task's arrival at the Lead Client to the start of its handler.
-    no-op      tasks per second with asynchronous handlers that do nothing, end to end.
-    routing    the same in the node alone, against a router of bare queues written by hand.
+    no-op      tasks per second with asynchronous handlers that do nothing, end to end; in the
+               node alone: p2pdo bench router.
 
 Every run checks that nothing was lost and that no client's tasks were reordered. The best of
 `--repeat` runs counts for throughput and walls, the median run for latencies.
@@ -44,10 +44,10 @@ from p2pdo.transports import rpc  # before anything that imports grpc
 # isort: split
 from p2pdo.coordinator.service import serving
 from p2pdo.node.control import Control, Identity
-from p2pdo.node.executors import Executor, Handler, Result, Task, WorkloadContext
+from p2pdo.node.executors import Executor, Handler, Task, WorkloadContext
 from p2pdo.node.lead_client import LeadClient
 from p2pdo.node.workplace import Workplace
-from p2pdo.types import TaskId, WorkloadId
+from p2pdo.types import WorkloadId
 from p2pdo.wire.v1 import coordinator_pb2 as pb, coordinator_pb2_grpc as pb_grpc
 
 NODE = "n1"
@@ -346,97 +346,6 @@ async def no_op(clients: int = CLIENTS, each: int = 200) -> dict[str, float]:
         return {"tasks_per_s": clients * each / (time.perf_counter() - began)}
 
 
-# ---- routing alone ----
-
-
-async def routed(clients: int = CLIENTS, each: int = 500, wave: int = 16) -> float:
-    """Tasks per second through the Lead Client, in waves that fit the inboxes."""
-    book = Book()
-    total = clients * each
-    finished = asyncio.Event()
-    seen = 0
-
-    async def report(results: Sequence[Result]) -> Sequence[Result]:
-        nonlocal seen
-        seen += len(results)
-        if seen >= wave_end:
-            finished.set()
-        return results
-
-    executors = Workplace({"work": lambda context: Work(context, book)})
-    lead = LeadClient("n", executors, grant=lambda _credits: None, report=report)
-    wave_end = 0
-    async with lead.running():
-        began = time.perf_counter()
-        for first in range(0, each, wave):
-            numbers = range(first, min(first + wave, each))
-            tasks = [
-                Task(TaskId(f"{i}-{k}"), WorkloadId(str(i)), "work", "nothing", k, 1, None)
-                for k in numbers
-                for i in range(clients)
-            ]
-            wave_end += len(tasks)
-            finished.clear()
-            lead.take_orders(tasks)
-            await finished.wait()
-        return total / (time.perf_counter() - began)
-
-
-async def by_hand(  # noqa: C901 - one router, whole
-    clients: int = CLIENTS, each: int = 500, wave: int = 16
-) -> float:
-    """The same with a queue per client and nothing else: Task and Result, a handler looked up."""
-    total = clients * each
-    seen = 0
-    wave_end = 0
-    finished = asyncio.Event()
-    inboxes: dict[str, asyncio.Queue[Task]] = {}
-    outbox: asyncio.Queue[Result] = asyncio.Queue()
-
-    async def nothing(task: Task) -> object:
-        return task.number
-
-    handlers = {"nothing": nothing}
-
-    async def client(inbox: asyncio.Queue[Task]) -> None:
-        while True:
-            task = await inbox.get()
-            value = await handlers[task.name](task)
-            outbox.put_nowait(
-                Result(task.task_id, task.workload_id, task.attempt, True, json.dumps(value))
-            )
-
-    async def report() -> None:
-        nonlocal seen
-        while True:
-            await outbox.get()
-            seen += 1
-            if seen >= wave_end:
-                finished.set()
-
-    async with asyncio.TaskGroup() as group:
-        lives = [group.create_task(report())]
-        began = time.perf_counter()
-        for first in range(0, each, wave):
-            tasks = [
-                Task(TaskId(f"{i}-{k}"), WorkloadId(str(i)), "work", "nothing", k, 1, None)
-                for k in range(first, min(first + wave, each))
-                for i in range(clients)
-            ]
-            wave_end += len(tasks)
-            finished.clear()
-            for task in tasks:
-                if task.workload_id not in inboxes:
-                    inboxes[task.workload_id] = asyncio.Queue(wave)
-                    lives.append(group.create_task(client(inboxes[task.workload_id])))
-                inboxes[task.workload_id].put_nowait(task)
-            await finished.wait()
-        rate = total / (time.perf_counter() - began)
-        for life in lives:
-            life.cancel()
-    return rate
-
-
 # ---- the table ----
 
 
@@ -446,10 +355,8 @@ def measure(repeat: int) -> dict[str, Any]:
     pace = [run(paced()) for _ in range(repeat)]
     blocked = [run(paced(each=5, pace=0.4, blocked=2.0)) for _ in range(repeat)]
     no_ops = [run(no_op()) for _ in range(repeat)]
-    pairs = [(run(routed()), run(by_hand())) for _ in range(repeat)]
     best = min((ours for ours, _ in walls), key=lambda wall: wall["wall_s"])
     bare = min(theirs for _, theirs in walls) / best["longest_s"]
-    ours, theirs = (max(rates) for rates in zip(*pairs, strict=True))
     return {
         "at_once": {
             **best,
@@ -460,7 +367,6 @@ def measure(repeat: int) -> dict[str, Any]:
         "paced": _median_run(pace),
         "blocked": {**_median_run(blocked), "bound_ms": START_BOUND_MS},
         "no_op": max(no_ops, key=lambda outcome: outcome["tasks_per_s"]),
-        "routing": {"tasks_per_s": ours, "by_hand_per_s": theirs, "ratio": ours / theirs},
     }
 
 
@@ -470,17 +376,11 @@ def _median_run(runs: list[dict[str, float]]) -> dict[str, float]:
 
 def show(figures: Mapping[str, Any]) -> None:
     at, pace, block = figures["at_once"], figures["paced"], figures["blocked"]
-    route = figures["routing"]
     rows = [
         (f"at once: {TASKS} tasks, {CLIENTS} clients", _wall(at), f"≤ {WALL_BOUND} ×"),
         ("paced 40 ms: arrival → start", _delays(pace), ""),
         ("one blocked for 2 s: arrival → start", _delays(block), f"≤ {START_BOUND_MS:g} ms"),
         ("no-op, through the coordinator", f"{figures['no_op']['tasks_per_s']:,.0f} tasks/s", ""),
-        (
-            "no-op, Lead Client alone",
-            f"{route['tasks_per_s']:,.0f} tasks/s = {route['ratio']:.2f} × bare queues",
-            "",
-        ),
     ]
     for what, figure, bound in [("what", "measured", "bound"), *rows]:
         print(f"{what:<40}{figure:<58}{bound}")

@@ -21,6 +21,7 @@ main = Program(
         "nodes": Place("nodes", "List a coordinator's nodes."),
         "topo": Place("topo", "Tell what a topology is worth before running on it."),
         "plot": Place("plot", "Draw a run folder's pictures."),
+        "bench": Place("bench", "Measure how fast it is on this machine."),
         "new": Place("new", "Start a project from a template."),
         "config": Place("configuration", "Look at a node's configuration."),
         "algorithms": Place("catalogues", "List the algorithms and their parameters."),

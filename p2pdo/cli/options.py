@@ -82,6 +82,14 @@ what_runs = _options(
     ]
 )
 
+lane = click.option(
+    "--lane",
+    type=click.Choice(["auto", "grpc", "shared-memory"]),
+    default="auto",
+    show_default=True,
+    help="How values go between node processes; auto: by memory on one host, else gRPC.",
+)
+
 how_it_runs = _options(
     [
         click.option(
@@ -118,13 +126,7 @@ how_it_runs = _options(
             metavar="NAME",
             help="x: each node keeps its history of x, in its own folder and nowhere else.",
         ),
-        click.option(
-            "--lane",
-            type=click.Choice(["auto", "grpc", "shared-memory"]),
-            default="auto",
-            show_default=True,
-            help="How values go between node processes; auto: by memory on one host, else gRPC.",
-        ),
+        lane,
     ]
 )
 

@@ -11,7 +11,6 @@ case runs in worker processes.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping
@@ -39,10 +38,12 @@ class Abort:
     Made for every task, so it owns no more than a lock until somebody waits.
     """
 
+    __slots__ = ("_is_set", "_lock", "_then", "reason")
+
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._is_set = False
-        self._then: list[Callable[[], object]] = []
+        self._then: tuple[Callable[[], object], ...] = ()
         self.reason = ""
 
     @property
@@ -56,7 +57,7 @@ class Abort:
                 return
             self.reason = reason
             self._is_set = True
-            then, self._then = self._then, []
+            then, self._then = self._then, ()
         for call in then:
             call()
 
@@ -64,14 +65,14 @@ class Abort:
         """Has a function called when the task is to end, or now if it is."""
         with self._lock:
             if not self._is_set:
-                self._then.append(call)
+                self._then += (call,)
                 return
         call()
 
     def forget(self, call: Callable[[], object]) -> None:
         """Has it not called any more."""
-        with self._lock, contextlib.suppress(ValueError):
-            self._then.remove(call)
+        with self._lock:
+            self._then = tuple(other for other in self._then if other != call)
 
     def check(self) -> None:
         """Raises if the task is to end.
@@ -130,7 +131,7 @@ class WorkloadContext:
         that does nothing.
         """
         made = object.__new__(WorkloadContext)
-        made.__dict__.update(self.__dict__, abort=abort)
+        object.__setattr__(made, "__dict__", {**self.__dict__, "abort": abort})
         return made
 
     def fire_event(self, name: str, **data: Any) -> None:

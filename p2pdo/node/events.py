@@ -72,13 +72,18 @@ class Events:
 
     `relay` is called with every event besides, on the thread that handles it: the way to
     listeners in worker processes.
+
+    Attributes:
+        has_listeners: whether anybody would be told of any event.
+        waiting: what was fired on the loop, for `flush`.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop | None = None) -> None:
         self._loop = loop
         self._listeners: dict[str, list[tuple[Listener, bool]]] = {}
         self._relays: list[Callable[[Event], None]] = []
-        self._waiting: deque[tuple[Event, WorkloadContext]] = deque()
+        self.has_listeners = False
+        self.waiting: deque[tuple[Event, WorkloadContext]] = deque()
         self._loop_thread = threading.get_ident() if loop is not None else None
 
     def add(self, things: Iterable[object]) -> None:
@@ -90,13 +95,17 @@ class Events:
 
     def listen(self, name: str, listener: Listener) -> None:
         """Has a function told of an event."""
+        self.has_listeners = True
         self._listeners.setdefault(name, []).append((listener, takes(listener, 2)))
 
     def add_relay(self, relay: Callable[[Event], None]) -> None:
+        self.has_listeners = True
         self._relays.append(relay)
 
     def is_heard(self, name: str) -> bool:
         """Whether anybody would be told."""
+        if not self.has_listeners:
+            return False
         return bool(self._relays) or name in self._listeners or ALL in self._listeners
 
     def fire(self, name: str, data: Mapping[str, Any], context: WorkloadContext) -> None:
@@ -105,20 +114,20 @@ class Events:
             return
         event = Event(name, data)
         if threading.get_ident() == self._loop_thread:
-            self._waiting.append((event, context))
+            self.waiting.append((event, context))
         else:
             self._handle(event, context)
 
     async def flush(self) -> None:
         """Handles what was fired on the loop, on the workload's thread."""
-        while self._waiting:
-            event, context = self._waiting.popleft()
+        while self.waiting:
+            event, context = self.waiting.popleft()
             await context.compute.run(self._handle, event, context)
 
     async def tell(self, name: str, context: WorkloadContext, **data: Any) -> None:
         """Fires on the loop, and returns when it is handled."""
         self.fire(name, data, context)
-        if self._waiting:
+        if self.waiting:
             await self.flush()
 
     def deliver(self, event: Event, context: WorkloadContext) -> None:

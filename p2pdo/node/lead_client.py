@@ -148,20 +148,23 @@ class LeadClient:
         self._settled.set()
 
     def _took(self, workload: WorkloadId) -> None:
-        self._perform(self._routing.take(workload))
+        if effects := self._routing.take(workload):
+            self._perform(effects)
 
     def _finished(self, result: Result) -> None:
-        self._perform(self._routing.finish(result))
+        finished = self._routing.finish(result)
+        if finished is not None:
+            self._outbox.put(finished)
 
     def _perform(self, effects: Sequence[Effect]) -> None:
         for effect in effects:
             match effect:
-                case Report(result):
-                    self._outbox.put(result)
                 case Deliver(workload, task):
                     client = self._clients[workload]
                     if client.is_alive:  # else its supervisor is about to have it sent again
                         client.try_tell(task)
+                case Report(result):
+                    self._outbox.put(result)
                 case GrantCredit(credits):
                     self._grant(credits)
                 case CreateClient(workload, executor):

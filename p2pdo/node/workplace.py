@@ -36,7 +36,7 @@ from p2pdo.node.executors import (
 from p2pdo.node.failures import failure
 from p2pdo.node.filters import FilterStep, apply_all
 from p2pdo.node.messages import Mailbox, Mailroom
-from p2pdo.runtime.foreign import contained
+from p2pdo.runtime.foreign import ENDS, as_failure, contained
 from p2pdo.runtime.supervisor import GiveUp, RestartLimit
 from p2pdo.types import Plain
 from p2pdo.wire.plain import decode_data, is_large
@@ -46,6 +46,7 @@ SITE = "site"
 
 log = logging.getLogger(__name__)
 
+_NESTED = (dict, list)  # the data in which there may be arrays to make
 _CLOSING = 1.5  # seconds for an executor to close; worker processes need most of one
 
 Make = Callable[[], Any]
@@ -99,6 +100,7 @@ class Roster:
         self._bare = context
         self._events = context.events or Events()
         self._made: dict[str, Handlers] = {}
+        self._found: dict[str, tuple[Handler, bool, bool]] = {}  # by the task's name
         self._making: dict[str, asyncio.Future[Executor]] = {}
         self._failures: dict[str, RestartLimit] = {}  # to make an executor
         self._mailbox: Mailbox | None = None
@@ -107,6 +109,7 @@ class Roster:
                 self._events.listen(event, listener)
         self._data_filters: list[FilterStep] = []
         self._result_filters: list[FilterStep] = []
+        self._has_filters = False
         self.context = context
 
     @property
@@ -147,6 +150,7 @@ class Roster:
         self._data_filters = [_make_filter(offer) for offer in place.data_filters]
         self._result_filters = [_make_filter(offer) for offer in place.result_filters]
         self._events.add(step.filter for step in self._data_filters + self._result_filters)
+        self._has_filters = bool(self._data_filters or self._result_filters)
         return components
 
     async def close(self) -> None:
@@ -173,33 +177,38 @@ class Roster:
     # ---- a task's way ----
 
     async def perform(self, task: Task, abort: Abort) -> Result:
-        """The task's result; a failure is one too.
+        """The task's result; a failure is one too. What it fired has been heard.
 
         Raises:
             GiveUp: the executor cannot go on.
         """
-        context = self.context.for_task(abort)
+        context = self.context
         try:
-            payload = await contained(self._perform(task, context))
+            handler, is_async, wants = self._found.get(task.name) or await self._find(task)
+            if wants or self._has_filters or self._events.has_listeners or not is_async:
+                context = context.for_task(abort)  # else nobody sees it
+            if is_async:
+                payload = await self._perform_on_loop(handler, wants, task, context)
+            else:
+                payload = await context.compute.run(
+                    self._perform_here, handler, wants, task, context
+                )
+            if self._events.waiting:
+                await self._events.flush()
         except GiveUp:
             raise
+        except ENDS as end:
+            return self._told(task, as_failure(end))
         except Exception as error:  # noqa: BLE001 - a handler may raise anything; it is told whole
-            result = self.failed(task, error)
-            # An executor may keep its failure, and a failure keeps the variables of every call
-            # that it left: states and values, until some collection of garbage finds the circle.
-            traceback.clear_frames(error.__traceback__)
-            return result
-        return Result(task.task_id, task.workload_id, task.attempt, ok=True, payload=payload)
+            return self._told(task, error)
+        return Result(task.task_id, task.workload_id, task.attempt, True, payload)
 
-    async def _perform(self, task: Task, context: WorkloadContext) -> str:
-        """What its handler returned, as it travels; what it fired has been heard."""
-        handler, is_async, wants = await self._find(task)
-        if is_async:
-            payload = await self._perform_on_loop(handler, wants, task, context)
-        else:
-            payload = await context.compute.run(self._perform_here, handler, wants, task, context)
-        await self._events.flush()
-        return payload
+    def _told(self, task: Task, error: Exception) -> Result:
+        result = self.failed(task, error)
+        # An executor may keep its failure, and a failure keeps the variables of every call
+        # that it left: states and values, until some collection of garbage finds the circle.
+        traceback.clear_frames(error.__traceback__)
+        return result
 
     def failed(self, task: Task, error: Exception) -> Result:
         redacted = self._workplace.redacts
@@ -214,10 +223,8 @@ class Roster:
         run = context.compute.run
         if self._data_filters or self._events.is_heard(BEFORE_TASK):
             task = await run(self._enter, task, context)
-        elif is_large(task.payload):
-            task = await run(_decoded, task)
-        else:
-            task = _decoded(task)
+        elif isinstance(task.payload, _NESTED):
+            task = await run(_decoded, task) if is_large(task.payload) else _decoded(task)
         value = await (handler(task, context) if wants else handler(task))  # type: ignore[misc]
         if self._result_filters or self._events.is_heard(AFTER_TASK):
             return await run(self._leave, value, task, context)
@@ -261,6 +268,7 @@ class Roster:
             name = self._workplace.tasks.get(task.name, "")
         found = (await self._handlers(name)).get(task.name) if name else None
         if found is not None:
+            self._found[task.name] = found
             return found
         if self._executor == SITE:
             message = f"nobody at this node handles task '{task.name}'"
@@ -344,6 +352,6 @@ def _make_filter(offer: FilterOffer) -> FilterStep:
 
 
 def _decoded(task: Task) -> Task:
-    if not isinstance(task.payload, dict | list):
+    if not isinstance(task.payload, _NESTED):
         return task
     return replace(task, payload=decode_data(task.payload))

@@ -239,7 +239,8 @@ class Routing:
             case ClientTook(workload):
                 return self.take(workload)
             case Finished(result):
-                return self.finish(result)
+                finished = self.finish(result)
+                return [] if finished is None else [Report(finished)]
             case TasksArrived(tasks):
                 return self._arrive(tasks)
             case Acknowledged(results):
@@ -336,16 +337,16 @@ class Routing:
         state.credit = credit
         return [GrantCredit({workload: credit})]
 
-    def finish(self, result: Result) -> list[Effect]:
-        """What `Finished` means; the other one that is called once per task."""
+    def finish(self, result: Result) -> Result | None:
+        """What `Finished` means, and what is to be reported; also called once per task."""
         state = self._workloads.get(result.workload_id)
         task = state.open.pop(result.task_id, None) if state else None
         if state is None or task is None:
-            return []
+            return None
         if task.attempt != result.attempt:
             result = replace(result, attempt=task.attempt)
         state.answered[result.task_id] = (result, task.number)
-        return [Report(result)]
+        return result
 
     def _acknowledge(self, results: Sequence[Result]) -> list[Effect]:
         touched: dict[WorkloadId, _Workload] = {}
@@ -416,27 +417,39 @@ class Runs:
 
     def __init__(self) -> None:
         self.count = 0
-        self._top = 0  # one after the greatest
-        self._end_of: dict[int, int] = {}  # a run's first number → the one after its last
+        self._first = self._top = 0  # of the greatest run; one after the greatest
+        self._end_of: dict[int, int] = {}  # a lower run's first number → the one after its last
         self._start_of: dict[int, int] = {}  # the same, the other way round
 
     def __contains__(self, number: int) -> bool:
-        if number >= self._top:
-            return False
+        if number >= self._first:
+            return number < self._top
         return any(start <= number < end for start, end in self._end_of.items())
 
     def __len__(self) -> int:
         """How many runs."""
-        return len(self._end_of)
+        return len(self._end_of) + (self._first < self._top)
 
     def add(self, number: int) -> None:
-        """Adds a number that is not there."""
-        start = self._start_of.pop(number, number)
-        end = self._end_of.pop(number + 1, number + 1)
-        self._end_of[start] = end
-        self._start_of[end] = start
-        self._top = max(self._top, end)
+        """Adds a number that is not there; most are the next one."""
         self.count += 1
+        if number == self._top:
+            self._top += 1
+        elif number > self._top:
+            self._keep(self._first, self._top)
+            self._first, self._top = number, number + 1
+        else:
+            start = self._start_of.pop(number, number)
+            if number + 1 == self._first:
+                self._end_of.pop(start, None)
+                self._first = start
+            else:
+                self._keep(start, self._end_of.pop(number + 1, number + 1))
+
+    def _keep(self, start: int, end: int) -> None:
+        if start < end:
+            self._end_of[start] = end
+            self._start_of[end] = start
 
 
 @dataclass(slots=True)

@@ -41,12 +41,28 @@ async def contained(work: Awaitable[T]) -> T:
     """
     try:
         return await work
-    except SystemExit as error:
-        raise Exited(error) from error
-    except asyncio.CancelledError as error:
-        if is_being_cancelled():
-            raise
-        raise TaskFailed(
+    except ENDS as error:
+        raise as_failure(error) from error
+
+
+ENDS = (SystemExit, asyncio.CancelledError)
+"""What would end the task that awaits code which is not ours."""
+
+
+def as_failure(end: BaseException) -> TaskFailed:
+    """The failure that it is; for those who catch `ENDS` themselves.
+
+    Raises:
+        CancelledError: somebody has asked for it, so it goes on.
+    """
+    if isinstance(end, SystemExit):
+        failure: TaskFailed = Exited(end)
+    elif is_being_cancelled():
+        raise end
+    else:
+        failure = TaskFailed(
             "CancelledError: something that it awaited was cancelled",
             hint="catch CancelledError where a future of your own is awaited",
-        ) from error
+        )
+    failure.__cause__ = end
+    return failure

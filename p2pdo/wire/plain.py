@@ -30,6 +30,8 @@ LARGE = 64 * 1024
 _ITEM = 16  # characters of a number, a name or a bracket, about
 _PIECE = 4096  # items of a list that are encoded at once
 _FEW = 64  # items of a list that are looked at one by one
+_NUMBERS = (int, float)
+_NESTED = (dict, list, tuple)
 _KINDS = "biufc"  # bool, integers, floats, complex; bfloat16 travels between peers only
 
 
@@ -53,8 +55,10 @@ def encode_data(value: Any) -> str:
     Raises:
         ValueError: it holds something else, a NaN outside an array, or is nested too deeply.
     """
+    if value is None or type(value) is int:  # an encoder costs as much as routing a task
+        return "null" if value is None else int.__repr__(value)
     try:
-        return "".join(_encode(value))
+        return "".join(_encode(value)) if is_large(value) else _encode_json(value)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
     except TypeError as error:
@@ -99,14 +103,14 @@ def decode_data(value: Any) -> Any:
 
 def is_large(value: Any) -> bool:
     """Whether data have more than about `LARGE` characters as JSON; looks no further than that."""
-    if value is None or isinstance(value, int | float):  # most results
+    if value is None or isinstance(value, _NUMBERS):  # most results
         return False
     waiting, size = [value], 0
     while waiting and size < LARGE:
         item = waiting.pop()
         if isinstance(item, str):
             size += len(item)
-        elif isinstance(item, dict | list | tuple):
+        elif isinstance(item, _NESTED):
             size += _ITEM * len(item)
             if size < LARGE:
                 waiting.extend(item.values() if isinstance(item, dict) else item)

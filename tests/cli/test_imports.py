@@ -42,6 +42,7 @@ print(json.dumps([name for name in json.loads(sys.argv[2]) if name in sys.module
         ["submit", "--help"],
         ["topo", "--help"],
         ["plot", "--help"],
+        ["bench", "ring", "--help"],
         ["run", "quadratic", "--no-such-flag", "--json"],
     ],
     ids=lambda arguments: "import p2pdo" if arguments is None else "p2pdo " + " ".join(arguments),

@@ -125,14 +125,14 @@ class Orders:
 
     def __init__(self, wire: Wire) -> None:
         self._wire = wire
-        self._waiting: queue.SimpleQueue[tuple[Kind, bytes, Abort]] = queue.SimpleQueue()
+        self.waiting: queue.SimpleQueue[tuple[Kind, bytes, Abort]] = queue.SimpleQueue()
         self._abort = Abort()  # of the latest task
 
     def start(self) -> None:
         threading.Thread(target=self._listen, name="node", daemon=True).start()
 
     def next(self) -> tuple[Kind, bytes, Abort]:
-        return self._waiting.get()
+        return self.waiting.get()
 
     def _listen(self) -> None:
         try:
@@ -149,7 +149,7 @@ class Orders:
             return
         if kind is Kind.TASK:
             self._abort = Abort()
-        self._waiting.put((kind, body, self._abort))
+        self.waiting.put((kind, body, self._abort))
 
 
 async def _cancellable(coroutine: Coroutine[Any, Any, Any], abort: Abort) -> Any:
@@ -166,14 +166,14 @@ class WorkerEvents(Events):
     def fire(self, name: str, data: Mapping[str, Any], context: WorkloadContext) -> None:
         event = Event(name, data)
         if _is_on_loop():
-            self._waiting.append((event, context))
+            self.waiting.append((event, context))
         else:
             self._handle(event, context)
 
     def handle_waiting(self) -> None:
         """Handles what a coroutine has fired."""
-        while self._waiting:
-            self._handle(*self._waiting.popleft())
+        while self.waiting:
+            self._handle(*self.waiting.popleft())
 
     @property
     def names(self) -> list[str]:
