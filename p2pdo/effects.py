@@ -172,9 +172,26 @@ class Row:
             one.fill(_scalar_sum(self._weights, [v.item() for v in arrays]))
             return one
         total = np.zeros(first.shape, dtype)
-        for w, v in zip(self._weights_as(dtype), arrays, strict=True):
-            total += w * v
+        weights = self._weights_as(dtype)
+        if total.size > _BLOCK and all(v.flags.c_contiguous for v in arrays):
+            _add_blocks(total.reshape(-1), weights, [v.reshape(-1) for v in arrays])
+        else:
+            for w, v in zip(weights, arrays, strict=True):
+                total += w * v
         return total
+
+
+_BLOCK = 1 << 14
+"""Entries of every array that are added up while they are in the processor's cache."""
+
+
+def _add_blocks(total: Array, weights: Sequence[Array], arrays: Sequence[Array]) -> None:
+    """Block by block: the bits are the same, and no product is kept whole."""
+    product = np.empty(_BLOCK, total.dtype)
+    for at in range(0, total.size, _BLOCK):
+        block = total[at : at + _BLOCK]
+        for w, v in zip(weights, arrays, strict=True):
+            block += np.multiply(v[at : at + _BLOCK], w, out=product[: len(block)])
 
 
 _FLOAT64 = np.dtype(np.float64)

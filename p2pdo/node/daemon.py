@@ -68,6 +68,14 @@ _LAST_NET = 2.0  # seconds that an orphan may take to clean up
     help="How long to look for the coordinator at the start.",
 )
 @click.option("--keep-states", is_flag=True, help="Final states never leave this site.")
+@click.option(
+    "--value-limit",
+    type=click.IntRange(min=1),
+    default=1 << 30,
+    show_default=True,
+    metavar="BYTES",
+    help="The largest value that is taken from a neighbour.",
+)
 @click.option("--local", is_flag=True, hidden=True, help="Started by p2pdo's own launcher.")
 @click.version_option(package_name="p2pdo", prog_name="p2pdo-node", message="%(prog)s %(version)s")
 @click.pass_context
@@ -84,8 +92,10 @@ def main(ctx: click.Context, /, *, config: Path | None, local: bool, **_flags: A
     import p2pdo.transports.rpc  # noqa: F401 - it sets what gRPC reads when it is imported
 
     # isort: split
+    from p2pdo.environment import keep_memory
     from p2pdo.errors import P2pdoError, render
 
+    keep_memory()
     crash_folder = Path.cwd()
     try:
         source = _source(config)

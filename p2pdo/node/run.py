@@ -39,6 +39,7 @@ class NodeSettings:
     insecure: bool = False
     pull: Pull = field(default_factory=Pull)
     keep_states: bool = False
+    value_limit: int = 1 << 30
     connect_timeout: float = 10.0
     token: str | None = None
     allow_code: bool = False
@@ -87,6 +88,7 @@ async def run_node(
         token=settings.token,
         allow_code=settings.allow_code,
         keep_states=settings.keep_states,
+        value_limit=settings.value_limit,
         server=server,
         control=control,
     )

@@ -45,6 +45,7 @@ class Services:
         token: what every connection of this run shows; None without one.
         allow_code: whether a workload may name code by module and path: a local run only.
         keep_states: whether final states never leave this site.
+        value_limit: bytes of one value that this node takes from a peer.
         server: takes handlers until the provider yields.
         control: for metrics and states.
     """
@@ -55,6 +56,7 @@ class Services:
     token: str | None
     allow_code: bool
     keep_states: bool
+    value_limit: int
     server: grpc.aio.Server
     control: Control
 
@@ -78,7 +80,9 @@ async def default_executors(
     mailroom = Mailroom(services.control, services.token)
     async with (
         mailroom.running(),
-        PeerLinks(NodeId(services.name), boot_id, services.token) as links,
+        PeerLinks(
+            NodeId(services.name), boot_id, services.token, value_limit=services.value_limit
+        ) as links,
     ):
         links.register(services.server)
         mailroom.register(services.server)

@@ -1,7 +1,7 @@
 """The words that two nodes say about one workload. The link they travel on knows the workload.
 
 Hello   opens the edges between the two, or opens them again on a new link
-Data    one value, tagged with its place in the computation
+Data    one value, tagged with its place in the computation; it may carry an Ack
 Ack     cumulative: what has arrived, and how far the sender may go on
 Bye     closes the edges
 """
@@ -56,21 +56,23 @@ class Hello:
     attached: bool | None = False
 
 
-@dataclass(frozen=True, slots=True)
-class Data:
-    """A value with its sequence number: + 1 per exchange on each directed edge."""
-
-    seq: int
-    tag: Tag
-    value: Value
-
-
-@dataclass(frozen=True, slots=True)
-class Ack:
+class Ack(NamedTuple):
     """Absolute and monotone, so a lost or repeated one does no harm."""
 
     receive_next: int
     credit_to: int
+
+
+class Data(NamedTuple):
+    """A value with its sequence number: + 1 per exchange on each directed edge.
+
+    Where values go both ways, one's acknowledgement travels with the other: half the frames.
+    """
+
+    seq: int
+    tag: Tag
+    value: Value
+    ack: Ack | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,10 @@ Hello offers it and says whether the other's offer was good for anything. Until 
 answers the session does not open; then the *lane* is settled, once and the same at both ends. On
 the other lane no value ever comes or goes here, and the session says no more than Hello and Bye.
 
+Where values go both ways, the next one to the peer carries the acknowledgement of what was taken
+from it. A large value is not sent before the last one was taken, and that is acknowledged at
+once: so a node has to have room for one of each neighbour, whatever the window.
+
 No clock, no socket: events in, frames to send out.
 """
 
@@ -29,7 +33,11 @@ from typing import assert_never
 from p2pdo.errors import RemoteProtocolError
 from p2pdo.protocol.frames import Ack, Bye, Data, Frame, Hello, Tag
 from p2pdo.protocol.rounds import WINDOW, InEdge
+from p2pdo.protocol.values import size_of
 from p2pdo.types import Value
+
+LARGE = 16 << 20
+"""Bytes of a value from which memory counts for more than the time of an acknowledgement."""
 
 
 class SessionState(Enum):
@@ -74,16 +82,25 @@ class OutEdge:
         """
         return self.next < self.credit_to and len(self._log) < self._window
 
-    def push(self, tag: Tag, value: Value) -> None:
-        self._log.append(Data(self.next, tag, value))
+    @property
+    def is_all_sent(self) -> bool:
+        return self._sent == self.next
+
+    def push(self, tag: Tag, value: Value, ack: Ack | None = None) -> None:
+        self._log.append(Data(self.next, tag, value, ack))
         self.next += 1
 
     def ready(self) -> list[Frame]:
         """What may go on the link now."""
         until = min(self.next, self.credit_to)
         start = self.acknowledged
-        frames: list[Frame] = [self._log[seq - start] for seq in range(self._sent, until)]
-        self._sent = max(self._sent, until)
+        frames: list[Frame] = []
+        while self._sent < until:
+            data = self._log[self._sent - start]
+            if data.seq > start and size_of(data.value) >= LARGE:
+                break
+            frames.append(data)
+            self._sent += 1
         return frames
 
     def acknowledge(self, receive_next: int, credit_to: int) -> None:
@@ -120,6 +137,7 @@ class PeerSession:
         self._digest = digest
         self._ack_every = max(1, window // 2)
         self._acked = 0  # the credit that the peer has heard of last
+        self._is_large = False  # what came last
         self._offer = offer
         self._attach = attach
         self._attached: bool | None = None if offer else False  # what the peer offers
@@ -145,18 +163,41 @@ class PeerSession:
     def send(self, tag: Tag, value: Value) -> list[Frame]:
         """Gives the session the next value for the peer."""
         assert self.outgoing is not None, "the peer is no out-neighbour"
-        self.outgoing.push(tag, value)
-        return self._ready()
+        ack = self._ack()
+        self.outgoing.push(tag, value, ack)
+        frames = self._ready()
+        if ack is None or self.outgoing.is_all_sent or self.state is not SessionState.OPEN:
+            return frames
+        return [*frames, ack]  # the value is held back; the peer's may be for want of this
 
     def taken(self) -> list[Frame]:
         """Called after an exchange was taken: tells the peer of new credit, not every time."""
         edge = self.incoming
         if edge is None or self.state is not SessionState.OPEN:
             return []
-        if edge.credit_to - self._acked < self._ack_every:
+        if not self._is_large and (
+            edge.credit_to - self._acked < self._ack_every or self._is_told_by_the_next_value(edge)
+        ):
             return []
+        ack = self._ack()
+        return [] if ack is None else [ack]
+
+    def _is_told_by_the_next_value(self, edge: InEdge) -> bool:
+        """Whether the peer may wait for it: it has credit left, and a value is to go to it."""
+        has_credit = self._acked > edge.next
+        return has_credit and self.outgoing is not None and edge.next <= self.outgoing.next
+
+    def _ack(self) -> Ack | None:
+        """What the peer has not heard of yet.
+
+        It names what was taken, not all that has come: that is equal for all in-neighbours, and
+        so are the frames that go to them.
+        """
+        edge = self.incoming
+        if edge is None or edge.credit_to <= self._acked:
+            return None
         self._acked = edge.credit_to
-        return [Ack(edge.receive_next, edge.credit_to)]
+        return Ack(edge.next, edge.credit_to)
 
     def receive(self, frame: Frame) -> list[Frame]:
         """Takes in what the peer said; returns what to say.
@@ -169,15 +210,8 @@ class PeerSession:
                 return self._receive_hello(frame)
             case Data() | Ack() if self.state is not SessionState.OPEN:
                 return []  # before its Hello we believe nothing; the Hello makes up for it
-            case Data(seq, tag, value):
-                if self.incoming is None:
-                    raise RemoteProtocolError(
-                        f"{self.peer} sent a value but is no in-neighbour here",
-                        node=self.peer,
-                        iteration=tag.iteration,
-                    )
-                self.incoming.receive(seq, tag, value)
-                return []
+            case Data():
+                return self._receive_data(frame)
             case Ack(receive_next, credit_to):
                 self._acknowledge(receive_next, credit_to)
                 return self._ready()
@@ -187,6 +221,20 @@ class PeerSession:
                 return []
             case _:
                 assert_never(frame)
+
+    def _receive_data(self, data: Data) -> list[Frame]:
+        if self.incoming is None:
+            raise RemoteProtocolError(
+                f"{self.peer} sent a value but is no in-neighbour here",
+                node=self.peer,
+                iteration=data.tag.iteration,
+            )
+        self.incoming.receive(data.seq, data.tag, data.value)
+        self._is_large = size_of(data.value) >= LARGE
+        if data.ack is None:
+            return []
+        self._acknowledge(*data.ack)
+        return self._ready()
 
     def _receive_hello(self, hello: Hello) -> list[Frame]:
         if hello.digest != self._digest:

@@ -69,6 +69,7 @@ class Stepper(Exchanging, Generic[S]):
         except (Exception, SystemExit) as error:
             raise self._failure(error) from error
         self._check_decision()
+        self._x_like = np.broadcast_to(x.dtype.type(0), x.shape)  # the start may be large
 
     @property
     def x(self) -> Array:

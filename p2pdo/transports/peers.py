@@ -6,8 +6,9 @@ handlers, no serializer).
 
 Whichever end can dial, dials. To save the race the node with the smaller name dials at once, the
 other only after `DIAL_DELAY` without a link; if both did all the same, the smaller name's stream
-is kept. A broken stream is dialled again for as long as a workload needs the peer; the sessions
-above see to it that nothing is lost or repeated. A peer without a link for `grace` seconds is
+is kept. A broken stream is dialled again for as long as a workload needs the peer, at once if it
+had held for a moment: all of a network waits for one broken link. The sessions above see to it
+that nothing is lost or repeated. A peer without a link for `grace` seconds is
 given up, and so is one that broke the rules `BREACHES` times; its workloads are told.
 
 The first frame of each direction says who speaks. Nothing else is read before it, and whoever does
@@ -22,8 +23,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import logging
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from types import TracebackType
 from typing import Any, Protocol, Self
 
@@ -35,11 +37,12 @@ from p2pdo.protocol.frames import Frame
 from p2pdo.runtime.groups import task_group
 from p2pdo.transports import rpc
 from p2pdo.types import NodeId, WorkloadId
-from p2pdo.wire.codec import Decoder, Link, Message_, encode, pack_frames
+from p2pdo.wire.codec import Decoder, Encoder, Link, Message_, pack_frames
 
 METHOD = "/p2pdo.v1.Peer/Link"
 DIAL_DELAY = 1.0
 REDIAL_PAUSE = 0.2
+"""Seconds from one attempt's beginning to the next one's, at least."""
 GRACE = 8.0
 GREETING = 5.0
 CLOSING = 1.0
@@ -70,8 +73,15 @@ class PeerLinks:
     """One node's links; use as a context manager, which owns all their tasks."""
 
     def __init__(
-        self, node: NodeId, boot_id: str, token: str | None, *, grace: float = GRACE
+        self,
+        node: NodeId,
+        boot_id: str,
+        token: str | None,
+        *,
+        grace: float = GRACE,
+        value_limit: int | None = None,
     ) -> None:
+        """No value of more than `value_limit` bytes is taken; see `wire.codec.VALUE_LIMIT`."""
         self.node = node
         self.hello = Link(node, boot_id)
         self.token = token
@@ -79,6 +89,8 @@ class PeerLinks:
         self._peers: dict[NodeId, _Peer] = {}
         self._block = contextlib.AsyncExitStack()
         self._group: asyncio.TaskGroup | None = None
+        self.value_limit = value_limit
+        self.encoder = Encoder()  # of all streams: a value goes to many peers
         self._accepted: dict[_Stream, asyncio.Event] = {}  # with the event of its end
         self._is_closed = False
 
@@ -152,7 +164,7 @@ class PeerLinks:
         """Serves a peer that dialled us."""
         if self._is_closed:
             return
-        stream = _Stream(requests, context.write)
+        stream = _Stream(self.encoder, requests, context.write, limit=self.value_limit)
         stream.send(self.hello)
         ended = self._accepted[stream] = asyncio.Event()
         try:
@@ -199,16 +211,20 @@ class _Stream:
 
     def __init__(
         self,
+        encoder: Encoder,
         reads: AsyncIterable[bytes],
         write: Callable[[bytes], Awaitable[Any]],
         half_close: Callable[[], Awaitable[None]] | None = None,
+        *,
+        limit: int | None = None,
     ) -> None:
         """Who dialled gives `half_close`; who was dialled closes by returning."""
         self.dialled_by_us = half_close is not None
+        self._encoder = encoder
         self._reads = reads
         self._write = write
         self._half_close = half_close
-        self._decoder = Decoder(lambda _: False)  # no value comes before the greeting
+        self._decoder = Decoder(lambda _: False, limit)  # no value comes before the greeting
         self._outbox: list[Message_] = []
         self._pending: asyncio.Event = asyncio.Event()
         self._early: list[Message_] = []  # came in one write with the greeting
@@ -279,10 +295,9 @@ class _Stream:
     async def _read_all(self, receive: Callable[[Message_], None]) -> None:
         with contextlib.suppress(*rpc.BROKEN):
             async for data in self._reads:
-                for count, message in enumerate(self._decoder.feed(data), 1):
-                    receive(message)
-                    if count % TURN == 0:
-                        await asyncio.sleep(0)
+                messages = self._decoder.feed(data)
+                while _hand_over(messages, receive):  # noqa: ASYNC110 - nobody waits: a turn
+                    await asyncio.sleep(0)
 
     async def _write_all(self) -> None:
         with contextlib.suppress(*rpc.BROKEN):
@@ -296,8 +311,21 @@ class _Stream:
 
     async def _flush(self) -> None:
         messages, self._outbox = self._outbox, []
-        for write in pack_frames(frame for message in messages for frame in encode(message)):
+        frames = itertools.chain.from_iterable(map(self._encoder.encode, messages))
+        for write in pack_frames(frames):
             await self._write(write)
+
+
+def _hand_over(messages: Iterator[Message_], receive: Callable[[Message_], None]) -> bool:
+    """Hands over what may be handled in one turn; whether there may be more.
+
+    A function of its own, so that a reader that waits keeps no value.
+    """
+    handled = 0
+    for message in itertools.islice(messages, TURN):
+        receive(message)
+        handled += 1
+    return handled == TURN
 
 
 class _Peer:
@@ -438,9 +466,11 @@ class _Peer:
             elif self._links.node > self.name and down_for < DIAL_DELAY:
                 await self._change(DIAL_DELAY - down_for)
             else:
+                next_attempt = _now() + REDIAL_PAUSE
                 await self._dial()
-                if not self._has_ended:
-                    await self._change(REDIAL_PAUSE)
+                pause = next_attempt - _now()
+                if pause > 0 and not self._has_ended:
+                    await self._change(pause)
         self._dialler = None
         self._forget()
 
@@ -457,7 +487,10 @@ class _Peer:
             call: grpc.aio.StreamStreamCall[bytes, bytes] = channel.stream_stream(METHOD)(
                 metadata=rpc.metadata(self._links.token)
             )
-            stream = _Stream(call, call.write, call.done_writing)
+            links = self._links
+            stream = _Stream(
+                links.encoder, call, call.write, call.done_writing, limit=links.value_limit
+            )
             stream.send(self._links.hello)
             try:
                 async with asyncio.timeout_at(self._since + self._links.grace):

@@ -15,7 +15,7 @@ Settings, with their reasons:
 - *Messages up to 8 MiB*: values above 4 MiB go in chunks.
 - *`so_reuseport` off*: two servers on one port must be an error, not a lottery.
 
-What gRPC reads from the environment stands in `p2pdo.environment`.
+What gRPC reads from the environment, and malloc's settings, stand in `p2pdo.environment`.
 """
 
 from __future__ import annotations

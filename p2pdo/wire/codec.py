@@ -23,15 +23,18 @@ from google.protobuf.message import DecodeError, Message
 from p2pdo.errors import RemoteProtocolError
 from p2pdo.protocol.frames import Ack, Bye, Data, EffectKind, Frame, Hello, Tag
 from p2pdo.protocol.judging import Report
+from p2pdo.protocol.values import size_of
 from p2pdo.types import Array, Value, WorkloadId
 from p2pdo.wire.arrays import Part, pack, reader
 from p2pdo.wire.v1 import peer_pb2 as pb
 
-PROTOCOL = 1
+PROTOCOL = 2
 CHUNK = 2 * 1024 * 1024
 WRITE_LIMIT = 4 * 1024 * 1024
 VALUE_LIMIT = 1 << 30
-"""Bytes of one value that a receiver allocates; a larger announcement is refused."""
+"""Bytes of one value that a receiver makes room for, unless told otherwise."""
+SHARED = 256 * 1024
+"""Bytes of a value whose frame is kept for the next peer that it goes to."""
 SMALLEST_PIECE = 64 * 1024
 """A smaller one only ends a value: who sends crumbs only wants to keep the receiver busy."""
 WORDS = 500
@@ -40,7 +43,7 @@ WORDS = 500
 _LINK, _HELLO, _VALUE, _CHUNK, _ACK, _BYE, _OBSERVATION, _VERDICT = range(1, 9)
 _ATTACHED = {False: pb.ATTACHED_NO, True: pb.ATTACHED_YES, None: pb.ATTACHED_UNKNOWN}
 _IS_ATTACHED = {number: attached for attached, number in _ATTACHED.items()}
-_EFFECTS = frozenset(int(kind) for kind in EffectKind)
+_EFFECTS = {int(kind): kind for kind in EffectKind}
 _PREFIX = struct.Struct("<IBH")
 _LENGTH = 4  # bytes of the length itself
 
@@ -68,6 +71,28 @@ Message_: TypeAlias = "Link | tuple[WorkloadId, Frame] | Report | Verdict"
 # ---- out ----
 
 
+class Encoder:
+    """Encodes messages; a value that goes to several peers, one after another, is encoded once.
+
+    Only the last one is kept, and only a small one.
+    """
+
+    def __init__(self) -> None:
+        self._key: tuple[object, ...] = ()  # all that is in its frame but the value
+        self._value: Value = ()
+        self._frame: tuple[bytes, ...] = ()
+
+    def encode(self, message: Message_) -> Iterable[bytes]:
+        """The frames of a message, in order."""
+        match message:
+            case (workload, Data(seq, tag, value, ack)) if size_of(value) <= SHARED:
+                key = workload, seq, tag, ack
+                if value is not self._value or key != self._key:
+                    self._key, self._value, self._frame = key, value, tuple(encode(message))
+                return self._frame
+        return encode(message)
+
+
 def encode(message: Message_) -> Iterator[bytes]:
     """The frames of a message, in order."""
     match message:
@@ -83,8 +108,9 @@ def encode(message: Message_) -> Iterator[bytes]:
 
 def _encode_frame(workload: WorkloadId, frame: Frame) -> Iterator[bytes]:
     match frame:
-        case Data(seq, tag, value):
+        case Data(seq, tag, value, ack):
             layout, parts = pack(value)
+            size = sum(map(len, parts))
             header = pb.Value(
                 workload_id=workload,
                 seq=seq,
@@ -92,9 +118,11 @@ def _encode_frame(workload: WorkloadId, frame: Frame) -> Iterator[bytes]:
                 phase=tag.phase,
                 effect=int(tag.effect),
                 layout=layout,
-                size=sum(map(len, parts)),
+                size=size,
             )
-            yield from _with_payload(_VALUE, header, parts, header.size)
+            if ack is not None:
+                header.receive_next, header.credit_to = ack
+            yield from _with_payload(_VALUE, header, parts, size)
         case Ack(receive_next, credit_to):
             yield _frame(
                 _ACK,
@@ -187,9 +215,15 @@ class Decoder:
         RemoteProtocolError: close the stream. Anything else is a bug.
     """
 
-    def __init__(self, wants: Callable[[WorkloadId], bool] = lambda _: True) -> None:
-        """A large value of a workload that is not wanted is read and not kept."""
+    def __init__(
+        self, wants: Callable[[WorkloadId], bool] = lambda _: True, limit: int | None = None
+    ) -> None:
+        """A large value of a workload that is not wanted is read and not kept.
+
+        A value of more than `limit` bytes is refused; `VALUE_LIMIT` where none is given.
+        """
         self.wants = wants
+        self._limit = VALUE_LIMIT if limit is None else limit
         self._header: Any = None  # of the payload that is being put together
         self._buffer: Array | None = None  # for it, where it is wanted
         self._filled = 0
@@ -197,13 +231,16 @@ class Decoder:
     def feed(self, data: bytes) -> Iterator[Message_]:
         """The messages that `data` completes."""
         view = memoryview(data)
-        while view:
-            kind, header, payload, view = _split(view)
-            message = self._message(kind, header, payload)
+        start = 0
+        while start < len(data):
+            kind, payload_at, end = _frame_at(data, start)
+            header = data[start + _PREFIX.size : payload_at]
+            start = end
+            message = self._message(kind, header, view[payload_at:end])
             if message is not None:
                 yield message
 
-    def _message(self, kind: int, header: memoryview, payload: memoryview) -> Message_ | None:
+    def _message(self, kind: int, header: bytes, payload: memoryview) -> Message_ | None:
         if kind == _CHUNK:
             return self._continue(_parse(pb.Chunk, header), payload)
         if self._header is not None:
@@ -217,10 +254,14 @@ class Decoder:
 
     def _begin(self, header: Any, payload: memoryview) -> Message_ | None:
         read = reader(header.layout)
-        if header.size != read.size or header.size > VALUE_LIMIT or len(payload) > header.size:
+        if header.size != read.size or len(payload) > header.size:
             raise RemoteProtocolError(
-                f"a value of {header.size} bytes is announced for a layout of {read.size}; "
-                f"the limit is {VALUE_LIMIT}"
+                f"a value of {header.size} bytes is announced for a layout of {read.size}"
+            )
+        if header.size > self._limit:
+            raise RemoteProtocolError(
+                f"a value of {header.size} bytes is announced; "
+                f"the limit is {self._limit} (p2pdo-node --value-limit)"
             )
         if len(payload) == header.size:
             return _valued(header, read.read(payload))
@@ -250,26 +291,26 @@ class Decoder:
         return None if buffer is None else _valued(header, reader(header.layout).read(buffer.data))
 
 
-def _split(view: memoryview) -> tuple[int, memoryview, memoryview, memoryview]:
-    """Kind, header and payload of the first frame, and what follows it."""
-    if len(view) < _PREFIX.size:
+def _frame_at(data: bytes, start: int) -> tuple[int, int, int]:
+    """Of the frame that begins at `start`: its kind, where its payload begins, where it ends."""
+    if len(data) - start < _PREFIX.size:
         raise RemoteProtocolError("a frame is cut short")
-    length, kind, header_length = _PREFIX.unpack_from(view)
-    end = _LENGTH + length
-    start = _PREFIX.size + header_length
-    if not start <= end <= len(view):
+    length, kind, header_length = _PREFIX.unpack_from(data, start)
+    end = start + _LENGTH + length
+    payload_at = start + _PREFIX.size + header_length
+    if not payload_at <= end <= len(data):
         raise RemoteProtocolError("a frame's lengths do not fit")
-    return kind, view[_PREFIX.size : start], view[start:end], view[end:]
+    return kind, payload_at, end
 
 
-def _parse(cls: type[Any], header: memoryview) -> Any:
+def _parse(cls: type[Any], header: bytes) -> Any:
     try:
-        return cls.FromString(bytes(header))
+        return cls.FromString(header)
     except DecodeError:
         raise RemoteProtocolError(f"a {cls.__name__} cannot be parsed") from None
 
 
-def _plain_message(kind: int, header: memoryview) -> Message_:
+def _plain_message(kind: int, header: bytes) -> Message_:
     if kind == _LINK:
         link = _parse(pb.Link, header)
         if link.protocol != PROTOCOL:
@@ -308,7 +349,9 @@ def _valued(header: Any, value: Value) -> Message_:
         if not isinstance(value, np.ndarray):
             raise RemoteProtocolError("an observed state is no array")
         return Report(header.node, header.iteration, value, header.bytes_sent, header.messages_sent)
-    if header.effect not in _EFFECTS:
+    effect = _EFFECTS.get(header.effect)
+    if effect is None:
         raise RemoteProtocolError(f"a value answers an unknown effect {header.effect}")
-    tag = Tag(header.iteration, header.phase, EffectKind(header.effect))
-    return WorkloadId(header.workload_id), Data(header.seq, tag, value)
+    tag = Tag(header.iteration, header.phase, effect)
+    ack = Ack(header.receive_next, header.credit_to) if header.HasField("credit_to") else None
+    return WorkloadId(header.workload_id), Data(header.seq, tag, value, ack)

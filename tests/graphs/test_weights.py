@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
+from p2pdo.effects import Row
 from p2pdo.errors import ConfigError, LocalProtocolError
 from p2pdo.graphs import (
     TOPOLOGIES,
@@ -89,6 +90,21 @@ def test_apply_has_the_bits_of_each_node_s_own_sum(
         own = row.weighted_sum({j: np.asarray(X[j]) for j, _ in row.entries})
         assert np.array_equal(mixed[i], np.asarray(own))
     np.testing.assert_allclose(mixed, np.tensordot(weights.to_dense(), X, 1), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32", "float16", "complex64", "int16", "bool"])
+def test_large_arrays_are_summed_with_the_same_bits(dtype: str) -> None:
+    rng = np.random.default_rng(1)
+    arrays = [(100 * rng.standard_normal((3, 30_011))).astype(dtype) for _ in range(3)]
+    arrays.append(np.asfortranarray(arrays[0]))
+    for values in (arrays[:3], arrays[1:]):
+        entries = tuple(enumerate((0.1, 1 / 3, 17 / 30)))
+        expected = np.zeros_like(values[0] * 1.0)
+        for (_, w), v in zip(entries, values, strict=True):
+            expected += w * v
+        mixed = np.asarray(Row(entries).weighted_sum(dict(enumerate(values))))
+        assert mixed.dtype == expected.dtype
+        assert mixed.tobytes() == expected.tobytes()
 
 
 def test_apply_leaves_its_argument_alone_and_refuses_another_shape() -> None:

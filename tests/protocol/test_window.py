@@ -13,6 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from p2pdo.errors import RemoteProtocolError
 from p2pdo.graphs.graph import Graph, from_edges
+from p2pdo.protocol import session
 from p2pdo.protocol.frames import Ack, Data, EffectKind, Frame, Hello, Tag
 from p2pdo.protocol.rounds import InEdge, Rounds, same_value
 from p2pdo.protocol.session import OutEdge, PeerSession, SessionState
@@ -206,6 +207,38 @@ def test_what_is_given_beyond_the_credit_waits_for_it() -> None:
     assert out.ready() == [Data(3, tag(3), 3.0)]
 
 
+def test_a_large_value_waits_until_the_last_one_was_acknowledged() -> None:
+    out, large = OutEdge(W), np.zeros(session.LARGE // 8)
+    out.acknowledge(0, credit_to=W)
+    for k in range(3):
+        out.push(tag(k), large)
+    assert [frame.seq for frame in out.ready()] == [0]  # type: ignore[union-attr]
+    assert out.ready() == []
+    out.acknowledge(1, credit_to=1 + W)
+    assert [frame.seq for frame in out.ready()] == [1]  # type: ignore[union-attr]
+    out.rewind(1)
+    assert [frame.seq for frame in out.ready()] == [1], "again, on a new link"  # type: ignore[union-attr]
+    out.acknowledge(2, credit_to=2 + W)
+    assert [frame.seq for frame in out.ready()] == [2]  # type: ignore[union-attr]
+
+
+def test_large_values_after_small_ones_do_not_wait_for_each_other() -> None:
+    ends = [PeerSession(name, DIGEST, InEdge(name, W), OutEdge(W), W) for name in "ab"]
+    links: list[deque[Frame]] = [deque(end.link_up()) for end in ends]
+    for value in (1.0, 2.0, np.zeros(session.LARGE // 8), np.zeros(session.LARGE // 8), 3.0):
+        for end, link in zip(ends, links, strict=True):
+            assert end.outgoing is not None
+            link.extend(end.taken())
+            link.extend(end.send(tag(end.outgoing.next), value))
+        while any(links):
+            for link, back, end in zip(links, links[::-1], ends[::-1], strict=True):
+                while link:
+                    back.extend(end.receive(link.popleft()))
+        for end in ends:
+            assert end.incoming is not None
+            assert same_value(end.incoming.take(), value)
+
+
 # ---- whole networks: some order of arrival never stalls them ----
 
 
@@ -259,8 +292,8 @@ class Node:
                 return frames
             assert inbox == {j: (j, self.done) for j in self.rounds.edges}
             self.done += 1
-            for j, session in self.peers.items():
-                frames += [(j, frame) for frame in session.taken()]
+            for j, peer in self.peers.items():
+                frames += [(j, frame) for frame in peer.taken()]
 
 
 @pytest.mark.slow
@@ -269,11 +302,18 @@ class Node:
     window=st.integers(1, 4),
     rnd=st.randoms(use_true_random=False),
     cuts=st.integers(0, 6),
+    large=st.sampled_from([0, session.LARGE]),
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_every_connected_network_makes_progress_whatever_the_order_of_arrival(
-    graph: Graph, window: int, rnd: np.random.Generator, cuts: int
+    graph: Graph, window: int, rnd: np.random.Generator, cuts: int, large: int
 ) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(session, "LARGE", large)  # with 0 every value is
+        run_network(graph, window, rnd, cuts)
+
+
+def run_network(graph: Graph, window: int, rnd: np.random.Generator, cuts: int) -> None:
     exchanges = 6
     nodes = [Node(graph, i, window, exchanges) for i in range(graph.n)]
     links: dict[tuple[int, int], deque[Frame]] = {}

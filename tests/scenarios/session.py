@@ -1,7 +1,7 @@
 """One session with the peer b, on a window of the header's size, in the directions it names.
 
-link up · link down · send VALUE · take · b says hello R C [answer] · b says data SEQ VALUE ·
-b says ack R C · b says bye REASON · b says hello-elsewhere
+link up · link down · send VALUE · take · b says hello R C [answer] ·
+b says data SEQ VALUE [ack R C] · b says ack R C · b says bye REASON · b says hello-elsewhere
 """
 
 from __future__ import annotations
@@ -73,6 +73,9 @@ def frame(words: list[str]) -> Frame:
             return Hello(b"another topology", 0, 4, answer=False)
         case ["data", seq, value]:
             return Data(int(seq), tag(int(seq)), float(value))
+        case ["data", seq, value, "ack", receive_next, credit_to]:
+            ack = Ack(int(receive_next), int(credit_to))
+            return Data(int(seq), tag(int(seq)), float(value), ack)
         case ["ack", receive_next, credit_to]:
             return Ack(int(receive_next), int(credit_to))
         case ["bye", *reason]:
@@ -84,8 +87,10 @@ def describe(frame: Frame) -> str:
     match frame:
         case Hello(_, receive_next, credit_to, answer):
             return f"hello {receive_next} {credit_to}{' answer' if answer else ''}"
-        case Data(seq, _, value):
+        case Data(seq, _, value, None):
             return f"data {seq} {value}"
+        case Data(seq, _, value, ack):
+            return f"data {seq} {value} {describe(ack)}"
         case Ack(receive_next, credit_to):
             return f"ack {receive_next} {credit_to}"
         case Bye(reason):

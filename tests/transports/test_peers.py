@@ -26,7 +26,7 @@ from p2pdo.runtime.exchange import Exchanger
 from p2pdo.transports import peers, rpc
 from p2pdo.transports.peers import METHOD, PeerLinks
 from p2pdo.types import NodeId, Value, WorkloadId
-from p2pdo.wire.codec import Link, Message_, Verdict, encode
+from p2pdo.wire.codec import Encoder, Link, Message_, Verdict, encode
 
 WORK = WorkloadId("w")
 TOKEN = "the run's token"  # noqa: S105
@@ -55,10 +55,10 @@ class Node:
 
 
 @contextlib.asynccontextmanager
-async def node(name: str, *, grace: float = 8.0) -> AsyncIterator[Node]:
+async def node(name: str, **options: Any) -> AsyncIterator[Node]:
     server = rpc.make_server(TOKEN)
     try:
-        async with PeerLinks(NodeId(name), f"boot of {name}", TOKEN, grace=grace) as links:
+        async with PeerLinks(NodeId(name), f"boot of {name}", TOKEN, **options) as links:
             links.register(server)
             address = rpc.bind(server, "127.0.0.1:0")
             await server.start()
@@ -68,8 +68,8 @@ async def node(name: str, *, grace: float = 8.0) -> AsyncIterator[Node]:
 
 
 @contextlib.asynccontextmanager
-async def pair(*, grace: float = 8.0) -> AsyncIterator[tuple[Node, Node]]:
-    async with asyncio.timeout(LIMIT), node("a", grace=grace) as a, node("b", grace=grace) as b:
+async def pair(**options: Any) -> AsyncIterator[tuple[Node, Node]]:
+    async with asyncio.timeout(LIMIT), node("a", **options) as a, node("b", **options) as b:
         yield a, b
 
 
@@ -242,6 +242,32 @@ async def test_a_link_that_was_up_for_longer_than_the_grace_is_dialled_again() -
             k += 10
         proxy.cut()
         await converse(*members, rounds=10, start=k)
+
+
+async def test_a_link_that_has_held_is_dialled_again_without_a_pause(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # All nodes of a network wait for one link: cuts every 0.3 s and a pause of 0.2 s leave little.
+    monkeypatch.setattr(peers, "REDIAL_PAUSE", 0.1)
+    pauses: list[float] = []  # of a, which dials
+    change = peers._Peer._change
+
+    async def seen(peer: Any, at_most: float | None) -> None:
+        if peer.name == "b" and at_most is not None:
+            pauses.append(at_most)
+        await change(peer, at_most)
+
+    monkeypatch.setattr(peers._Peer, "_change", seen)
+    async with pair() as (a, b), Proxy(b.address) as proxy:
+        members = a.join(proxy.address), b.join(a.address)
+        await converse(*members, rounds=3)
+        await asyncio.sleep(0.1)  # by then it has held
+        monkeypatch.setattr(peers, "REDIAL_PAUSE", 3600.0)
+        proxy.cut()
+        await converse(*members, rounds=3, start=3)
+        assert pauses == []
+        proxy.cut()
+        await eventually(lambda: bool(pauses))  # the new one has not held for long
 
 
 async def test_who_has_lost_the_link_gets_a_new_one_from_an_end_that_still_believes_in_it(
@@ -466,16 +492,16 @@ async def test_a_write_of_many_messages_leaves_the_loop_to_others() -> None:
             await asyncio.sleep(0)
 
     going = asyncio.create_task(other())
-    await peers._Stream(reads(), write).run(received.append, lambda _: False)
+    await peers._Stream(Encoder(), reads(), write).run(received.append, lambda _: False)
     await going
     assert len(seen) >= 10
 
 
-async def test_a_value_beyond_the_limit_is_told_and_not_tried_for_ever(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("p2pdo.wire.codec.VALUE_LIMIT", 1000)
-    async with pair() as (a, b):
+async def test_a_value_beyond_the_limit_is_told_and_not_tried_for_ever() -> None:
+    async with pair(value_limit=8000) as (a, b):
+        members = a.join(b.address), b.join(a.address)
+        await converse(*members, rounds=1, size=1000)
+    async with pair(value_limit=7999) as (a, b):
         members = a.join(b.address), b.join(a.address)
         with pytest.raises(P2pdoError, match="a value of 8000 bytes is announced"):
             await converse(*members, rounds=1, size=1000)

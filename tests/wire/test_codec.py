@@ -198,7 +198,7 @@ frames = st.one_of(
     st.builds(Hello, st.binary(max_size=32), numbers, numbers, st.booleans()),
     st.builds(Ack, numbers, numbers),
     st.builds(Bye, words),
-    st.builds(Data, numbers, tags, values),
+    st.builds(Data, numbers, tags, values, st.none() | st.builds(Ack, numbers, numbers)),
 )
 messages = st.one_of(
     st.builds(Link, words, words),
@@ -214,7 +214,7 @@ def same(a: Any, b: Any) -> bool:
         return same_value(a.x, b.x) and all(getattr(a, f) == getattr(b, f) for f in fields)
     if isinstance(a, tuple) and isinstance(a[1], Data):
         (w, x), (v, y) = a, b
-        return (w, x.seq, x.tag) == (v, y.seq, y.tag) and same_value(x.value, y.value)
+        return (w, x.seq, x.tag, x.ack) == (v, y.seq, y.tag, y.ack) and same_value(x.value, y.value)
     return bool(a == b)
 
 
@@ -270,6 +270,35 @@ def test_a_large_array_behind_odd_bytes_is_put_where_it_need_not_be_copied(first
     assert got[0][1].value[-2]["x"].flags.aligned  # type: ignore[index,union-attr,call-overload]
 
 
+def test_a_value_is_encoded_once_for_all_that_it_goes_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    encoder, value = codec.Encoder(), (np.arange(3.0),)
+    first = (W, Data(7, TAG, value, Ack(6, 10)))
+    once = list(encoder.encode(first))
+    monkeypatch.setattr(codec, "encode", lambda _: [b"anew"])
+    assert list(encoder.encode((W, Data(7, TAG, value, Ack(6, 10))))) == once
+    others: list[Any] = [
+        (WorkloadId("v"), Data(7, TAG, value, Ack(6, 10))),
+        (W, Data(8, TAG, value, Ack(6, 10))),
+        (W, Data(7, Tag(3, 0, EffectKind.MIX), value, Ack(6, 10))),
+        (W, Data(7, TAG, (np.arange(3.0),), Ack(6, 10))),
+        (W, Data(7, TAG, value, Ack(5, 9))),
+        (W, Data(7, TAG, value)),
+        (W, Ack(6, 10)),
+    ]
+    for other in others:
+        monkeypatch.undo()
+        assert list(encoder.encode(first)) == once
+        monkeypatch.setattr(codec, "encode", lambda _: [b"anew"])
+        assert list(encoder.encode(other)) == [b"anew"]
+
+
+def test_no_large_value_is_kept_for_the_next_that_it_goes_to() -> None:
+    encoder, small, large = codec.Encoder(), np.zeros(3), np.zeros(codec.SHARED // 8 + 1)
+    list(encoder.encode((W, Data(1, TAG, small))))
+    list(encoder.encode((W, Data(2, TAG, large))))
+    assert encoder._value is small
+
+
 def test_small_frames_share_a_write_and_no_write_is_larger_than_the_limit() -> None:
     sent: list[Any] = [(W, Data(k, TAG, np.zeros(1000))) for k in range(2000)]
     data = writes(sent)
@@ -282,6 +311,10 @@ def test_small_frames_share_a_write_and_no_write_is_larger_than_the_limit() -> N
 
 def header_of(**fields: Any) -> pb.Value:
     return pb.Value(workload_id="w", seq=1, iteration=1, phase=0, **{"effect": 1, **fields})
+
+
+def link_of(**fields: Any) -> pb.Link:
+    return pb.Link(protocol=codec.PROTOCOL, **fields)
 
 
 def announced(size: int, layout: pb.Layout | None = None, payload: bytes = b"") -> bytes:
@@ -304,7 +337,7 @@ BROKEN = {
     "an unknown kind": struct.pack("<IBH", 3, 99, 0),
     "a header that does not parse": struct.pack("<IBH", 5, 5, 2) + b"\xff\xff",
     "a payload where none belongs": codec._frame(codec._ACK, pb.Ack(), [b"x"]),
-    "another version": codec._frame(codec._LINK, pb.Link(protocol=2)),
+    "another version": codec._frame(codec._LINK, pb.Link(protocol=codec.PROTOCOL + 1)),
     "a terabyte": announced(1 << 40),
     "one byte above the limit": announced(codec.VALUE_LIMIT + 1),
     "a size that is not the layout's": announced(100, tensor("uint8", 99)),
@@ -314,8 +347,12 @@ BROKEN = {
     "a piece out of place": announced(9, payload=b"1") + chunk(2, b"2"),
     "an empty piece": announced(9, payload=b"1") + chunk(1, b""),
     "crumbs": announced(1 << 19) + chunk(0, b"\0"),
-    "a name without end": codec._frame(codec._LINK, pb.Link(protocol=1, node="a" * 501)),
-    "a boot without end": codec._frame(codec._LINK, pb.Link(protocol=1, boot_id="a" * 501)),
+    "a name without end": codec._frame(
+        codec._LINK, pb.Link(protocol=codec.PROTOCOL, node="a" * 501)
+    ),
+    "a boot without end": codec._frame(
+        codec._LINK, pb.Link(protocol=codec.PROTOCOL, boot_id="a" * 501)
+    ),
     "another frame between the pieces": announced(9, payload=b"1") + ACK,
     "an unknown effect": codec._frame(
         codec._VALUE,

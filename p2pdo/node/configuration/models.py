@@ -52,6 +52,7 @@ class NodeTable(Strict):
     pull_interval: float = Field(default=1.0, gt=0)
     connect_timeout: float = Field(default=10.0, gt=0)
     keep_states: bool = False
+    value_limit: int = Field(default=1 << 30, gt=0)
     python_path: list[Path] = []
 
 

@@ -36,6 +36,7 @@ def settings_of(source: Source, flags: Mapping[str, Any]) -> NodeSettings:
         insecure=said["insecure"],
         pull=Pull(said["pull"], said["pull_interval"]),
         keep_states=said["keep_states"],
+        value_limit=said["value_limit"],
         connect_timeout=said["connect_timeout"],
     )
 

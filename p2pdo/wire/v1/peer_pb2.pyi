@@ -153,6 +153,8 @@ class Value(_message.Message):
     EFFECT_FIELD_NUMBER: _builtins.int
     LAYOUT_FIELD_NUMBER: _builtins.int
     SIZE_FIELD_NUMBER: _builtins.int
+    RECEIVE_NEXT_FIELD_NUMBER: _builtins.int
+    CREDIT_TO_FIELD_NUMBER: _builtins.int
     workload_id: _builtins.str
     seq: _builtins.int
     """+ 1 per exchange, per directed edge"""
@@ -164,6 +166,9 @@ class Value(_message.Message):
     layout: _builtins.bytes
     """a Layout; equal bytes mean equal shapes"""
     size: _builtins.int
+    receive_next: _builtins.int
+    """with credit_to: an Ack that travels with the value"""
+    credit_to: _builtins.int
     def __init__(
         self,
         *,
@@ -174,12 +179,16 @@ class Value(_message.Message):
         effect: _builtins.int = ...,
         layout: _builtins.bytes = ...,
         size: _builtins.int = ...,
+        receive_next: _builtins.int = ...,
+        credit_to: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_credit_to", b"_credit_to", "credit_to", b"credit_to"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["effect", b"effect", "iteration", b"iteration", "layout", b"layout", "phase", b"phase", "seq", b"seq", "size", b"size", "workload_id", b"workload_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_credit_to", b"_credit_to", "credit_to", b"credit_to", "effect", b"effect", "iteration", b"iteration", "layout", b"layout", "phase", b"phase", "receive_next", b"receive_next", "seq", b"seq", "size", b"size", "workload_id", b"workload_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__credit_to: _TypeAlias = _typing.Literal["credit_to"]  # noqa: Y015
+    _WhichOneofArgType__credit_to: _TypeAlias = _typing.Literal["_credit_to", b"_credit_to"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__credit_to) -> _WhichOneofReturnType__credit_to | None: ...
 
 Global___Value: _TypeAlias = Value  # noqa: Y015
 
