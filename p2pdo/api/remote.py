@@ -73,13 +73,17 @@ class RemoteNetwork:
         *,
         executor: str = SITE,
         roles: Mapping[str, Mapping[str, Any]] | None = None,
+        keep: bool = False,
     ) -> Tasks:
         """Sends tasks to nodes, to all that are up where none are named; use it as a block.
 
         `roles` names nodes with an executor of their own: {"trainer": {"nodes": ["a", "b"],
         "executor": "torch"}}.
+
+        A driver that is killed leaves its workload, and the coordinator ends it when nobody has
+        watched it for a minute (`p2pdo-coordinator --driver-grace`); with `keep` it does not.
         """
-        return Tasks(self.client, nodes, executor=executor, roles=roles)
+        return Tasks(self.client, nodes, executor=executor, roles=roles, keep=keep)
 
     async def control(
         self,

@@ -14,9 +14,9 @@ every node, so neither waits for the other, and closing one ends nothing of anot
 driver a node does its tasks one after another, in the order in which they were sent.
 
 One reader follows the workload's results and wakes whoever waits for one. When the coordinator
-goes away it is asked again, for `PATIENCE` seconds; results are told from the first on, so none is
-lost. A deadline that passes aborts its task, also where the node is lost or frozen: what the
-driver gets is then a result of status "aborted".
+goes away it is asked again, for `PATIENCE` seconds, for the results behind those that are here:
+none is lost, and none comes twice. A deadline that passes aborts its task, also where the node is
+lost or frozen: what the driver gets is then a result of status "aborted".
 """
 
 from __future__ import annotations
@@ -134,14 +134,19 @@ class Tasks:
         executor: str = SITE,
         roles: Mapping[str, Mapping[str, Any]] | None = None,
         workload_id: str = "",
+        keep: bool = False,
     ) -> None:
-        """Of all nodes that are up where none are named; `workload_id` is one that exists."""
+        """Of all nodes that are up where none are named; `workload_id` is one that exists.
+
+        With `keep` the coordinator does not end the workload of a driver that was killed.
+        """
         self.client = client
         self.workload_id = workload_id
         self.nodes: list[str] = list(nodes or ())
         self._executor = executor
         self._roles = {name: dict(role) for name, role in (roles or {}).items()}
         self._is_ours = not workload_id
+        self._keep = keep
         self._futures: dict[TaskId, asyncio.Future[TaskResult]] = {}
         self._early: dict[TaskId, TaskResult] = {}  # told before the sender knew their ids
         self._sending = 0
@@ -181,6 +186,8 @@ class Tasks:
         spec: dict[str, Any] = {"kind": "tasks", "executor": self._executor, "nodes": self.nodes}
         if self._roles:
             spec["roles"] = self._roles
+        if self._keep:
+            spec["keep"] = True
         self.workload_id = await self.client.submit(spec, uuid.uuid4().hex)
 
     async def _end(self, *, is_idle: bool) -> None:
