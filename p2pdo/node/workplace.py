@@ -46,7 +46,7 @@ SITE = "site"
 
 log = logging.getLogger(__name__)
 
-_CLOSING = 1.5  # seconds for an executor to close; worker processes need most of one
+_CLOSING = 1.0  # seconds for an executor to close; worker processes need most of one
 
 Make = Callable[[], Any]
 

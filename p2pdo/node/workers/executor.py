@@ -68,8 +68,10 @@ class WorkerExecutor(Executor):
             group = await self._whole_group(task)
             return await group.perform(task)
         except asyncio.CancelledError:
-            is_aborted = context.abort.is_set
-            await self._give_up(context.abort.reason if is_aborted else "the workload has ended")
+            if self._group is not None:
+                is_aborted = context.abort.is_set
+                reason = context.abort.reason if is_aborted else "the workload has ended"
+                await self._group.give_up(reason, at_end=not is_aborted)
             raise
         except WorkerDied as death:
             self._count(death)
@@ -95,10 +97,6 @@ class WorkerExecutor(Executor):
             self._relay_from_now_on()
             await self._context.compute.run(self._relay, Event(BEFORE_TASK, {"task": task}))
         return self._group
-
-    async def _give_up(self, reason: str) -> None:
-        if self._group is not None:
-            await self._group.give_up(reason)
 
     async def _end_broken_group(self) -> None:
         """Nothing of one that has lost a rank is left when this returns."""

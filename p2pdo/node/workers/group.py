@@ -45,7 +45,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 GRACE = 1.0  # seconds to give up a task that was aborted
-_END_GRACE = 0.7  # seconds to close an executor; with the other one, less than two
+_END_GRACE = 0.4  # seconds to do so where the whole workload has ended
+_CLOSE_GRACE = 0.7  # seconds to close an executor then; both and a kill are less than two
 _DYING = 0.5  # seconds from a sign of death to its proof, and to the last line on stderr
 
 
@@ -180,12 +181,16 @@ class WorkerGroup:
             raise self._death(self._lost, f"in task '{task.name}'") from failure
         raise failure
 
-    async def give_up(self, reason: str) -> None:
-        """Returns when nobody is at the task any more; whoever does not heed is killed."""
+    async def give_up(self, reason: str, *, at_end: bool = False) -> None:
+        """Returns when nobody is at the task any more; whoever does not heed is killed.
+
+        At the workload's end that is after a shorter grace.
+        """
+        grace = _END_GRACE if at_end else GRACE
         if not self._waiting:
             return
         self._send_all(pack(Kind.ABORT, reason))
-        timer = asyncio.get_running_loop().call_later(GRACE, self._kill_the_deaf)
+        timer = asyncio.get_running_loop().call_later(grace, self._kill_the_deaf, grace)
         try:
             while self._waiting:
                 await self._next_answer()
@@ -195,12 +200,12 @@ class WorkerGroup:
         finally:
             timer.cancel()
 
-    def _kill_the_deaf(self) -> None:
+    def _kill_the_deaf(self, grace: float) -> None:
         self._context.log.warning(
             "executor '%s': rank %s did not give up the task within %g s; all are killed",
             self._spec.name,
             " and ".join(str(rank) for rank in sorted(self._waiting)),
-            GRACE,
+            grace,
         )
         self.kill()
 
@@ -232,7 +237,7 @@ class WorkerGroup:
             self.kill()
         else:
             self._send_all(pack(Kind.END, {"event": END_RUN}))
-            timer = asyncio.get_running_loop().call_later(_END_GRACE, self.kill)
+            timer = asyncio.get_running_loop().call_later(_CLOSE_GRACE, self.kill)
         try:
             if self._watches:
                 await asyncio.wait(self._watches)
