@@ -125,7 +125,13 @@ class Job:
 
 
 def parameters_of(algorithm: Algorithm[Any]) -> dict[str, Plain]:
-    return {f.name: getattr(algorithm, f.name) for f in fields(algorithm) if f.init}  # type: ignore[arg-type]
+    """By name; numbers of NumPy, PyTorch and JAX are Python's."""
+    given = {f.name: getattr(algorithm, f.name) for f in fields(algorithm) if f.init}  # type: ignore[arg-type]
+    return {name: value.item() if _is_scalar(value) else value for name, value in given.items()}
+
+
+def _is_scalar(value: Any) -> bool:
+    return getattr(value, "shape", None) == () and hasattr(value, "item")
 
 
 def resolve(request: Request) -> Job:
@@ -382,7 +388,17 @@ def _algorithm(
             f"parameters {', '.join(parameters)} are given beside an algorithm object",
             hint="give them to the object itself",
         )
-    return asked
+    return _with_plain_numbers(asked)
+
+
+def _with_plain_numbers(algorithm: Algorithm[Any]) -> Algorithm[Any]:
+    """The same with Python's numbers for NumPy's, which cannot cross to a process.
+
+    On every executor, so that all compute alike: a NumPy scalar may widen what it meets.
+    """
+    plain = parameters_of(algorithm)
+    odd = {name: number for name, number in plain.items() if _is_scalar(getattr(algorithm, name))}
+    return replace(algorithm, **odd) if odd else algorithm  # type: ignore[type-var]
 
 
 def _smoothness(problems: Sequence[Any]) -> float | None:

@@ -80,6 +80,13 @@ class Events:
         self._relays: list[Callable[[Event], None]] = []
         self._waiting: deque[tuple[Event, WorkloadContext]] = deque()
         self._loop_thread = threading.get_ident() if loop is not None else None
+        self._turn = asyncio.Lock()  # of whoever handles what waits
+        self._flushing: set[asyncio.Task[None]] = set()
+
+    def close(self) -> None:
+        """Nobody is told any more of what still waits."""
+        for task in self._flushing:
+            task.cancel()
 
     def add(self, things: Iterable[object]) -> None:
         """Finds the marked methods of each."""
@@ -110,10 +117,22 @@ class Events:
             self._handle(event, context)
 
     async def flush(self) -> None:
-        """Handles what was fired on the loop, on the workload's thread."""
-        while self._waiting:
-            event, context = self._waiting.popleft()
-            await context.compute.run(self._handle, event, context)
+        """Handles what was fired on the loop, on the workload's thread.
+
+        What another has begun to handle is handled too when this returns.
+        """
+        async with self._turn:
+            while self._waiting:
+                event, context = self._waiting.popleft()
+                await context.compute.run(self._handle, event, context)
+
+    def flush_soon(self) -> None:
+        """The same without a wait: the thread may be busy, and who fired has an answer to give."""
+        if self._waiting:
+            workload = self._waiting[0][1].workload_id
+            task = asyncio.create_task(self.flush(), name=f"events {workload}")
+            self._flushing.add(task)
+            task.add_done_callback(self._flushing.discard)
 
     async def tell(self, name: str, context: WorkloadContext, **data: Any) -> None:
         """Fires on the loop, and returns when it is handled."""

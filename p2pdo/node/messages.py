@@ -133,9 +133,18 @@ class Mailroom:
             (grpc.method_handlers_generic_handler(service, {method: handler}),)
         )
 
-    def open(self, workload: WorkloadId, *, redacts: bool = False) -> Mailbox:
-        """A workload's box, from when it begins here to its end."""
-        box = self._boxes[workload] = Mailbox(self, workload, redacts=redacts)
+    def open(
+        self,
+        workload: WorkloadId,
+        *,
+        redacts: bool = False,
+        handled: Callable[[], None] = lambda: None,
+    ) -> Mailbox:
+        """A workload's box, from when it begins here to its end.
+
+        `handled` is called on the loop when a coroutine has answered.
+        """
+        box = self._boxes[workload] = Mailbox(self, workload, redacts=redacts, handled=handled)
         opened, self._opened = self._opened, asyncio.Event()
         opened.set()
         return box
@@ -202,8 +211,16 @@ class Mailbox:
         redacts: whether the words of a handler's exception stay here.
     """
 
-    def __init__(self, room: Mailroom, workload: WorkloadId, *, redacts: bool = False) -> None:
+    def __init__(
+        self,
+        room: Mailroom,
+        workload: WorkloadId,
+        *,
+        redacts: bool = False,
+        handled: Callable[[], None] = lambda: None,
+    ) -> None:
         self.redacts = redacts
+        self._handled = handled
         self._room = room
         self._workload = workload
         self._handlers: dict[str, Callable[..., Any]] = {}
@@ -311,7 +328,10 @@ class Mailbox:
         value = await _off_loop(decode_data, message.value, is_large=large)
         message = Message(message.sender, message.topic, value)
         if inspect.iscoroutinefunction(handler):
-            value = await contained(handler(message))
+            try:
+                value = await contained(handler(message))
+            finally:
+                self._handled()
         else:
             value = await self._compute.run(handler, message)
         large = is_large(value)

@@ -123,7 +123,9 @@ class Roster:
         workplace = self._workplace
         if workplace.messages is not None:
             self._mailbox = workplace.messages.open(
-                self._bare.workload_id, redacts=workplace.redacts
+                self._bare.workload_id,
+                redacts=workplace.redacts,
+                handled=self._events.flush_soon,
             )
         if workplace.components or workplace.data_filters or workplace.result_filters:
             components = await self._bare.compute.run(self._make_all)
@@ -165,7 +167,10 @@ class Roster:
 
     async def end(self) -> None:
         """Tells the end of the run to who listens."""
-        await self.tell(END_RUN)
+        try:
+            await self.tell(END_RUN)
+        finally:
+            self._events.close()
 
     async def tell(self, event: str, **data: Any) -> None:
         await self._events.tell(event, self.context, **data)

@@ -148,6 +148,11 @@ async def test_a_draining_node_is_listed_as_such_and_not_picked(tmp_path: Path) 
             "dimension must be a whole number of at least 1, got 0",
         ),
         ({"problem": {"name": "quadratic", "parameters": {"size": 3}}}, "no parameter 'size'"),
+        ({"partition": "ididd"}, "unknown partition"),
+        (
+            {"problem": {"name": "quadratic"}, "partition": "label-skew"},
+            "no labels to skew",
+        ),
         ({"topology": "rong"}, "unknown topology"),
         ({"topology": {"edges": [[0, 1]]}}, "not connected"),
         ({"topology": "directed-ring", "weights": "metropolis"}, "undirected"),
