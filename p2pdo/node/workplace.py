@@ -97,7 +97,7 @@ class Roster:
         self._workplace = workplace
         self._executor = executor
         self._bare = context
-        self._events = context.events or Events()
+        self._events = context.events if isinstance(context.events, Events) else Events()
         self._made: dict[str, Handlers] = {}
         self._making: dict[str, asyncio.Future[Executor]] = {}
         self._failures: dict[str, RestartLimit] = {}  # to make an executor

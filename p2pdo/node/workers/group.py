@@ -24,6 +24,7 @@ from p2pdo.errors import TaskFailed
 from p2pdo.node.context import WorkloadContext
 from p2pdo.node.events import END_RUN, Event
 from p2pdo.node.executors import Task
+from p2pdo.node.topics import Message
 from p2pdo.node.workers.failures import WorkerDied, death, start_failure, task_failure
 from p2pdo.node.workers.frames import (
     Kind,
@@ -35,6 +36,7 @@ from p2pdo.node.workers.frames import (
 )
 from p2pdo.node.workers.output import Output
 from p2pdo.node.workers.process import Worker
+from p2pdo.node.workers.relay import Relay
 from p2pdo.node.workers.settings import environment_of, reserve_port
 from p2pdo.reporting.file_names import to_file_name
 from p2pdo.runtime.groups import task_group
@@ -62,6 +64,7 @@ class WorkerGroup:
 
     Attributes:
         hears: the events that somebody in the workers listens to.
+        topics: what rank 0 answers; `took_up` is told of those that it takes up later.
     """
 
     def __init__(
@@ -70,11 +73,14 @@ class WorkerGroup:
         context: WorkloadContext,
         gpus: Sequence[str],
         deliver: Callable[[int, Event], None],
+        took_up: Callable[[str], None],
     ) -> None:
         self._spec = spec
         self._gpus = gpus
         self._context = context
         self._deliver = deliver
+        self._took_up = took_up
+        self._relay = Relay(spec.name, context.mailbox)
         self._port = reserve_port()
         self._output = Output(context.log, _log_files(spec, context))
         self._workers: list[Worker] = []
@@ -86,6 +92,7 @@ class WorkerGroup:
         self._ending = False  # they have been told to
         self._killed = False
         self.hears: frozenset[str] = frozenset()
+        self.topics: list[str] = []
 
     @property
     def is_whole(self) -> bool:
@@ -122,7 +129,9 @@ class WorkerGroup:
             said = await self._read(answer)
             if answer.kind is Kind.FAILED:
                 raise start_failure(self._who(answer.rank), said, memory=self._spec.memory)
-            hears.update(said)
+            hears.update(said["events"])
+            if answer.rank == 0:
+                self.topics = said["topics"]
         self.hears = frozenset(hears)
 
     async def _start_processes(self) -> None:
@@ -224,6 +233,16 @@ class WorkerGroup:
         if self.is_whole:
             self._send_all(frame)
 
+    # ---- messages ----
+
+    async def answer(self, message: Message) -> Any:
+        """What rank 0 answers.
+
+        Raises:
+            P2pdoError: what went wrong there, or it is gone.
+        """
+        return await self._relay.ask(message, self._workers[0].send)
+
     # ---- end ----
 
     async def end(self, *, now: bool = False) -> None:
@@ -233,6 +252,7 @@ class WorkerGroup:
         """
         timer = None
         self._ending = True
+        self._relay.close()
         if now or not self.is_whole:
             self.kill()
         else:
@@ -254,6 +274,7 @@ class WorkerGroup:
 
     def kill(self) -> None:
         self._killed = True
+        self._relay.close()
         for worker in self._workers:
             if worker.rank not in self._dead:  # the number of one that is gone may be another's
                 worker.kill()
@@ -295,6 +316,12 @@ class WorkerGroup:
             kind, body = frame
             if kind is Kind.EVENT:
                 await self._context.compute.run(self._take_event, worker.rank, body)
+            elif kind is Kind.ASK:
+                self._relay.take_question(body, worker.send)
+            elif kind is Kind.REPLY:
+                self._relay.take_reply(body)
+            elif kind is Kind.TOPIC:
+                self._take_topic(worker.rank, unpack(body))
             else:
                 self._answers.put_nowait(_Answer(worker.rank, kind, body))
 
@@ -304,6 +331,10 @@ class WorkerGroup:
         except ValueError as error:  # somebody else wrote to its socket
             self._context.log.warning("%s sent nonsense: %s", self._who(worker.rank), error)
             return None
+
+    def _take_topic(self, rank: int, topic: str) -> None:
+        if rank == 0:
+            self._took_up(topic)
 
     def _take_event(self, rank: int, body: bytes) -> None:
         """On the workload's thread."""
