@@ -124,7 +124,7 @@ def _request_of(
                 f"{asked['problem']} is a participant, which has no --{name}",
                 hint=f"leave --{name} out; its own parameters: --set NAME=VALUE",
             )
-    settings = ("rounds", "observe_every", "seed", "record", "delay_seed")
+    settings = ("rounds", "observe_every", "seed", "record", "delay_seed", "lane")
     return Request(
         participant,
         asked["parameters"],
