@@ -15,6 +15,7 @@ from p2pdo.protocol.tasks import Task, task_id_of
 from p2pdo.protocol.workload import Machine, TaskQueue
 from p2pdo.types import NodeId, TaskId, WorkloadId
 
+_ALL = 1 << 62  # characters: an optimization has two results a node, which a restart needs
 _RESULT_SHOWN = 64 * 1024  # characters; who wants a larger one watches the results
 
 
@@ -130,6 +131,3 @@ def make_record(
         Meter([member.name for member in members]),
         Results(settings.result_bytes if is_queue else _ALL, forgotten),
     )
-
-
-_ALL = 1 << 62  # an optimization has two results a node, which a restart needs

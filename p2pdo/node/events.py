@@ -121,6 +121,8 @@ class Events:
 
         What another has begun to handle is handled too when this returns.
         """
+        if not self._waiting and not self._turn.locked():
+            return  # as after most tasks
         async with self._turn:
             while self._waiting:
                 event, context = self._waiting.popleft()
