@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from p2pdo.node.context import Context
     from p2pdo.node.events import Event, on
     from p2pdo.node.executors import Executor, task
-    from p2pdo.node.messages import on_message
+    from p2pdo.node.topics import on_message
     from p2pdo.participants.definition import participant
     from p2pdo.protocol.routing import Task
 
@@ -86,7 +86,7 @@ _PLACES = {
     "connect": "p2pdo.api.remote",
     "local": "p2pdo.api.network",
     "on": "p2pdo.node.events",
-    "on_message": "p2pdo.node.messages",
+    "on_message": "p2pdo.node.topics",
     "participant": "p2pdo.participants.definition",
     "run": "p2pdo.api.script",
     "task": "p2pdo.node.executors",

@@ -121,6 +121,7 @@ class TasksSpec(_Strict):
         controller: a controller of the coordinator's, which sends the tasks; its result is the
             workload's.
         parameters: the controller's.
+        keep: it stays open also when nobody has watched it for long.
     """
 
     kind: Literal["tasks"] = "tasks"
@@ -129,6 +130,7 @@ class TasksSpec(_Strict):
     roles: dict[str, RoleSpec] = Field(default_factory=dict)
     controller: str | None = None
     parameters: dict[str, JsonValue] = Field(default_factory=dict)
+    keep: bool = False
 
     @model_validator(mode="after")
     def _one_role_a_node(self) -> TasksSpec:

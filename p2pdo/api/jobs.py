@@ -125,7 +125,13 @@ class Job:
 
 
 def parameters_of(algorithm: Algorithm[Any]) -> dict[str, Plain]:
-    return {f.name: getattr(algorithm, f.name) for f in fields(algorithm) if f.init}  # type: ignore[arg-type]
+    """By name; numbers of NumPy, PyTorch and JAX are Python's."""
+    given = {f.name: getattr(algorithm, f.name) for f in fields(algorithm) if f.init}  # type: ignore[arg-type]
+    return {name: value.item() if _is_scalar(value) else value for name, value in given.items()}
+
+
+def _is_scalar(value: Any) -> bool:
+    return getattr(value, "shape", None) == () and hasattr(value, "item")
 
 
 def resolve(request: Request) -> Job:
@@ -235,7 +241,7 @@ def _problems(request: Request, parameters: Mapping[str, Plain]) -> tuple[list[A
     if problem.endswith(".py"):
         raise ConfigError(
             f"{problem} names a file, not what in it is the problem",
-            hint=f"{problem}:NAME, a list of problems or a factory of them",
+            hint=f"{problem}:NAME, a list of problems, a factory of them, or a participant",
         )
     if problem in problem_catalogue.PROBLEMS or ":" not in problem:
         built = problem_catalogue.build_all(
@@ -258,8 +264,7 @@ def _from_file(
     if isinstance(found, Participant):
         raise ConfigError(
             f"{where} is a participant, not a problem",
-            hint="run it from a script: async with p2pdo.local(8, processes=True) as net: "
-            f"run = await net.submit({found.name}, rounds=100)",
+            hint=f"p2pdo run {where} --rounds 100, or net.submit({found.name}, rounds=100)",
         )
     if callable(found):
         return _given(_made(found, where, request, parameters), request, where)
@@ -267,8 +272,21 @@ def _from_file(
         return _given(list(found), request, where)
     raise ConfigError(
         f"{where} is {type(found).__name__}, neither a list of problems nor a factory",
-        hint="make it a function (node_index, nodes, partition, seed, **parameters) -> problem",
+        hint="make it a function (node_index, nodes, partition, seed, **parameters) -> problem, "
+        "or a @p2pdo.participant",
     )
+
+
+def participant_at(where: str) -> Participant | None:
+    """What stands at "file.py:name" or "module:name", if it is a participant.
+
+    Raises:
+        ConfigError: there is no such file, module or name, or its import fails.
+    """
+    if where in problem_catalogue.PROBLEMS or ":" not in where:
+        return None
+    found = encode.load_object(where)
+    return found if isinstance(found, Participant) else None
 
 
 def _made(
@@ -291,7 +309,10 @@ def _factory_remedy(error: Exception) -> str:
     """A call that does not fit fails here; anything else fails further in, at a line of its own."""
     last = traceback.extract_tb(error.__traceback__)[-1]
     if last.filename == __file__:
-        return "it is called as factory(node_index, nodes, partition, seed, **parameters)"
+        return (
+            "it is called as factory(node_index, nodes, partition, seed, **parameters); "
+            "a training loop needs @p2pdo.participant above it"
+        )
     return f"it was raised in {last.filename}, line {last.lineno}"
 
 
@@ -367,7 +388,17 @@ def _algorithm(
             f"parameters {', '.join(parameters)} are given beside an algorithm object",
             hint="give them to the object itself",
         )
-    return asked
+    return _with_plain_numbers(asked)
+
+
+def _with_plain_numbers(algorithm: Algorithm[Any]) -> Algorithm[Any]:
+    """The same with Python's numbers for NumPy's, which cannot cross to a process.
+
+    On every executor, so that all compute alike: a NumPy scalar may widen what it meets.
+    """
+    plain = parameters_of(algorithm)
+    odd = {name: number for name, number in plain.items() if _is_scalar(getattr(algorithm, name))}
+    return replace(algorithm, **odd) if odd else algorithm  # type: ignore[type-var]
 
 
 def _smoothness(problems: Sequence[Any]) -> float | None:

@@ -138,7 +138,7 @@ class LocalNetwork:
                     hint="a participant brings its data itself: submit(train, rounds=100)",
                 )
             asked = participants.Request(algorithm, parameters or {}, **settings)
-            return self._start_participant(asked, out)
+            return self.start_participant(asked, out=out)
         check_submit_order(algorithm, problems)
         if problems is None:
             raise ConfigError(
@@ -158,9 +158,19 @@ class LocalNetwork:
         )
         return self.start(job, out=out, observe=observe)
 
-    def _start_participant(
-        self, asked: participants.Request, out: Path | str | None
+    def start_participant(
+        self,
+        asked: participants.Request,
+        *,
+        out: Path | str | None = None,
+        keep: bool = False,
     ) -> ParticipantRun:
+        """Resolves and starts a participant's run; its folder stays as with `start`.
+
+        Raises:
+            ConfigError: something does not fit; nothing was started.
+            Conflict: there are files in the folder already.
+        """
         encode.refuse_while_importing()
         job = participants.resolve(
             asked,
@@ -173,9 +183,9 @@ class LocalNetwork:
         if self._executor == "processes":
             check_processes(job.nodes)
         request_id = uuid.uuid4().hex
-        folder = self._make_folder(out, workload_id_of(request_id), keep=False)
+        folder = self._make_folder(out, workload_id_of(request_id), keep=keep)
         run = ParticipantRun(job, request_id, folder)
-        run.is_temporary = out is None
+        run.is_temporary = out is None and not keep
         folder.write_settings(job.settings())
         self._runs.append(run)
         self._tasks.append(asyncio.create_task(run.work(), name=f"run {run.workload_id}"))

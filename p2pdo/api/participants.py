@@ -36,7 +36,7 @@ from p2pdo.protocol.assignment import resolve_graph
 from p2pdo.protocol.plan import node_name
 from p2pdo.protocol.tasks import workload_id_of
 from p2pdo.reporting.file_names import to_file_name
-from p2pdo.reporting.records import Metric, Summary
+from p2pdo.reporting.records import OWN_DATA, Metric, Summary
 from p2pdo.reporting.run_folder import RunFolder
 from p2pdo.simulation.participation import (
     ParticipantPlan,
@@ -45,8 +45,6 @@ from p2pdo.simulation.participation import (
 )
 from p2pdo.types import Plain
 from p2pdo.wire.v1 import coordinator_pb2 as pb
-
-PROBLEM = "its own"  # what a summary says in the problem's place
 
 
 @dataclass(frozen=True)
@@ -93,12 +91,16 @@ class ParticipantJob:
     def settings(self) -> dict[str, Plain]:
         """Every setting, for the run folder."""
         plain = self.spec.model_dump(mode="json", exclude={"kind", "participant"})
+        topology = plain["topology"]
         return {
             **plain,
-            "problem": PROBLEM,
+            "problem": OWN_DATA,
             "algorithm": self.request.participant.name,
             "parameters": {k: v for k, v in self.parameters.items() if is_plain(v)},
+            "nodes": self.nodes,
+            "names": plain["nodes"],
             "topology": self.topology,
+            "graph": None if isinstance(topology, str) else topology,
             "executor": self.executor,
         }
 
@@ -335,7 +337,7 @@ def metric_of(point: pb.NetworkPoint) -> Metric:
 def summarize(**figures: Any) -> Summary:
     """The summary of a participant's run: nobody knows its objective or sees its states."""
     unknown = ("gap", "consensus_error", "value", "optimum", "distance_to_optimum", "state_sha256")
-    return Summary(**{"problem": PROBLEM, **dict.fromkeys(unknown), **figures})
+    return Summary(**{"problem": OWN_DATA, **dict.fromkeys(unknown), **figures})
 
 
 def _by_name(

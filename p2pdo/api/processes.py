@@ -34,6 +34,7 @@ from p2pdo.data.parts import check_part, part_path, write_part
 from p2pdo.driving.client import Client
 from p2pdo.driving.results import count_links
 from p2pdo.errors import LocalProtocolError, P2pdoError, Unreachable, WorkloadFailed, from_plain
+from p2pdo.participants.definition import require_plain
 from p2pdo.protocol.judging import Judge, Judgement, Report
 from p2pdo.protocol.tasks import workload_id_of
 from p2pdo.runtime.groups import task_group
@@ -157,7 +158,10 @@ def check_crossing(job: Job) -> None:
     """
     for problem in job.plan.problems:
         check_part(problem)
-    _place_of(type(job.plan.algorithm))
+    algorithm = job.plan.algorithm
+    _place_of(type(algorithm))
+    for name, value in parameters_of(algorithm).items():
+        require_plain(value, f"the parameter '{name}' of {type(algorithm).__name__}")
 
 
 @contextlib.asynccontextmanager

@@ -25,7 +25,7 @@ from p2pdo.algorithms import catalogue as algorithms
 from p2pdo.algorithms.base import Algorithm
 from p2pdo.api.jobs import parameters_of, split_parameters
 from p2pdo.api.order import check_submit_order
-from p2pdo.api.participants import PROBLEM, Ended, metric_of, summarize
+from p2pdo.api.participants import Ended, metric_of, summarize
 from p2pdo.api.runs import Result
 from p2pdo.config import OptimizationSpec, ParticipantSpec
 from p2pdo.data import catalogue as problem_catalogue
@@ -37,7 +37,7 @@ from p2pdo.participants.definition import Participant
 from p2pdo.protocol.judging import Objective, consensus_error, mean_state
 from p2pdo.reporting.digests import combine_digests
 from p2pdo.reporting.pictures import draw_if_possible
-from p2pdo.reporting.records import Metric, Summary
+from p2pdo.reporting.records import OWN_DATA, Metric, Summary
 from p2pdo.reporting.run_folder import RunFolder
 from p2pdo.types import Array, Plain
 from p2pdo.wire.v1 import coordinator_pb2 as pb
@@ -73,13 +73,17 @@ class RemoteNetwork:
         *,
         executor: str = SITE,
         roles: Mapping[str, Mapping[str, Any]] | None = None,
+        keep: bool = False,
     ) -> Tasks:
         """Sends tasks to nodes, to all that are up where none are named; use it as a block.
 
         `roles` names nodes with an executor of their own: {"trainer": {"nodes": ["a", "b"],
         "executor": "torch"}}.
+
+        A driver that is killed leaves its workload, and the coordinator ends it when nobody has
+        watched it for a minute (`p2pdo-coordinator --driver-grace`); with `keep` it does not.
         """
-        return Tasks(self.client, nodes, executor=executor, roles=roles)
+        return Tasks(self.client, nodes, executor=executor, roles=roles, keep=keep)
 
     async def control(
         self,
@@ -426,7 +430,7 @@ def _settings_of_participants(
         **ParticipantSpec.model_validate(spec).model_dump(
             mode="json", exclude={"kind", "participant", "topology"}
         ),
-        "problem": PROBLEM,
+        "problem": OWN_DATA,
         "algorithm": spec["participant"]["name"],
         "parameters": spec["participant"].get("parameters", {}),
         "nodes": len(members),

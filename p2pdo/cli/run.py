@@ -13,13 +13,18 @@ from p2pdo.cli import options, signals
 from p2pdo.cli.following import follow
 from p2pdo.cli.program import Reply, Verb, bug_error, remark
 from p2pdo.cli.summaries import finished
-from p2pdo.errors import P2pdoError
+from p2pdo.errors import ConfigError, P2pdoError
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+
     from p2pdo.api.jobs import Job
+    from p2pdo.api.participants import ParticipantRun, Request as ParticipantRequest
     from p2pdo.api.runs import Executor, Result, Run
+    from p2pdo.participants.definition import Participant
 
 ROUNDS, TOL = 10_000, 1e-8
+_OF_ALGORITHMS = ("algorithm", "tol", "start", "partition", "dtype")
 
 
 @click.command(cls=Verb)
@@ -29,7 +34,8 @@ ROUNDS, TOL = 10_000, 1e-8
     "--rounds",
     type=int,
     metavar="K",
-    help=f"Iterations at most.  [default: {ROUNDS}, and --tol {TOL:g} where it can be known]",
+    help=f"Iterations at most.  [default: {ROUNDS}, and --tol {TOL:g} where it can be known; "
+    "100 of a participant]",
 )
 @click.option(
     "--tol",
@@ -58,7 +64,10 @@ ROUNDS, TOL = 10_000, 1e-8
     "--out", type=click.Path(path_type=Path), metavar="DIR", help="Run folder.  [default: runs/ID]"
 )
 @options.quiet
+@click.pass_context
 def run(
+    ctx: click.Context,
+    /,
     *,
     on: str,
     out: Path | None,
@@ -70,12 +79,18 @@ def run(
     """Run an algorithm on PROBLEM over nodes of this machine, to the end.
 
     PROBLEM is breast-cancer, quadratic or least-squares (see p2pdo problems), or FILE.py:OBJECT,
-    a list of problems or a factory of them.
+    a list of problems or a factory of them. In its place may stand a participant, which brings a
+    loop and data of its own.
     """
-    from p2pdo.api.jobs import Request, resolve, with_tolerance
+    from p2pdo.api.jobs import Request, participant_at, resolve, with_tolerance
     from p2pdo.api.runs import check_executor
 
     executor = check_executor(on)
+    participant = participant_at(asked["problem"])
+    if participant is not None:
+        wanted = _request_of(participant, ctx.params, _given(ctx))
+        ended = signals.run(_take_part(wanted, asked, executor, out, quiet=quiet))
+        return finished(ended, quiet=quiet)
     request = Request(rounds=ROUNDS if rounds is None else rounds, tol=tol, **asked)
     job = resolve(request)
     if rounds is None and tol is None:
@@ -84,35 +99,90 @@ def run(
     return finished(result, quiet=quiet)
 
 
+def _given(ctx: click.Context) -> set[str]:
+    """The parameters that stand on the command line."""
+    return {
+        name
+        for name in ctx.params
+        if ctx.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
+    }
+
+
+def _request_of(
+    participant: Participant, asked: Mapping[str, Any], given: Collection[str]
+) -> ParticipantRequest:
+    """The participant's run, with the defaults of its kind where nothing was asked.
+
+    Raises:
+        ConfigError: what only an algorithm has was asked for.
+    """
+    from p2pdo.api.participants import Request
+
+    for name in _OF_ALGORITHMS:
+        if name in given:
+            raise ConfigError(
+                f"{asked['problem']} is a participant, which has no --{name}",
+                hint=f"leave --{name} out; its own parameters: --set NAME=VALUE",
+            )
+    settings = ("rounds", "observe_every", "seed", "record", "delay_seed", "lane")
+    return Request(
+        participant,
+        asked["parameters"],
+        **{name: asked[name] for name in settings if name in given},
+    )
+
+
 async def _run(job: Job, executor: Executor, out: Path | None, *, quiet: bool) -> Result:
     from p2pdo.api.network import local
-    from p2pdo.errors import WorkloadStopped
 
     plan = job.plan
+    words = (job.algorithm, job.problem, plan.nodes, job.topology, executor)
     async with local(on=executor) as net:
         run = net.start(job, out=out, keep=True)
-        try:
-            await follow(run, _in_words(run), rounds=plan.rounds, nodes=plan.nodes, quiet=quiet)
-            return await run.result()
-        except asyncio.CancelledError:
-            await run.stop("interrupted")
-            raise WorkloadStopped(
-                "interrupted",
-                workload=run.workload_id,
-                hint=f"{_plot_command(run.folder.path)}: what was observed is kept there",
-            ) from None
-        except P2pdoError:
-            remark(f"what was observed is kept in {run.folder.path}", quiet=quiet)
-            raise
-        except Exception as bug:
-            raise bug_error(bug, run.folder.path) from bug
+        return await _to_the_end(run, words, plan.rounds, quiet=quiet)
 
 
-def _in_words(run: Run) -> str:
+async def _take_part(
+    wanted: ParticipantRequest,
+    asked: Mapping[str, Any],
+    executor: Executor,
+    out: Path | None,
+    *,
+    quiet: bool,
+) -> Result:
+    from p2pdo.api.network import local
+    from p2pdo.reporting.records import OWN_DATA
+
+    async with local(asked["nodes"], asked["topology"], asked["weights"], on=executor) as net:
+        run = net.start_participant(wanted, out=out, keep=True)
+        job = run.job
+        words = (wanted.participant.name, OWN_DATA, job.nodes, job.topology, executor)
+        return await _to_the_end(run, words, wanted.rounds, quiet=quiet)
+
+
+async def _to_the_end(
+    run: Run | ParticipantRun, words: Sequence[Any], rounds: int, *, quiet: bool
+) -> Result:
+    """Follows it; whatever ends it, what was observed is kept."""
+    from p2pdo.errors import WorkloadStopped
     from p2pdo.reporting.formats import run_in_words
 
-    job = run.job
-    return run_in_words(job.algorithm, job.problem, job.plan.nodes, job.topology, run.executor)
+    nodes = words[2]
+    try:
+        await follow(run, run_in_words(*words), rounds=rounds, nodes=nodes, quiet=quiet)
+        return await run.result()
+    except asyncio.CancelledError:
+        await run.stop("interrupted")
+        raise WorkloadStopped(
+            "interrupted",
+            workload=run.workload_id,
+            hint=f"{_plot_command(run.folder.path)}: what was observed is kept there",
+        ) from None
+    except P2pdoError:
+        remark(f"what was observed is kept in {run.folder.path}", quiet=quiet)
+        raise
+    except Exception as bug:
+        raise bug_error(bug, run.folder.path) from bug
 
 
 def _plot_command(folder: Path) -> str:

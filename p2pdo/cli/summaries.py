@@ -13,17 +13,21 @@ if TYPE_CHECKING:
 
 
 def finished(result: Result, *, quiet: bool) -> Reply:
-    """The summary, with the names of the pictures in the run folder."""
+    """The summary, what participants returned, and the pictures in the run folder."""
     summary, drawn = result.summary, result.pictures
     if drawn.note is not None:
         remark(drawn.note, quiet=quiet)
 
     def show(console: Console) -> None:
-        from p2pdo.reporting.tables import summary_table
+        from p2pdo.reporting.tables import returned_table, summary_table
 
         if quiet:
             console.print(summary.workload_id)
-        else:
-            summary_table(console, summary, [file.name for file in drawn.files])
+            return
+        if result.results:
+            returned_table(console, result.results)
+            console.print()
+        summary_table(console, summary, [file.name for file in drawn.files])
 
-    return Reply(summary.to_plain(), show)
+    data = summary.to_plain()
+    return Reply({**data, "results": result.results} if result.results else data, show)

@@ -11,7 +11,8 @@ import contextlib
 from collections.abc import AsyncIterator, Mapping
 
 from p2pdo.config import TasksSpec
-from p2pdo.coordinator.desk import Desk, WorkloadRecord
+from p2pdo.coordinator.desk import Desk
+from p2pdo.coordinator.records import WorkloadRecord
 from p2pdo.driving.client import Client
 from p2pdo.driving.controllers import Controller, find, run_controller
 from p2pdo.errors import P2pdoError, WorkloadFailed

@@ -54,6 +54,14 @@ _ORPHAN_SECONDS = 2.0  # that draining may take once the launcher is gone
     metavar="NAME=MODULE:FUNCTION",
     help="A controller that workloads of tasks may name; may be given several times.",
 )
+@click.option(
+    "--driver-grace",
+    type=click.FloatRange(min=0, min_open=True),
+    default=60.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="End a workload of tasks that nobody has watched for so long; inf never does.",
+)
 @click.option("--insecure", is_flag=True, help="Speak plaintext, on loopback only.")
 @click.option("--local", is_flag=True, hidden=True, help="Started by p2pdo's own launcher.")
 @click.option("-v", "--verbose", is_flag=True, help="Log more, to stderr.")
@@ -65,6 +73,7 @@ def main(
     listen: str,
     state: Path,
     controllers: tuple[str, ...],
+    driver_grace: float,
     insecure: bool,
     local: bool,
     verbose: bool,
@@ -86,7 +95,7 @@ def main(
             if local:
                 runner.run(_run_local(listen, state))
             else:
-                runner.run(_run(listen, state, controllers))
+                runner.run(_run(listen, state, controllers, driver_grace))
     except P2pdoError as error:
         click.echo(render(error), err=True)
         sys.exit(error.exit_code)
@@ -100,12 +109,12 @@ def _make_loop() -> asyncio.AbstractEventLoop:
     return loop
 
 
-async def _run(listen: str, state: Path, controllers: Sequence[str]) -> None:
+async def _run(listen: str, state: Path, controllers: Sequence[str], driver_grace: float) -> None:
     from p2pdo.coordinator.registered import registered_controllers
     from p2pdo.coordinator.service import serving
     from p2pdo.coordinator.settings import Settings
 
-    settings = Settings(controllers=registered_controllers(controllers))
+    settings = Settings(controllers=registered_controllers(controllers), driver_grace=driver_grace)
     with _stop_signals() as stop:
         async with serving(state, listen, settings=settings) as address:
             click.echo(f"p2pdo-coordinator listening on {address}")

@@ -8,30 +8,33 @@ no node, user or watcher is told what a crash could undo.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TypeAlias, assert_never
 
 from p2pdo.config import OptimizationSpec, Spec
-from p2pdo.coordinator import planning, rows
+from p2pdo.coordinator import planning, restoring, rows
+from p2pdo.coordinator.abandonment import Abandonment
+from p2pdo.coordinator.describing import describe, list_briefly
 from p2pdo.coordinator.nodes import Clock, NodeRecord, Registry, Stream
+from p2pdo.coordinator.orders import MUCH, ORDERS_BYTES, next_batch, to_wire
+from p2pdo.coordinator.outcomes import outcome_of
 from p2pdo.coordinator.planning import Plan
+from p2pdo.coordinator.records import WorkloadRecord, make_record
 from p2pdo.coordinator.settings import Settings
 from p2pdo.coordinator.store import Store
-from p2pdo.coordinator.watching import Hub, Meter, Point
+from p2pdo.coordinator.watching import Point, Watcher
 from p2pdo.errors import (
     ConfigError,
     Conflict,
     NotEnoughNodes,
     NotFound,
-    RemoteProtocolError,
     TaskAborted as AbortedError,
-    WorkloadFailed,
 )
 from p2pdo.protocol.assignment import Member
-from p2pdo.protocol.tasks import Task, TaskBook, TaskState, Verdict, task_id_of, workload_id_of
+from p2pdo.protocol.tasks import Task, TaskState, Verdict, task_id_of, workload_id_of
 from p2pdo.protocol.workload import (
     CancelTasks,
     CloseAsked,
@@ -41,25 +44,19 @@ from p2pdo.protocol.workload import (
     Effect,
     EndWorkload,
     Event,
-    Machine,
     NodeGone,
     Optimization,
     Status,
     StatusChanged,
     StopAsked,
     TaskAborted,
-    TaskFailed,
     TaskQueue,
     TaskSucceeded,
 )
-from p2pdo.types import NodeId, Plain, TaskId, WorkloadId
+from p2pdo.types import NodeId, TaskId, WorkloadId
 from p2pdo.wire.plain import LIMIT, parse_plain
 from p2pdo.wire.v1 import coordinator_pb2 as wire
 
-_ORDERS_BYTES = 1 << 20  # of payloads in one message, about; gRPC's limit is 8 MiB
-_MUCH = 2 << 20  # of payloads in one message: no new ones are added, which may be one of 4 MiB
-_RESULT_SHOWN = 64 * 1024  # characters; who wants a larger one watches the results
-_LIST_BYTES = 4 << 20  # of one list of workloads; gRPC's limit is 8 MiB
 _COUNT_LIMIT = 1 << 53  # that no honest counter reaches
 _VERDICTS: Mapping[Verdict, wire.ReportReply.Verdict.ValueType] = {
     Verdict.RECORDED: wire.ReportReply.RECORDED,
@@ -70,70 +67,6 @@ _VERDICTS: Mapping[Verdict, wire.ReportReply.Verdict.ValueType] = {
 }
 NewTask: TypeAlias = tuple[NodeId, str, str]
 """(node, name, payload as JSON)"""
-
-
-@dataclass(slots=True, eq=False)
-class WorkloadRecord:
-    """A workload with everything around its machine.
-
-    Attributes:
-        index: each member's place.
-        results: tasks with an accepted result, in the order of acceptance.
-        counts: how many tasks each member has had; the number of its next one.
-        latest: each member's latest task, and its latest with a result.
-        ended: its end's place among all durable events; 0 while it is not over.
-    """
-
-    machine: Machine
-    spec: Spec
-    spec_text: str
-    request_id: str
-    members: Sequence[Member]
-    created: float
-    hub: Hub
-    meter: Meter
-    ended: int = 0
-    results: list[Task] = field(default_factory=list)
-    counts: dict[NodeId, int] = field(default_factory=dict)
-    latest: dict[NodeId, Task] = field(default_factory=dict)
-    latest_result: dict[NodeId, Task] = field(default_factory=dict)
-    index: dict[NodeId, int] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.index = {member.name: i for i, member in enumerate(self.members)}
-
-    @property
-    def workload(self) -> WorkloadId:
-        return self.machine.workload
-
-    def note(self, task: Task) -> None:
-        """Files a task that was made or restored."""
-        self.counts[task.node] = max(self.counts.get(task.node, 0), task.number + 1)
-        self.latest[task.node] = task
-
-    def note_result(self, task: Task) -> None:
-        self.results.append(task)
-        self.latest_result[task.node] = task
-
-    def to_row(self) -> rows.WorkloadRow:
-        machine = self.machine
-        is_over = machine.is_terminal  # progress is kept for good once it no longer moves
-        return rows.WorkloadRow(
-            machine.workload,
-            self.request_id,
-            self.spec_text,
-            [[member.name, member.address] for member in self.members],
-            self.created,
-            str(machine.status),
-            isinstance(machine, TaskQueue) and machine.is_closed,
-            dict(machine.error) if machine.error is not None else None,
-            machine.resolved,
-            {
-                node: [point.iteration, point.seconds, point.bytes_sent, point.messages_sent]
-                for node, point in (self.meter.latest.items() if is_over else ())
-            },
-            self.ended,
-        )
 
 
 class Desk:
@@ -150,16 +83,18 @@ class Desk:
         self._store = store
         self._settings = settings
         self._wall = wall
-        self._workloads: dict[WorkloadId, WorkloadRecord] = {}
+        restored = restoring.restore(kept, settings)
+        self._workloads = restored.workloads
+        self._book = restored.book
+        self._place = restored.place
         self._active: dict[NodeId, dict[WorkloadId, WorkloadRecord]] = {}
-        self._sends = kept.sends
-        self._book = TaskBook(kept.tasks)
-        self._place = max(
-            [0, *(node.joined for node in kept.nodes), *(row.ended for row in kept.workloads)]
-        )
-        for row in kept.workloads:
-            self._restore(row)
-        self._restore_tasks(kept.tasks)
+        for record in self._workloads.values():
+            self._activate(record)
+        ended = (record for record in self._workloads.values() if record.has_tasks_to_forget)
+        self._kept = deque(sorted(ended, key=lambda record: record.ended))
+        self._abandonment = Abandonment(settings.driver_grace, clock, self._end_abandoned)
+        for record in self._workloads.values():
+            self._abandonment.renew(record)
         self.nodes = Registry(
             settings,
             clock,
@@ -167,12 +102,13 @@ class Desk:
             on_gone=self._node_gone,
             next_place=self._next_place,
         )
-        self._restore_ends(kept.nodes)
+        restoring.restore_ends(self._workloads.values(), kept.nodes)
         self.nodes.restore(kept.nodes)
 
     def close(self) -> None:
         """Ends the streams of nodes and watchers."""
         self.nodes.close()
+        self._abandonment.close()
 
     # ---- users ----
 
@@ -263,8 +199,19 @@ class Desk:
         """Takes a planned workload and hands out its first tasks."""
         workload = workload_id_of(request_id)
         machine = planning.make_machine(workload, plan.spec, plan.members, dict(plan.resolved))
-        record = self._file(machine, plan.spec, plan.spec_text, request_id, plan.members)
+        record = make_record(
+            machine,
+            plan.spec,
+            plan.spec_text,
+            request_id,
+            plan.members,
+            created=self._wall(),
+            settings=self._settings,
+        )
+        self._workloads[workload] = record
+        self._activate(record)
         self._store.submit(rows.write_workload(record.to_row()))
+        self._abandonment.renew(record)
         if isinstance(machine, Optimization):
             self._perform(record, machine.open(plan.payloads))
         return record
@@ -280,8 +227,9 @@ class Desk:
             Conflict: it is closed.
         """
         record = self.find(workload)
+        self._abandonment.renew(record)
         machine = record.machine
-        known = self._sends.get((machine.workload, request_id))
+        known = record.sends.get(request_id)
         if known is not None:
             return known
         if not isinstance(machine, TaskQueue):
@@ -296,7 +244,7 @@ class Desk:
         machine.add(len(tasks))
         created = self._create_tasks(record, tasks)
         task_ids = [task.task_id for task in created]
-        self._sends[machine.workload, request_id] = task_ids
+        record.sends[request_id] = task_ids
         self._store.submit(rows.write_send(machine.workload, request_id, task_ids))
         return task_ids
 
@@ -310,6 +258,7 @@ class Desk:
         record = self.find(workload)
         if not isinstance(record.machine, TaskQueue):
             raise ConfigError(f"workload {workload} makes its own tasks", hint="use stop to end it")
+        self._abandonment.renew(record)
         wanted = [self._task_of(record, task_id) for task_id in task_ids]
         told = [task for task in wanted if self._abort(record, task, reason)]
         if told:
@@ -350,6 +299,21 @@ class Desk:
         known = ((member, self.nodes.get(member.name)) for member in record.members)
         return [Member(old.name, new.address if new else old.address) for old, new in known]
 
+    @contextlib.contextmanager
+    def watching(self, workload: str) -> Iterator[tuple[WorkloadRecord, Watcher]]:
+        """A workload with somebody who watches it, for as long as the block lasts.
+
+        Raises:
+            NotFound: there is no such workload.
+        """
+        record = self.find(workload)
+        try:
+            with record.hub.watching() as watcher:
+                self._abandonment.renew(record)
+                yield record, watcher
+        finally:
+            self._abandonment.renew(record)
+
     def close_workload(self, workload: str) -> None:
         """No more tasks will come; it is done when nothing is open.
 
@@ -362,6 +326,7 @@ class Desk:
                 f"workload {workload} ends by itself", hint="use stop to end it before"
             )
         self._tell(record, CloseAsked())
+        self._abandonment.renew(record)
         self._store.submit(rows.write_workload(record.to_row()))
 
     def stop(self, workload: str, reason: str) -> Status:
@@ -403,7 +368,7 @@ class Desk:
                 record.hub.nudge()
                 self._tell(record, TaskSucceeded(task.node, task.name, None))  # passed on unread
             else:
-                self._tell(record, _outcome(task))
+                self._tell(record, outcome_of(task))
         return verdicts
 
     def orders(self, stream: Stream) -> wire.NodeOrders | None:
@@ -414,8 +379,8 @@ class Desk:
         if stream.resend:
             stream.again = deque(self._book.leased(node.name))
             stream.resend = False
-        tasks, size = _next_batch(stream.again)
-        if size < _MUCH:
+        tasks, size = next_batch(stream.again)
+        if size < MUCH:
             tasks += self._pull(node, {task.workload for task in stream.again})
         if tasks:
             node.wake()  # there may be more than fits into one message
@@ -423,7 +388,7 @@ class Desk:
         if not (tasks or ends):
             return None
         return wire.NodeOrders(
-            tasks=[_to_wire(task) for task in tasks],
+            tasks=[to_wire(task) for task in tasks],
             ends=[wire.EndOfWorkload(workload_id=w, reason=reason) for w, reason in ends.items()],
         )
 
@@ -433,7 +398,7 @@ class Desk:
         def credit(workload: WorkloadId, first: int) -> int:
             return 0 if workload in waiting else node.credit_for(workload, first)
 
-        new = self._book.pull(node.name, credit, max_bytes=_ORDERS_BYTES)
+        new = self._book.pull(node.name, credit, max_bytes=ORDERS_BYTES)
         if new:
             self._store.submit(rows.write_tasks(new))
         return new
@@ -476,64 +441,15 @@ class Desk:
     # ---- telling ----
 
     def describe(self, record: WorkloadRecord) -> wire.Workload:
-        machine = record.machine
-        return wire.Workload(
-            workload_id=machine.workload,
-            status=str(machine.status),
-            spec=record.spec_text,
-            error=json.dumps(machine.error) if machine.error is not None else "",
-            age_seconds=max(0.0, self._wall() - record.created),
-            members=[self._describe_member(record, i) for i in range(len(record.members))],
-            resolved=json.dumps(machine.resolved),
-        )
+        return describe(record, self._wall())
 
     def describe_briefly(self) -> list[wire.Workload]:
-        """The latest workloads, oldest first: without results, errors and graphs, which need room.
-
-        The oldest are left out where a message could not carry them.
-        """
-        found: list[wire.Workload] = []
-        room = _LIST_BYTES
-        for record in reversed(self._workloads.values()):
-            brief = self._describe_briefly(record)
-            room -= brief.ByteSize()
-            if room < 0:
-                break
-            found.append(brief)
-        found.reverse()
-        return found
-
-    def _describe_briefly(self, record: WorkloadRecord) -> wire.Workload:
-        described = self.describe(record)
-        described.ClearField("error")
-        described.ClearField("resolved")
-        spec = json.loads(record.spec_text)
-        if not isinstance(spec.get("topology", ""), str):
-            del spec["topology"]
-            described.spec = json.dumps(spec)
-        for member in described.members:
-            member.ClearField("result")
-        return described
+        """The latest workloads, oldest first; see `list_briefly`."""
+        return list_briefly(reversed(self._workloads.values()), self._wall())
 
     def workloads_of(self, node: NodeId) -> list[WorkloadId]:
         """What the node is a member of and is not over."""
         return list(self._active.get(node, {}))
-
-    @staticmethod
-    def _describe_member(record: WorkloadRecord, index: int) -> wire.Member:
-        name = record.members[index].name
-        task, done = record.latest.get(name), record.latest_result.get(name)
-        point = record.meter.latest.get(name)
-        return wire.Member(
-            node=name,
-            index=index,
-            task=task.name if task else "",
-            state=_in_words(task.state) if task else "",
-            result=done.result if done and len(done.result) <= _RESULT_SHOWN else "",
-            iteration=point.iteration if point else 0,
-            bytes_sent=point.bytes_sent if point else 0,
-            messages_sent=point.messages_sent if point else 0,
-        )
 
     def describe_point(self, record: WorkloadRecord, point: Point) -> wire.NetworkPoint:
         nodes = (self.nodes.get(member.name) for member in record.members)
@@ -552,31 +468,10 @@ class Desk:
         self._place += 1
         return self._place
 
-    def _file(
-        self,
-        machine: Machine,
-        spec: Spec,
-        spec_text: str,
-        request_id: str,
-        members: Sequence[Member],
-        *,
-        created: float | None = None,
-    ) -> WorkloadRecord:
-        record = WorkloadRecord(
-            machine,
-            spec,
-            spec_text,
-            request_id,
-            members,
-            self._wall() if created is None else created,
-            Hub(self._settings.watch_backlog),
-            Meter([member.name for member in members]),
-        )
-        self._workloads[machine.workload] = record
-        if not machine.is_terminal:
-            for member in members:
-                self._active.setdefault(member.name, {})[machine.workload] = record
-        return record
+    def _activate(self, record: WorkloadRecord) -> None:
+        if not record.machine.is_terminal:
+            for member in record.members:
+                self._active.setdefault(member.name, {})[record.workload] = record
 
     def _tell(self, record: WorkloadRecord, event: Event) -> None:
         self._perform(record, record.machine.receive(event))
@@ -606,6 +501,11 @@ class Desk:
     def _change_status(self, record: WorkloadRecord) -> None:
         if record.machine.is_terminal:
             record.ended = self._next_place()
+            self._abandonment.renew(record)
+            if isinstance(record.machine, TaskQueue):
+                record.results.drop_texts()
+                self._kept.append(record)
+                self._prune()
         self._store.submit(rows.write_workload(record.to_row()))
         if record.hub:
             record.hub.publish(wire.WorkloadEvent(status=self.describe(record)))
@@ -635,100 +535,20 @@ class Desk:
         if expired:
             self._store.submit(rows.write_tasks(expired))
 
-    # ---- after a restart ----
+    def _end_abandoned(self, record: WorkloadRecord) -> None:
+        seconds = self._settings.driver_grace
+        reason = f"nobody has watched it for {seconds:g} s: its driver is gone"
+        hint = "start its driver again; one with keep=True leaves its workload open"
+        self._tell(record, StopAsked(reason, hint))
 
-    def _restore(self, row: rows.WorkloadRow) -> None:
-        spec = planning.parse_stored(row.spec)
-        members = [Member(NodeId(name), address) for name, address in row.members]
-        machine = planning.make_machine(row.workload, spec, members, row.resolved)
-        machine.status, machine.error = Status(row.status), row.error
-        if isinstance(machine, TaskQueue):
-            machine.is_closed = row.is_closed
-        record = self._file(machine, spec, row.spec, row.request_id, members, created=row.created)
-        record.ended = row.ended
-        for node, (iteration, seconds, sent, messages) in row.progress.items():
-            point = Point(int(iteration), seconds, int(sent), int(messages))
-            record.meter.latest[NodeId(node)] = point
-
-    def _restore_tasks(self, tasks: Sequence[Task]) -> None:
-        for task in sorted(tasks, key=lambda task: task.number):
-            record = self._workloads[task.workload]
-            record.note(task)
-            is_unanswered = task.is_open and not task.is_aborted
-            if is_unanswered and isinstance(record.machine, TaskQueue):
-                record.machine.open_tasks += 1
-        for task in sorted((t for t in tasks if t.recorded), key=lambda task: task.recorded):
-            self._workloads[task.workload].note_result(task)
-        for record in self._workloads.values():
-            if isinstance(record.machine, Optimization) and not record.machine.is_terminal:
-                _replay(record.machine, record.results)
-
-    def _restore_ends(self, nodes: Sequence[NodeRecord]) -> None:
-        by_name = {node.name: node for node in nodes}
-        for record in sorted(self._workloads.values(), key=lambda record: record.ended):
-            for member in record.members if record.ended else ():
-                node = by_name.get(member.name)
-                if node is not None and node.joined < record.ended:
-                    node.add_end(record.workload, record.machine.reason)
-
-
-def _replay(machine: Optimization, results: Sequence[Task]) -> None:
-    """Brings a restored machine to where its accepted results had brought it."""
-    status, machine.status = machine.status, Status.CONFIGURING
-    outcomes = [_outcome(task) for task in results]
-    machine.restore([event for event in outcomes if isinstance(event, TaskSucceeded)])
-    assert machine.status is status, f"{machine.workload}: {machine.status} is not {status}"
-
-
-def _outcome(task: Task) -> TaskSucceeded | TaskFailed:
-    """What a task's accepted result means to its workload."""
-    try:
-        payload: Plain = parse_plain(task.result)
-    except ValueError:
-        error = RemoteProtocolError(f"node {task.node} answered {task.name} with no JSON")
-        return TaskFailed(task.node, task.name, error.to_plain())
-    if task.state is TaskState.SUCCEEDED:
-        return TaskSucceeded(task.node, task.name, payload)
-    if isinstance(payload, dict):
-        return TaskFailed(task.node, task.name, payload)
-    unsaid = WorkloadFailed(
-        f"task {task.name} failed, and did not say why", hint=f"look at the log of {task.node}"
-    )
-    return TaskFailed(task.node, task.name, unsaid.to_plain())
-
-
-def _in_words(state: TaskState) -> str:
-    """As users are told; a lease is between coordinator and node."""
-    return "at the node" if state is TaskState.LEASED else str(state)
-
-
-def _to_wire(task: Task) -> wire.Task:
-    return wire.Task(
-        task_id=task.task_id,
-        workload_id=task.workload,
-        executor=task.executor,
-        name=task.name,
-        number=task.number,
-        attempt=task.attempt,
-        payload="" if task.is_aborted else task.payload,
-        aborted=_reason_of(task) if task.is_aborted else "",
-    )
-
-
-def _reason_of(task: Task) -> str:
-    return str(json.loads(task.result)["message"])
-
-
-def _next_batch(tasks: deque[Task]) -> tuple[list[Task], int]:
-    """Takes what one message carries, and what was answered meanwhile; tells the payloads' size."""
-    batch: list[Task] = []
-    size = 0
-    while tasks and size < _ORDERS_BYTES:
-        task = tasks.popleft()
-        if task.is_open:
-            size += len(task.payload)
-            batch.append(task)
-    return batch, size
+    def _prune(self) -> None:
+        """Forgets the tasks of workloads of tasks that ended before so many others."""
+        while len(self._kept) > self._settings.kept_ended:
+            record = self._kept.popleft()
+            self._book.forget(record.task_ids())
+            record.forget_tasks()
+            self._store.submit(rows.delete_tasks(record.workload))
+            self._store.submit(rows.write_workload(record.to_row()))
 
 
 def _require_member(record: WorkloadRecord, node: NodeId) -> None:

@@ -32,7 +32,7 @@ from p2pdo.types import NodeId, WorkloadId
 
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _ENDS_KEPT = 1024  # per node: what a reopened stream is told again
-_LATE = 0.1  # seconds: a timer that fires later than this tells that the process stood still
+LATE = 0.1  # seconds: a timer that fires later than this tells that the process stood still
 
 
 class Timer(Protocol):
@@ -318,7 +318,7 @@ class Registry:
             self._check_lease_at(ends, node)
             return
         late = now - due
-        if late > _LATE:
+        if late > LATE:
             chance = late + 2 * self._settings.heartbeat_seconds
             self._check_lease_at(now + min(chance, self._settings.lease_seconds), node)
             return
@@ -334,7 +334,7 @@ class Registry:
         node.grace = self._clock.call_at(when, self._grace_is_over, node, when)
 
     def _grace_is_over(self, node: NodeRecord, due: float) -> None:
-        if self._clock.time() - due > _LATE:
+        if self._clock.time() - due > LATE:
             self._start_grace(node)
             return
         node.grace = None

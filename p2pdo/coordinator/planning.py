@@ -93,8 +93,7 @@ def read_spec(text: str, settings: Settings) -> Spec:
                 "distributed stopping is not available: nobody here sees the states to judge them",
                 hint="use --rounds, or p2pdo run for a local run with --tol",
             )
-        check_partition(spec.partition)
-        _check_problem(spec.problem)
+        _check_problem(spec.problem, spec.partition)
         if spec.algorithm.where is None:
             _check_parameters(spec)
     return spec
@@ -203,9 +202,13 @@ def _refuse_what_is_local(spec: OptimizationSpec) -> None:
         )
 
 
-def _check_problem(problem: ProblemSpec) -> None:
+def _check_problem(problem: ProblemSpec, partition: str) -> None:
     """What a site calls by a name of its own, only the site can check."""
-    if problem.parts is None and problem.name in problem_catalogue.PROBLEMS:
+    if problem.parts is not None:
+        check_partition(partition)  # each node's part is cut already
+        return
+    problem_catalogue.check_partition_of(problem.name, partition)
+    if problem.name in problem_catalogue.PROBLEMS:
         problem_catalogue.check_parameters(problem.name, problem.parameters)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from p2pdo.coordinator.nodes import NodeRecord, NodeState
@@ -25,6 +25,7 @@ class WorkloadRow:
         members: names and addresses, in index order.
         created: by the wall clock, for people to read.
         ended: its end's place among all durable events; 0 while it is not over.
+        forgotten: how many results were pruned with its tasks.
     """
 
     workload: WorkloadId
@@ -38,6 +39,7 @@ class WorkloadRow:
     resolved: dict[str, Plain]
     progress: dict[str, list[float]]
     ended: int
+    forgotten: int = 0
 
 
 def write_node(node: NodeRecord) -> Write:
@@ -72,13 +74,15 @@ def write_workload(row: WorkloadRow) -> Write:
         json.dumps(row.resolved),
         json.dumps(row.progress),
         row.ended,
+        row.forgotten,
     )
     return lambda db: _run(
         db,
-        "INSERT INTO workloads VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
+        "INSERT INTO workloads VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
         "ON CONFLICT (id) DO UPDATE SET "
         "status = excluded.status, is_closed = excluded.is_closed, error = excluded.error, "
-        "resolved = excluded.resolved, progress = excluded.progress, ended = excluded.ended",
+        "resolved = excluded.resolved, progress = excluded.progress, ended = excluded.ended, "
+        "forgotten = excluded.forgotten",
         [values],
     )
 
@@ -125,13 +129,35 @@ def write_send(workload: WorkloadId, request_id: str, task_ids: Sequence[TaskId]
     return lambda db: _run(db, "INSERT INTO sends VALUES (?, ?, ?)", [values])
 
 
-_TASKS = """
-    SELECT id, workload, node, number, executor, name,
-        CASE WHEN state IN ('pending', 'leased') AND digest = '' THEN payload ELSE '' END,
-        state, attempt, digest, result, recorded
-    FROM tasks ORDER BY number, id
-"""
-"""All tasks, without the payloads that will not be sent again."""
+def delete_tasks(workload: WorkloadId) -> Write:
+    """All that a workload of tasks has sent, and what it was answered."""
+
+    def delete(db: sqlite3.Connection) -> None:
+        _run(db, "DELETE FROM tasks WHERE workload = ?", [(workload,)])
+        _run(db, "DELETE FROM sends WHERE workload = ?", [(workload,)])
+
+    return delete
+
+
+def read_results(
+    task_ids: Sequence[TaskId], limit: int
+) -> Callable[[sqlite3.Connection], list[str]]:
+    """The first of these results, until there are about `limit` characters, or one is missing."""
+
+    def read(db: sqlite3.Connection) -> list[str]:
+        texts: list[str] = []
+        size = 0
+        for task_id in task_ids:
+            row = db.execute("SELECT result FROM tasks WHERE id = ?", (task_id,)).fetchone()
+            if row is None:
+                break
+            texts.append(str(row[0]))
+            size += len(texts[-1])
+            if size >= limit:
+                break
+        return texts
+
+    return read
 
 
 def _run(db: sqlite3.Connection, sql: str, rows: Sequence[tuple[object, ...]]) -> None:
@@ -150,10 +176,18 @@ class Everything:
 
 _TASKS = """
 SELECT id, workload, node, number, executor, name,
-    CASE WHEN state IN ('pending', 'leased') THEN payload ELSE '' END,
-    state, attempt, digest, result, recorded
+    CASE WHEN state IN ('pending', 'leased') AND digest = '' THEN payload ELSE '' END,
+    state, attempt, digest,
+    CASE WHEN state IN ('pending', 'leased')
+            OR workload NOT IN
+                (SELECT id FROM workloads WHERE json_extract(spec, '$.kind') = 'tasks')
+            OR recorded = max(recorded) OVER (PARTITION BY workload, node)
+        THEN result ELSE '' END,
+    recorded
 FROM tasks ORDER BY number, id
 """
+"""All tasks, without what stays on disk: payloads that will not be sent again, and of a workload
+of tasks all results but each node's latest, see `results`."""
 
 
 def read_everything(db: sqlite3.Connection) -> Everything:
@@ -183,9 +217,8 @@ def read_everything(db: sqlite3.Connection) -> Everything:
 
 
 def _workload(row: tuple[object, ...]) -> WorkloadRow:
-    workload, request_id, spec, members, created, status, closed, error, resolved, progress, end = (
-        row
-    )
+    workload, request_id, spec, members, created, status, closed, error, *rest = row
+    resolved, progress, ended, forgotten = rest
     return WorkloadRow(
         WorkloadId(str(workload)),
         str(request_id),
@@ -197,7 +230,8 @@ def _workload(row: tuple[object, ...]) -> WorkloadRow:
         json.loads(str(error)),
         json.loads(str(resolved)),
         json.loads(str(progress)),
-        int(str(end)),
+        int(str(ended)),
+        int(str(forgotten)),
     )
 
 

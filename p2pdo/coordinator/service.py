@@ -22,15 +22,18 @@ from typing import Any, TypeVar
 
 from p2pdo.coordinator import planning
 from p2pdo.coordinator.controlling import Controlling
-from p2pdo.coordinator.desk import Desk, WorkloadRecord, check_payload
+from p2pdo.coordinator.desk import Desk, check_payload
 from p2pdo.coordinator.files import Files
 from p2pdo.coordinator.nodes import NodeRecord, Stream
+from p2pdo.coordinator.records import WorkloadRecord
+from p2pdo.coordinator.results import texts_of
 from p2pdo.coordinator.rows import read_everything
 from p2pdo.coordinator.settings import Settings
 from p2pdo.coordinator.store import Store, open_store
 from p2pdo.coordinator.watching import Meter, Point, Watcher
 from p2pdo.errors import ConfigError, Conflict, P2pdoError
 from p2pdo.protocol.assignment import Member
+from p2pdo.protocol.tasks import Task, TaskState
 from p2pdo.protocol.workload import TERMINAL, Status, TaskQueue
 from p2pdo.runtime.groups import task_group
 from p2pdo.transports import rpc
@@ -326,16 +329,16 @@ class Service(wire_grpc.CoordinatorServicer):
 
     @_streaming
     async def Watch(self, request: wire.WatchRequest, context: Any) -> None:  # type: ignore[override]
-        record = self._desk.find(request.workload_id)
-        with record.hub.watching() as watcher:
-            await self._show(record, watcher, context)
+        with self._desk.watching(request.workload_id) as (record, watcher):
+            await self._show(record, watcher, request.seen, context)
 
-    async def _show(self, record: WorkloadRecord, watcher: Watcher, context: Any) -> None:
+    async def _show(
+        self, record: WorkloadRecord, watcher: Watcher, seen: int, context: Any
+    ) -> None:
         """The status and what was measured so far, then results and events as they come."""
         is_over = record.machine.is_terminal
         await self._write(context, wire.WorkloadEvent(status=self._desk.describe(record)))
         told = await self._replay(record, context)
-        seen = 0
         async with task_group() as group:
             closing = group.create_task(self._wake_at_close(watcher), name="closing")
             while True:
@@ -363,19 +366,12 @@ class Service(wire_grpc.CoordinatorServicer):
         return told
 
     async def _show_results(self, record: WorkloadRecord, seen: int, context: Any) -> int:
-        if isinstance(record.machine, TaskQueue):
-            while seen < len(record.results):
-                task = record.results[seen]
-                result = wire.TaskResult(
-                    task_id=task.task_id,
-                    workload_id=task.workload,
-                    attempt=task.attempt,
-                    ok=task.state == "succeeded",
-                    payload=task.result,
-                    node=task.node,
-                    name=task.name,
-                )
-                await self._write(context, wire.WorkloadEvent(result=result))
+        if not isinstance(record.machine, TaskQueue):
+            return seen
+        while tasks := record.results.behind(record.workload, seen):
+            for task, text in zip(tasks, await texts_of(self._store, tasks), strict=False):
+                event = wire.WorkloadEvent(result=_told(task, text))
+                await self._write(context, event)
                 seen += 1
         return seen
 
@@ -397,6 +393,18 @@ class Service(wire_grpc.CoordinatorServicer):
                 await context.write(
                     wire.StateChunk(node=node, workload_id=record.workload, data=data)
                 )
+
+
+def _told(task: Task, text: str) -> wire.TaskResult:
+    return wire.TaskResult(
+        task_id=task.task_id,
+        workload_id=task.workload,
+        attempt=task.attempt,
+        ok=task.state is TaskState.SUCCEEDED,
+        payload=text,
+        node=task.node,
+        name=task.name,
+    )
 
 
 def _is_last(event: wire.WorkloadEvent) -> bool:

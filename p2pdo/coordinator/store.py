@@ -26,10 +26,10 @@ import os
 import queue
 import sqlite3
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TypeVar
+from typing import IO, Any, TypeVar
 
 from p2pdo.errors import ConfigError, Conflict, P2pdoError
 
@@ -83,6 +83,9 @@ MIGRATIONS = (
         PRIMARY KEY (workload, request_id)
     ) STRICT, WITHOUT ROWID;
     """,
+    """
+    ALTER TABLE workloads ADD COLUMN forgotten INTEGER NOT NULL DEFAULT 0;
+    """,
 )
 """One script per schema version. Never edit one that was released: append."""
 
@@ -90,7 +93,8 @@ MIGRATIONS = (
 @dataclass(slots=True)
 class _Job:
     writes: list[Write]  # empty: only wait for what is before it
-    done: asyncio.Future[None] | None
+    done: asyncio.Future[Any] | None
+    query: Callable[[sqlite3.Connection], Any] = lambda _connection: None
 
 
 class Store:
@@ -151,6 +155,19 @@ class Store:
         self._jobs.put(_Job([], done))
         await done
 
+    async def query(self, query: Callable[[sqlite3.Connection], T]) -> T:
+        """Reads on the writer's thread, behind everything submitted so far.
+
+        Raises:
+            P2pdoError: the store is broken.
+        """
+        if self.broken is not None:
+            raise self.broken
+        self._flush()
+        done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._jobs.put(_Job([], done, query))
+        return await done
+
     async def write(self, write: Write) -> None:
         """Returns when the write is on disk."""
         self.submit(write)
@@ -170,7 +187,8 @@ class Store:
             jobs, is_last = self._gather(first)
             writes = [write for job in jobs for write in job.writes]
             error = self._commit(writes)
-            self._call(self._settle, jobs, len(writes), error)
+            answers, error = self._answer(jobs, error)
+            self._call(self._settle, jobs, answers, len(writes), error)
             if is_last:
                 return
 
@@ -194,28 +212,42 @@ class Store:
         except (sqlite3.Error, ValueError, OverflowError) as error:  # the latter: unstorable values
             with contextlib.suppress(sqlite3.Error):
                 self._connection.execute("ROLLBACK")
-            self.broken = P2pdoError(
-                f"the state in {self.folder} cannot be written: {error}",
-                hint="free space on that disk or repair it, then start the coordinator again",
-            )
-            self._call(self._on_broken, self.broken)
-            return self.broken
+            return self._break(f"cannot be written: {error}")
         self.commits += 1
         return None
+
+    def _answer(
+        self, jobs: Sequence[_Job], error: P2pdoError | None
+    ) -> tuple[list[Any], P2pdoError | None]:
+        """What the jobs' queries find; behind all of the jobs' writes."""
+        try:
+            return [None if error else job.query(self._connection) for job in jobs], error
+        except sqlite3.Error as unreadable:
+            return [None] * len(jobs), self._break(f"cannot be read: {unreadable}")
+
+    def _break(self, how: str) -> P2pdoError:
+        self.broken = P2pdoError(
+            f"the state in {self.folder} {how}",
+            hint="free space on that disk or repair it, then start the coordinator again",
+        )
+        self._call(self._on_broken, self.broken)
+        return self.broken
 
     def _call(self, function: Callable[..., None], *args: object) -> None:
         assert self._loop is not None
         with contextlib.suppress(RuntimeError):  # the loop has closed: nobody waits any more
             self._loop.call_soon_threadsafe(function, *args)
 
-    def _settle(self, jobs: list[_Job], writes: int, error: P2pdoError | None) -> None:
+    def _settle(
+        self, jobs: list[_Job], answers: list[Any], writes: int, error: P2pdoError | None
+    ) -> None:
         if error is None:
             self._durable += writes
-        for job in jobs:
+        for job, answer in zip(jobs, answers, strict=True):
             if job.done is None or job.done.done():  # done: its caller was cancelled
                 continue
             if error is None:
-                job.done.set_result(None)
+                job.done.set_result(answer)
             else:
                 job.done.set_exception(error)
 

@@ -13,7 +13,8 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from p2pdo.data.breast_cancer import breast_cancer
-from p2pdo.data.synthetic import least_squares, quadratic
+from p2pdo.data.partition import check_partition
+from p2pdo.data.synthetic import least_squares, quadratic, require_iid
 from p2pdo.errors import ConfigError, did_you_mean
 from p2pdo.problems.base import Smooth
 from p2pdo.problems.checks import FLOATS, nonnegative, whole_number
@@ -42,6 +43,21 @@ DESCRIPTIONS: Mapping[str, str] = {
     "quadratic": "random strongly convex quadratics, eigenvalues in [1, 10]",
     "least-squares": "noisy linear measurements of one planted x",
 }
+
+
+SYNTHETIC = frozenset({"quadratic", "least-squares"})
+"""Those that have no labels to be shared out by."""
+
+
+def check_partition_of(name: str, partition: str) -> None:
+    """Refuses a partition that the problem does not have; of one that is not ours, any is right.
+
+    Raises:
+        ConfigError: an unknown partition, or one by labels of data without labels.
+    """
+    check_partition(partition)
+    if name in SYNTHETIC:
+        require_iid(partition)
 
 
 def describe(name: str) -> str:

@@ -34,7 +34,7 @@ def quadratic(
     dimension: int = 10,
 ) -> Quadratic:
     """H with a random basis and eigenvalues uniform in [1, 10]; c standard normal."""
-    _require_iid(partition)
+    require_iid(partition)
     d = whole_number("dimension", dimension)
     rng = _node_rng(seed, node_index)
     basis, _ = np.linalg.qr(rng.standard_normal((d, d)))
@@ -56,7 +56,7 @@ def least_squares(
     noise: float = 0.1,
 ) -> LeastSquares:
     """A standard normal with `samples` rows; b = A x + `noise` · standard normal."""
-    _require_iid(partition)
+    require_iid(partition)
     d = whole_number("dimension", dimension)
     m = whole_number("samples", samples)
     sigma = nonnegative("noise", noise)
@@ -75,7 +75,12 @@ def _node_rng(seed: int, node_index: int) -> np.random.Generator:
     return np.random.default_rng([seed, NODE_STREAM, node_index])
 
 
-def _require_iid(partition: str) -> None:
+def require_iid(partition: str) -> None:
+    """Refuses to share out by labels what has none.
+
+    Raises:
+        ConfigError: it is another partition than "iid".
+    """
     check_partition(partition)
     if partition != "iid":
         raise no_labels("synthetic data")

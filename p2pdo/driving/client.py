@@ -49,9 +49,13 @@ class Client:
         )
         return reply.workload_id
 
-    async def watch(self, workload_id: str) -> AsyncIterator[pb.WorkloadEvent]:
-        """The workload's status and metrics as they change, until it has ended."""
-        call = self._stub.Watch(pb.WatchRequest(workload_id=workload_id), metadata=self._metadata)
+    async def watch(self, workload_id: str, seen: int = 0) -> AsyncIterator[pb.WorkloadEvent]:
+        """The workload's status and metrics as they change, until it has ended.
+
+        Of the results of its tasks, those behind the first `seen`.
+        """
+        request = pb.WatchRequest(workload_id=workload_id, seen=seen)
+        call = self._stub.Watch(request, metadata=self._metadata)
         try:
             async for event in call:
                 yield event

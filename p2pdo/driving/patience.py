@@ -67,17 +67,20 @@ async def persist(call: Callable[[], Awaitable[T]], seconds: float | None = None
 async def follow(client: Client, workload_id: str) -> AsyncIterator[pb.WorkloadEvent]:
     """A workload's events to its end, whatever happens to the coordinator meanwhile.
 
-    Each time that it comes back everything is told again, from the first result on.
+    Each time that it comes back it tells its status again, and only those results that were not
+    here yet: each is told once.
 
     Raises:
         P2pdoError: it stays away, or does not know the workload.
     """
     patience = Patience()
+    seen = 0
     while True:
         is_over = False
         try:
-            async for event in client.watch(workload_id):
+            async for event in client.watch(workload_id, seen):
                 patience.heard()
+                seen += event.HasField("result")
                 is_over = is_over or _is_end(event)
                 yield event  # also behind the end: a late watcher is told the results after it
         except (Unreachable, DeadlineExceeded) as error:

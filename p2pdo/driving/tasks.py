@@ -14,9 +14,9 @@ every node, so neither waits for the other, and closing one ends nothing of anot
 driver a node does its tasks one after another, in the order in which they were sent.
 
 One reader follows the workload's results and wakes whoever waits for one. When the coordinator
-goes away it is asked again, for `PATIENCE` seconds; results are told from the first on, so none is
-lost. A deadline that passes aborts its task, also where the node is lost or frozen: what the
-driver gets is then a result of status "aborted".
+goes away it is asked again, for `PATIENCE` seconds, for the results behind those that are here:
+none is lost, and none comes twice. A deadline that passes aborts its task, also where the node is
+lost or frozen: what the driver gets is then a result of status "aborted".
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ from collections.abc import (
 from types import TracebackType
 from typing import Any, Self
 
+from p2pdo.driving.broadcast import Broadcast, check_enough
 from p2pdo.driving.client import Client
 from p2pdo.driving.patience import PATIENCE, follow, persist
 from p2pdo.driving.results import TaskResult, TaskStatus, result_of
@@ -46,7 +47,6 @@ from p2pdo.errors import (
     DeadlineExceeded,
     NotEnoughNodes,
     P2pdoError,
-    TaskFailed,
     Unreachable,
     WorkloadStopped,
     from_plain,
@@ -66,63 +66,6 @@ Targets = str | Iterable[str] | None
 PassOn = Callable[[Any, TaskResult], Any]
 
 
-class Broadcast:
-    """One task at several nodes; iterate for results as they come."""
-
-    def __init__(
-        self, tasks: Tasks, name: str, futures: Sequence[asyncio.Future[TaskResult]]
-    ) -> None:
-        self._tasks = tasks
-        self._name = name
-        self._futures = list(futures)
-
-    async def __aiter__(self) -> AsyncIterator[TaskResult]:
-        for next_done in asyncio.as_completed(self._futures):
-            yield await next_done
-
-    async def wait(self, min_responses: int | None = None, grace: float = 0.0) -> list[TaskResult]:
-        """Every result; with `min_responses` those that were there when so many were ok.
-
-        After that many, who is late has `grace` seconds; then what is left is aborted.
-
-        Raises:
-            ConfigError: `min_responses` is more than there are nodes.
-            TaskFailed: fewer than `min_responses` nodes succeeded; says why the first did not.
-        """
-        if min_responses is None:
-            return list(await asyncio.gather(*self._futures))
-        _check_enough(self._name, len(self._futures), min_responses)
-        pending = set(self._futures)
-        while pending and self._succeeded() < min_responses:
-            _, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
-        if pending and grace > 0:
-            _, pending = await asyncio.wait(pending, timeout=grace)
-        done = [future.result() for future in self._futures if future not in pending]
-        if pending:
-            await self._tasks.abort(pending, "enough nodes have answered")
-        if self._succeeded() < min_responses:
-            raise self._too_few(done, min_responses)
-        return done
-
-    async def abort(self, reason: str) -> None:
-        """Gives up whoever has not answered."""
-        await self._tasks.abort(self._futures, reason)
-
-    def _succeeded(self) -> int:
-        return sum(future.done() and future.result().is_ok for future in self._futures)
-
-    def _too_few(self, done: Sequence[TaskResult], needed: int) -> TaskFailed:
-        bad = next(result for result in done if result.error is not None)
-        assert bad.error is not None, "it was chosen for its error"
-        return TaskFailed(
-            f"{self._succeeded()} of {len(self._futures)} nodes did '{self._name}', "
-            f"{needed} are needed; {bad.node}: {bad.error.message}",
-            hint=bad.error.hint or "look at the node's log",
-            node=bad.node,
-            workload=self._tasks.workload_id,
-        )
-
-
 class Tasks:
     """A driver of tasks: one workload, from `async with` to its end."""
 
@@ -134,14 +77,19 @@ class Tasks:
         executor: str = SITE,
         roles: Mapping[str, Mapping[str, Any]] | None = None,
         workload_id: str = "",
+        keep: bool = False,
     ) -> None:
-        """Of all nodes that are up where none are named; `workload_id` is one that exists."""
+        """Of all nodes that are up where none are named; `workload_id` is one that exists.
+
+        With `keep` the coordinator does not end the workload of a driver that was killed.
+        """
         self.client = client
         self.workload_id = workload_id
         self.nodes: list[str] = list(nodes or ())
         self._executor = executor
         self._roles = {name: dict(role) for name, role in (roles or {}).items()}
         self._is_ours = not workload_id
+        self._keep = keep
         self._futures: dict[TaskId, asyncio.Future[TaskResult]] = {}
         self._early: dict[TaskId, TaskResult] = {}  # told before the sender knew their ids
         self._sending = 0
@@ -181,6 +129,8 @@ class Tasks:
         spec: dict[str, Any] = {"kind": "tasks", "executor": self._executor, "nodes": self.nodes}
         if self._roles:
             spec["roles"] = self._roles
+        if self._keep:
+            spec["keep"] = True
         self.workload_id = await self.client.submit(spec, uuid.uuid4().hex)
 
     async def _end(self, *, is_idle: bool) -> None:
@@ -240,7 +190,7 @@ class Tasks:
     ) -> Broadcast:
         """Sends a task to some nodes, or to all."""
         futures = await self._send(name, self._targets(to), payload, deadline)
-        return Broadcast(self, name, futures)
+        return Broadcast(name, self.workload_id, futures, self.abort)
 
     async def broadcast_and_wait(
         self,
@@ -255,7 +205,7 @@ class Tasks:
         """The results of a task at some nodes, or at all; see `Broadcast.wait`."""
         targets = self._targets(to)
         if min_responses is not None:
-            _check_enough(name, len(targets), min_responses)  # before anybody has begun
+            check_enough(name, len(targets), min_responses)  # before anybody has begun
         broadcast = await self.broadcast(name, payload, to=targets, deadline=deadline)
         return await broadcast.wait(min_responses, grace)
 
@@ -441,15 +391,6 @@ def _end_of(told: pb.Workload) -> P2pdoError:
     if told.error:
         return from_plain(json.loads(told.error))
     return WorkloadStopped("the workload was closed", workload=told.workload_id)
-
-
-def _check_enough(name: str, nodes: int, needed: int) -> None:
-    """Refuses to wait for more than can come."""
-    if needed > nodes:
-        raise ConfigError(
-            f"'{name}' goes to {nodes} nodes, and min_responses is {needed}",
-            hint="ask for fewer responses, or send it to more nodes",
-        )
 
 
 async def _read_result(told: pb.TaskResult) -> TaskResult:

@@ -27,7 +27,8 @@ from p2pdo.types import TaskId, WorkloadId
 
 log = logging.getLogger(__name__)
 
-_LAST_WORDS = 1.0  # seconds for who listens to the end; the thread may be busy for ever
+_LAST_WORDS = 0.5  # seconds for who listens to the end; the thread may be busy for ever. With
+# the time that executors have to close, less than two: all of a workload is gone by then.
 
 
 class ClientActor(Actor[Task]):

@@ -14,20 +14,44 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import CancelledError
+from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from p2pdo.errors import ConfigError, TaskAborted
 from p2pdo.runtime.compute import Compute
-from p2pdo.types import Plain, WorkloadId
+from p2pdo.types import NodeId, Plain, WorkloadId
 
 if TYPE_CHECKING:
-    from p2pdo.node.events import Events
-    from p2pdo.node.messages import Mailbox, Message, Reply
+    from p2pdo.node.topics import Message, Reply
 
 Log: TypeAlias = "logging.Logger | logging.LoggerAdapter[logging.Logger]"
+
+
+class EventSink(Protocol):
+    """Where a context's events go; `node.events` has the one of a workload."""
+
+    def fire(self, name: str, data: Mapping[str, Any], context: WorkloadContext) -> None: ...
+
+    async def tell(self, name: str, context: WorkloadContext, **data: Any) -> None: ...
+
+
+class Messages(Protocol):
+    """What a context asks members by; `node.messages` has the node's, `node.workers` another."""
+
+    async def members(self) -> Mapping[NodeId, str]: ...
+
+    async def request(
+        self, targets: Iterable[str], topic: str, value: Any, seconds: float
+    ) -> dict[str, Reply]: ...
+
+    def request_from_thread(
+        self, targets: Iterable[str], topic: str, value: Any, seconds: float
+    ) -> Future[dict[str, Reply]]: ...
+
+    def handle(self, topic: str, handler: Callable[..., Any]) -> None: ...
+
 
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
@@ -119,8 +143,8 @@ class WorkloadContext:
     site: Mapping[str, Plain] = field(default_factory=lambda: _NOTHING)
     components: Mapping[str, Any] = field(default_factory=lambda: _NOTHING)
     abort: Abort = field(default_factory=Abort)
-    events: Events | None = None
-    mailbox: Mailbox | None = None
+    events: EventSink | None = None
+    mailbox: Messages | None = None
     rank: int = 0
     world_size: int = 1
 
@@ -190,11 +214,11 @@ class WorkloadContext:
         """Has a function answer a topic for this workload at this node."""
         self._mailbox().handle(topic, handler)
 
-    def _mailbox(self) -> Mailbox:
+    def _mailbox(self) -> Messages:
         if self.mailbox is None:
             raise ConfigError(
                 "there are no messages here",
-                hint="ask from the node's own process: an executor without processes",
+                hint="the node was made without a mailroom",
             )
         return self.mailbox
 

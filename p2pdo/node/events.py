@@ -75,7 +75,7 @@ class Events:
 
     Attributes:
         has_listeners: whether anybody would be told of any event.
-        waiting: what was fired on the loop, for `flush`.
+        waiting: what was fired on the loop and nobody handles yet.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop | None = None) -> None:
@@ -85,6 +85,13 @@ class Events:
         self.has_listeners = False
         self.waiting: deque[tuple[Event, WorkloadContext]] = deque()
         self._loop_thread = threading.get_ident() if loop is not None else None
+        self._turn = asyncio.Lock()  # of whoever handles what waits
+        self._flushing: set[asyncio.Task[None]] = set()
+
+    def close(self) -> None:
+        """Nobody is told any more of what still waits."""
+        for task in self._flushing:
+            task.cancel()
 
     def add(self, things: Iterable[object]) -> None:
         """Finds the marked methods of each."""
@@ -118,11 +125,30 @@ class Events:
         else:
             self._handle(event, context)
 
+    @property
+    def is_pending(self) -> bool:
+        """Whether something was fired on the loop and is not handled yet."""
+        return bool(self.waiting) or self._turn.locked()
+
     async def flush(self) -> None:
-        """Handles what was fired on the loop, on the workload's thread."""
-        while self.waiting:
-            event, context = self.waiting.popleft()
-            await context.compute.run(self._handle, event, context)
+        """Handles what was fired on the loop, on the workload's thread.
+
+        What another has begun to handle is handled too when this returns.
+        """
+        if not self.is_pending:
+            return  # as after most tasks
+        async with self._turn:
+            while self.waiting:
+                event, context = self.waiting.popleft()
+                await context.compute.run(self._handle, event, context)
+
+    def flush_soon(self) -> None:
+        """The same without a wait: the thread may be busy, and who fired has an answer to give."""
+        if self.waiting:
+            workload = self.waiting[0][1].workload_id
+            task = asyncio.create_task(self.flush(), name=f"events {workload}")
+            self._flushing.add(task)
+            task.add_done_callback(self._flushing.discard)
 
     async def tell(self, name: str, context: WorkloadContext, **data: Any) -> None:
         """Fires on the loop, and returns when it is handled."""

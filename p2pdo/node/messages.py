@@ -29,9 +29,8 @@ import inspect
 import json
 import logging
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import grpc
@@ -49,6 +48,7 @@ from p2pdo.errors import (
 )
 from p2pdo.node.control import Control
 from p2pdo.node.failures import failure
+from p2pdo.node.topics import Message, Reply, handlers_of, nobody_answers, on_message
 from p2pdo.runtime.compute import ThreadCompute
 from p2pdo.runtime.foreign import contained
 from p2pdo.transports import rpc
@@ -58,47 +58,7 @@ from p2pdo.wire.plain import LARGE, decode_data, encode_bounded, is_large, parse
 log = logging.getLogger(__name__)
 
 METHOD = "/p2pdo.v1.Peer/Request"
-_MARK = "__p2pdo_message__"
-F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Message:
-    """What a handler is given: who asks, about what, with which value."""
-
-    sender: NodeId
-    topic: str
-    value: Any
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """One target's answer: its value, or the error that came instead."""
-
-    node: NodeId
-    value: Any = None
-    error: P2pdoError | None = None
-
-    def unwrap(self) -> Any:
-        """The value.
-
-        Raises:
-            P2pdoError: what went wrong at, or on the way to, that node.
-        """
-        if self.error is not None:
-            raise self.error
-        return self.value
-
-
-def on_message(topic: str) -> Callable[[F], F]:
-    """Marks a method of an executor or component as the handler of a topic."""
-
-    def mark(method: F) -> F:
-        setattr(method, _MARK, topic)
-        return method
-
-    return mark
 
 
 class Mailroom:
@@ -133,9 +93,18 @@ class Mailroom:
             (grpc.method_handlers_generic_handler(service, {method: handler}),)
         )
 
-    def open(self, workload: WorkloadId, *, redacts: bool = False) -> Mailbox:
-        """A workload's box, from when it begins here to its end."""
-        box = self._boxes[workload] = Mailbox(self, workload, redacts=redacts)
+    def open(
+        self,
+        workload: WorkloadId,
+        *,
+        redacts: bool = False,
+        handled: Callable[[], None] = lambda: None,
+    ) -> Mailbox:
+        """A workload's box, from when it begins here to its end.
+
+        `handled` is called on the loop when a coroutine has answered.
+        """
+        box = self._boxes[workload] = Mailbox(self, workload, redacts=redacts, handled=handled)
         opened, self._opened = self._opened, asyncio.Event()
         opened.set()
         return box
@@ -202,13 +171,23 @@ class Mailbox:
         redacts: whether the words of a handler's exception stay here.
     """
 
-    def __init__(self, room: Mailroom, workload: WorkloadId, *, redacts: bool = False) -> None:
+    def __init__(
+        self,
+        room: Mailroom,
+        workload: WorkloadId,
+        *,
+        redacts: bool = False,
+        handled: Callable[[], None] = lambda: None,
+    ) -> None:
         self.redacts = redacts
+        self._handled = handled
         self._room = room
         self._workload = workload
         self._handlers: dict[str, Callable[..., Any]] = {}
         self._compute = ThreadCompute(f"messages {workload}")
         self._members: Mapping[NodeId, str] | None = None
+        self._expected = 0  # blocks in which topics may be taken up
+        self._changed = asyncio.Event()  # set and replaced at the end of each
         self._loop = asyncio.get_running_loop()
         self._loop_thread = threading.get_ident()
 
@@ -218,15 +197,22 @@ class Mailbox:
 
     def add(self, things: Iterable[object]) -> None:
         """Finds the marked methods of each."""
-        for thing in things:
-            for name in dir(type(thing)):
-                topic = getattr(getattr(type(thing), name, None), _MARK, None)
-                if isinstance(topic, str):
-                    self.handle(topic, getattr(thing, name))
+        self._handlers.update(handlers_of(things))
 
     def handle(self, topic: str, handler: Callable[..., Any]) -> None:
         """Has a function answer a topic; the latest one does."""
         self._handlers[topic] = handler
+
+    @contextlib.contextmanager
+    def expecting(self) -> Iterator[None]:
+        """Whoever asks about an unknown topic waits for the block's end, and is answered then."""
+        self._expected += 1
+        try:
+            yield
+        finally:
+            self._expected -= 1
+            changed, self._changed = self._changed, asyncio.Event()
+            changed.set()
 
     async def members(self) -> Mapping[NodeId, str]:
         """Everybody who takes part, this node included, with the addresses."""
@@ -300,18 +286,19 @@ class Mailbox:
                 f"{message.sender} takes no part in workload {self._workload}",
                 hint="only its members may ask",
             )
+        while message.topic not in self._handlers and self._expected:
+            await self._changed.wait()
         handler = self._handlers.get(message.topic)
         if handler is None:
-            raise NotFound(
-                f"nobody at {self._room.node} answers '{message.topic}'",
-                hint=did_you_mean(message.topic, list(self._handlers)),
-                node=self._room.node,
-            )
+            raise nobody_answers(message.topic, self._handlers, self._room.node)
         large = is_large(message.value)
         value = await _off_loop(decode_data, message.value, is_large=large)
         message = Message(message.sender, message.topic, value)
         if inspect.iscoroutinefunction(handler):
-            value = await contained(handler(message))
+            try:
+                value = await contained(handler(message))
+            finally:
+                self._handled()
         else:
             value = await self._compute.run(handler, message)
         large = is_large(value)
@@ -361,3 +348,5 @@ def _broken(error: grpc.aio.AioRpcError, node: NodeId, seconds: float) -> P2pdoE
 
 
 Handler = Callable[[Message], "object | Awaitable[object]"]
+
+__all__ = ["Handler", "Mailbox", "Mailroom", "Message", "Reply", "on_message"]

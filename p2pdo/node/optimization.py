@@ -25,27 +25,24 @@ from p2pdo.algorithms import catalogue as algorithms
 from p2pdo.algorithms.base import Algorithm
 from p2pdo.data import encode
 from p2pdo.data.parts import part_path, read_part
-from p2pdo.effects import Row
 from p2pdo.errors import ConfigError, LocalProtocolError, P2pdoError, Unreachable
 from p2pdo.node.control import Control
+from p2pdo.node.edges import Assigned, Edges
 from p2pdo.node.events import AFTER_ALGORITHM, BEFORE_ALGORITHM
 from p2pdo.node.executors import Executor, ExecutorFactory, Task, WorkloadContext, task
 from p2pdo.node.metering import metered
 from p2pdo.node.offers import Offers
 from p2pdo.participants.history import History
-from p2pdo.protocol.exchanging import Place
 from p2pdo.protocol.judging import Report
 from p2pdo.protocol.plan import start_at
 from p2pdo.protocol.stepper import Stepper
 from p2pdo.protocol.workload import CONFIG, RUN
 from p2pdo.reporting.digests import digest_of
 from p2pdo.runtime.driver import Driver
-from p2pdo.runtime.exchange import Exchanger
 from p2pdo.runtime.groups import task_group
 from p2pdo.transports.observation import ObserverClient
 from p2pdo.transports.peers import PeerLinks
-from p2pdo.transports.shared_memory.lane import shared_memory
-from p2pdo.types import Array, NodeId, WorkloadId
+from p2pdo.types import Array
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,21 +71,19 @@ class Optimization(Executor):
         self._site = site
         self._context = context
         self._config: Assigned | None = None
-        self._exchanger: Exchanger | None = None
+        self._edges = Edges(site.links, context.workload_id)
         self._problem: Any = None
         self._start: Array | None = None
 
     async def close(self) -> None:
-        if self._exchanger is not None:
-            self._exchanger.close("the workload has ended")
-        self._site.links.close(self._context.workload_id)
-        self._exchanger = self._problem = self._start = None
+        self._edges.close()
+        self._problem = self._start = None
 
     @task(CONFIG)
     async def configure(self, task: Task) -> object:
         config = self._config = Assigned.parse(task.payload)
         self._problem, self._start = await self._context.compute.run(self._load, config)
-        self._exchanger = open_edges(self._site.links, self._context.workload_id, config)
+        self._edges.open(config)
         smoothness = await self._context.compute.run(getattr, self._problem, "smoothness", None)
         return {
             "dimension": int(self._problem.dimension),
@@ -123,7 +118,7 @@ class Optimization(Executor):
 
     @task(RUN)
     async def run_algorithm(self, task: Task) -> object:
-        config, exchanger = self._config, self._exchanger
+        config, exchanger = self._config, self._edges.exchanger
         if config is None or exchanger is None or not isinstance(task.payload, dict):
             raise LocalProtocolError("run_algorithm came before config")
         parameters: Any = task.payload["parameters"]
@@ -230,56 +225,6 @@ def _write_state(folder: Path, x: Array) -> Path:
     return path
 
 
-@dataclass(frozen=True, slots=True)
-class Assigned:
-    """The `config` task's payload: the place in the topology, and the run's settings."""
-
-    place: Place
-    nodes: int
-    names: Mapping[int, NodeId]
-    addresses: Mapping[NodeId, str]
-    digest: bytes
-    spec: Mapping[str, Any]
-
-    @classmethod
-    def parse(cls, payload: Any) -> Assigned:
-        neighbors = {int(j): peer for j, peer in payload["neighbors"].items()}
-        names = {j: NodeId(peer["name"]) for j, peer in neighbors.items()}
-        place = Place(
-            payload["index"],
-            payload["name"],
-            tuple(payload["in_neighbors"]),
-            tuple(payload["out_neighbors"]),
-            Row(tuple((j, weight) for j, weight in payload["row"])),
-            names,
-        )
-        return cls(
-            place,
-            payload["nodes"],
-            names,
-            {NodeId(peer["name"]): peer["address"] for peer in neighbors.values()},
-            bytes.fromhex(payload["digest"]),
-            payload,
-        )
-
-
-def open_edges(links: PeerLinks, workload: WorkloadId, config: Assigned) -> Exchanger:
-    """Opens a workload's edges at this node, and offers its lane."""
-    asked = config.spec["lane"]
-    lane = None if asked == "grpc" else shared_memory(config.place.node)
-    if asked == "shared-memory" and lane is None:
-        raise ConfigError(
-            f"{config.place.name} has no shared memory lane: it takes Linux on x86-64",
-            hint="--lane auto takes gRPC where there is none",
-            node=config.place.name,
-        )
-    exchanger = Exchanger(
-        config.place, config.names, config.digest, lane, forced=asked == "shared-memory"
-    )
-    exchanger.connect(links.open(workload, exchanger, config.addresses))
-    return exchanger
-
-
 class _Watch:
     """The driver's observer, and the way back to the driver once there is one."""
 
@@ -326,4 +271,4 @@ async def _metered(control: Control, context: WorkloadContext) -> AsyncIterator[
         yield _Watch(lambda report: tell(report, {}))
 
 
-__all__ = ["Assigned", "Optimization", "Site", "optimization"]
+__all__ = ["Optimization", "Site", "optimization"]

@@ -16,14 +16,14 @@ from typing import Any
 
 from p2pdo.data import encode
 from p2pdo.errors import ConfigError, LocalProtocolError, did_you_mean
+from p2pdo.node.edges import Assigned, Edges
 from p2pdo.node.executors import Executor, ExecutorFactory, Task, WorkloadContext, task
 from p2pdo.node.metering import metered
-from p2pdo.node.optimization import Assigned, Site, open_edges
+from p2pdo.node.optimization import Site
 from p2pdo.participants.definition import Participant
 from p2pdo.participants.me import Part, folders_of
 from p2pdo.participants.taking_part import take_part
 from p2pdo.protocol.workload import CONFIG, RUN_PARTICIPANT
-from p2pdo.runtime.exchange import Exchanger
 from p2pdo.runtime.stages import ThreadStage
 
 
@@ -41,14 +41,12 @@ class Participating(Executor):
         self._site = site
         self._context = context
         self._config: Assigned | None = None
-        self._exchanger: Exchanger | None = None
+        self._edges = Edges(site.links, context.workload_id)
         self._participant: Participant | None = None
 
     async def close(self) -> None:
-        if self._exchanger is not None:
-            self._exchanger.close("the workload has ended")
-        self._site.links.close(self._context.workload_id)
-        self._exchanger = self._participant = None
+        self._edges.close()
+        self._participant = None
 
     @task(CONFIG)
     async def configure(self, task: Task) -> object:
@@ -57,7 +55,7 @@ class Participating(Executor):
         participant = await self._context.compute.run(self._find, spec)
         participant.bind(self._parameters(spec))  # a mistake is told before anybody starts
         self._participant = participant
-        self._exchanger = open_edges(self._site.links, self._context.workload_id, config)
+        self._edges.open(config)
         return {}
 
     def _find(self, spec: Mapping[str, Any]) -> Participant:
@@ -94,7 +92,8 @@ class Participating(Executor):
 
     @task(RUN_PARTICIPANT)
     async def run_participant(self, task: Task) -> object:
-        config, exchanger, participant = self._config, self._exchanger, self._participant
+        config, participant = self._config, self._participant
+        exchanger = self._edges.exchanger
         if config is None or exchanger is None or participant is None:
             raise LocalProtocolError("run_participant came before config")
         assert isinstance(task.payload, dict)

@@ -47,7 +47,7 @@ SITE = "site"
 log = logging.getLogger(__name__)
 
 _NESTED = (dict, list)  # the data in which there may be arrays to make
-_CLOSING = 1.5  # seconds for an executor to close; worker processes need most of one
+_CLOSING = 1.0  # seconds for an executor to close; worker processes need most of one
 
 Make = Callable[[], Any]
 
@@ -98,7 +98,7 @@ class Roster:
         self._workplace = workplace
         self._executor = executor
         self._bare = context
-        self._events = context.events or Events()
+        self._events = context.events if isinstance(context.events, Events) else Events()
         self._made: dict[str, Handlers] = {}
         self._found: dict[str, tuple[Handler, bool, bool]] = {}  # by the task's name
         self._making: dict[str, asyncio.Future[Executor]] = {}
@@ -126,7 +126,9 @@ class Roster:
         workplace = self._workplace
         if workplace.messages is not None:
             self._mailbox = workplace.messages.open(
-                self._bare.workload_id, redacts=workplace.redacts
+                self._bare.workload_id,
+                redacts=workplace.redacts,
+                handled=self._events.flush_soon,
             )
         if workplace.components or workplace.data_filters or workplace.result_filters:
             components = await self._bare.compute.run(self._make_all)
@@ -169,7 +171,10 @@ class Roster:
 
     async def end(self) -> None:
         """Tells the end of the run to who listens."""
-        await self.tell(END_RUN)
+        try:
+            await self.tell(END_RUN)
+        finally:
+            self._events.close()
 
     async def tell(self, event: str, **data: Any) -> None:
         await self._events.tell(event, self.context, **data)
@@ -193,7 +198,7 @@ class Roster:
                 payload = await context.compute.run(
                     self._perform_here, handler, wants, task, context
                 )
-            if self._events.waiting:
+            if self._events.is_pending:
                 await self._events.flush()
         except GiveUp:
             raise

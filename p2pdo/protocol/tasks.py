@@ -105,6 +105,7 @@ class Task:
         attempt: the lease that counts, from 1. Invariant: a result of another attempt has no
             effect.
         digest: of the accepted result. Invariant: set once, with SUCCEEDED or FAILED.
+        result: the accepted one; empty again where it is left to the disk.
         recorded: the place of its result among all results, so that readers see one order.
     """
 
@@ -281,6 +282,13 @@ class TaskBook:
             self._close(task)
             self._pending.get(task.node, {}).pop(workload, None)
         return cancelled
+
+    def forget(self, task_ids: Iterable[TaskId]) -> None:
+        """Knows nothing of them any more; none may be open."""
+        for task_id in task_ids:
+            task = self._tasks.pop(task_id)
+            if task.is_open:
+                raise LocalProtocolError(f"task {task_id}: forgotten while {task.state}")
 
     def _close(self, task: Task) -> None:
         open_tasks = self._open[task.workload]

@@ -127,6 +127,7 @@ class NodeGone:
 @dataclass(frozen=True, slots=True)
 class StopAsked:
     reason: str
+    hint: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,9 +235,10 @@ class _Machine:
         self.error = error.to_plain()
         return self._move(Move.FAIL)
 
-    def _stop(self, reason: str) -> list[Effect]:
+    def _stop(self, reason: str, hint: str | None) -> list[Effect]:
         because = f": {reason}" if reason else ""
-        self.error = WorkloadStopped(f"stopped{because}", workload=self.workload).to_plain()
+        stopped = WorkloadStopped(f"stopped{because}", hint=hint, workload=self.workload)
+        self.error = stopped.to_plain()
         return self._move(Move.STOP)
 
 
@@ -281,8 +283,8 @@ class Optimization(_Machine):
             case NodeGone(node, what, iteration):
                 hint = f"see that {node} is up (p2pdo nodes) and why in its log; submit again"
                 return self._fail(WorkloadFailed(what, hint=hint, node=node, iteration=iteration))
-            case StopAsked(reason):
-                return self._stop(reason)
+            case StopAsked(reason, hint):
+                return self._stop(reason, hint)
             case CloseAsked() | TaskAborted() | ControllerFinished() | ControllerFailed():
                 return []  # it closes itself, and its tasks are its own
             case _:
@@ -432,8 +434,8 @@ class TaskQueue(_Machine):
             case CloseAsked():
                 self.is_closed = True
                 return self._finish_if_done()
-            case StopAsked(reason):
-                return self._stop(reason)
+            case StopAsked(reason, hint):
+                return self._stop(reason, hint)
             case NodeGone():
                 return []  # its tasks wait for it
             case ControllerFinished(result):

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self
 
@@ -171,6 +171,12 @@ def _choose(console: Console | None, *, quiet: bool) -> _View:
     return _Redrawn(console) if screen else _Printed(console)
 
 
+def _mean(told: Mapping[str, float | None]) -> str | None:
+    """Of what the nodes have logged under one name; None where none has a number."""
+    numbers = [number for number in told.values() if number is not None]
+    return formats.small(sum(numbers) / len(numbers)) if numbers else None
+
+
 def _line(
     metric: Metric,
     rounds: int | None,
@@ -190,6 +196,7 @@ def _line(
         ("", None if rate is None else formats.rate(rate), ""),
         ("gap", None if metric.gap is None else formats.small(metric.gap), "bold"),
         ("consensus", None if error is None else formats.small(error), "bold"),
+        *((f"mean {name}", _mean(told), "bold") for name, told in metric.logged.items()),
         ("sent", formats.size(metric.bytes_sent), ""),
         ("nodes", f"{alive}/{nodes}", "" if alive == nodes else "bold red"),
         ("", formats.duration(elapsed), ""),

@@ -9,6 +9,9 @@ from typing import Any
 from p2pdo.errors import ConfigError
 from p2pdo.types import Plain
 
+OWN_DATA = "its own data"
+"""What a participant's summary says in the problem's place."""
+
 
 @dataclass(frozen=True, slots=True)
 class Metric:

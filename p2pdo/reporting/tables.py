@@ -7,12 +7,14 @@ Cells are text, never markup: names come from the network.
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
 from p2pdo.reporting import formats
-from p2pdo.reporting.records import Summary
+from p2pdo.reporting.records import OWN_DATA, Summary
+from p2pdo.types import Plain
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -21,6 +23,7 @@ Cell: TypeAlias = str | int | float | None
 """Text as it is; a whole number, a small real number or an unknown one as `formats` has it."""
 
 _GAP = "  "
+_WIDEST = 40  # characters of what a participant returned
 _STYLES = {"done": "bold green", "converged": "bold green", "running": "bold cyan"}
 
 
@@ -70,16 +73,40 @@ def summary_table(console: Console, summary: Summary, pictures: Sequence[str] = 
         next_step(console, f"p2pdo plot {shlex.quote(summary.run_dir)}")
 
 
+def returned_table(console: Console, results: Mapping[str, Plain]) -> None:
+    """Print what each node's participant returned: a column for each name, or one for all."""
+    tables = [value for value in results.values() if isinstance(value, dict)]
+    if len(tables) == len(results):
+        names = list(dict.fromkeys(name for value in tables for name in value))
+        rows = [[_cell(value.get(name)) for name in names] for value in tables]
+    else:
+        names, rows = ["returned"], [[_cell(value)] for value in results.values()]
+    columns = ["NODE", *(formats.printable(name).upper() for name in names)]
+    table(console, columns, [[node, *row] for node, row in zip(results, rows, strict=True)])
+
+
+def _cell(value: Plain) -> Cell:
+    """A scalar as it is; of a list or a table its beginning."""
+    if value is None or isinstance(value, str | int | float):
+        return value if not isinstance(value, str) else value[:_WIDEST]
+    text = json.dumps(value)
+    return text if len(text) <= _WIDEST else f"{text[: _WIDEST - 1]}…"
+
+
 def _what(s: Summary) -> str:
     return formats.run_in_words(s.algorithm, s.problem, s.nodes, s.topology, s.executor)
 
 
 def _figures(s: Summary) -> list[tuple[str, str]]:
-    """Label and figure; a line whose figure cannot be known is left out, the gap is not."""
+    """Label and figure; a line whose figure cannot be known is left out, the gap is not.
+
+    But of participants, which have none at all.
+    """
+    has_none = s.problem == OWN_DATA
     lines: list[tuple[str, str | None]] = [
         ("iterations", formats.count(s.iterations)),
-        ("gap", formats.small(s.gap)),
-        ("consensus error", formats.small(s.consensus_error)),
+        ("gap", None if has_none else formats.small(s.gap)),
+        ("consensus error", None if has_none else formats.small(s.consensus_error)),
         ("cost", None if s.value is None else formats.real(s.value)),
         ("optimal cost", None if s.optimum is None else formats.real(s.optimum)),
         (

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import subprocess
 import sys
@@ -81,6 +82,35 @@ def test_the_page_on_executors_runs(capsys: pytest.CaptureFixture[str]) -> None:
     assert len(found["results"]) >= 2
     assert [one.node for one in found["chain"]] == ["node-2", "node-0"]
     assert capsys.readouterr().out.count(" ok ") == 3
+
+
+@pytest.mark.slow
+@pytest.mark.e2e
+@pytest.mark.parametrize("executor", ["inprocess", "processes"])
+def test_the_whole_participant_of_its_page_runs_from_the_command_line(
+    executor: str, tmp_path: Path
+) -> None:
+    (program,) = [b for b in blocks("write-a-participant.md", "python") if "# train.py" in b]
+    (tmp_path / "train.py").write_text(program)
+    (command,) = blocks("write-a-participant.md", "sh")
+    words = [*command.split()[1:], "--on", executor, "--json"]
+    done = subprocess.run(
+        [sys.executable, "-m", "p2pdo.cli", *words],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=100,
+    )
+    assert done.returncode == 0, done.stderr
+    data = json.loads(done.stdout)["data"]
+    assert (data["nodes"], data["iterations"], data["executor"]) == (4, 50, executor)
+    assert json.loads((tmp_path / "run" / "results.json").read_text()) == data["results"]
+    for returned in data["results"].values():
+        np.testing.assert_allclose(returned["x"], [1.0, -2.0, 0.5], atol=0.2)
+    first, *_, last = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+    losses = [sum(json.loads(line)["logged"]["loss"].values()) for line in (first, last)]
+    assert losses[1] < losses[0] / 10
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,7 @@ class Fake:
         self.sent = asyncio.Event()
         self.closed: list[str] = []
 
-    async def watch(self, _workload: str) -> AsyncIterator[pb.WorkloadEvent]:
+    async def watch(self, _workload: str, seen: int = 0) -> AsyncIterator[pb.WorkloadEvent]:
         if not self.scripts:
             raise Unreachable("nobody answers")
         async for event in self.scripts.pop(0)():
@@ -86,6 +87,40 @@ def test_a_coordinator_that_was_quiet_for_long_is_looked_for_all_the_same() -> N
         return [event.WhichOneof("event") async for event in follow(fake, "w")]
 
     assert clock.run(main()) == ["status", "result", "status"]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_each_result_is_told_once_and_in_order_however_often_the_coordinator_breaks(
+    seed: int,
+) -> None:
+    """It is cut off after any number of events, and in the middle of the results of one step."""
+    draw = random.Random(seed)  # noqa: S311
+    total = 200
+
+    class Breaking:
+        breaks = 0
+
+        async def watch(self, _workload: str, seen: int) -> AsyncIterator[pb.WorkloadEvent]:
+            assert 0 <= seen <= total
+            yield status("running")
+            while seen < total:
+                for _ in range(draw.randrange(1, 9)):
+                    if seen < total:
+                        yield result(f"t{seen}", seen)
+                        seen += 1
+                if draw.random() < 0.2:
+                    self.breaks += 1
+                    raise Unreachable("killed")
+                await asyncio.sleep(draw.random())
+            yield status("done")
+
+    async def main() -> list[str]:
+        fake: Any = Breaking()
+        told = [event async for event in follow(fake, "w")]
+        assert fake.breaks
+        return [event.result.task_id for event in told if event.HasField("result")]
+
+    assert clock.run(main()) == [f"t{i}" for i in range(total)]
 
 
 def test_a_coordinator_that_stays_away_is_given_up() -> None:
@@ -328,8 +363,8 @@ async def test_who_waits_for_a_controller_hears_that_a_restart_has_ended_it(
         watched = asyncio.Event()
         watch = net.client.watch
 
-        async def noticed(workload_id: str) -> AsyncIterator[pb.WorkloadEvent]:
-            async for event in watch(workload_id):
+        async def noticed(workload_id: str, seen: int) -> AsyncIterator[pb.WorkloadEvent]:
+            async for event in watch(workload_id, seen):
                 watched.set()
                 yield event
 

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 import p2pdo
-from p2pdo.node.events import Event
+from p2pdo.node.events import END_RUN, Event, on
 from p2pdo.node.executors import Context, Executor, Task, task
 from p2pdo.problems import Quadratic
 
@@ -69,6 +69,23 @@ class Slow(Executor):
     @task
     def later(self, _task: Task) -> object:
         return None
+
+
+class Stubborn(Executor):
+    """Ends as badly as it can: its thread is busy, its close does not return, and it listens."""
+
+    @task
+    def held(self, _task: Task) -> object:
+        ENTERED.release()
+        GATE.wait()
+        return None
+
+    @on(END_RUN)
+    def note(self, _event: Event) -> None:
+        """Waits for the thread."""
+
+    async def close(self) -> None:
+        await asyncio.Event().wait()
 
 
 class Hanging(Executor):

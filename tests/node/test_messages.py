@@ -243,3 +243,56 @@ async def test_a_member_that_was_started_again_is_found_at_its_new_address(tmp_p
             async with node("b", address):
                 await begin(tasks)
                 assert (await tasks.send_and_wait("ask", asked, to="a")).unwrap() == {"b": "a"}
+
+
+class Crier(p2pdo.Executor):
+    """Fires an event where a message is answered."""
+
+    def __init__(self) -> None:
+        self.heard = threading.Event()
+        self.busy = threading.Event()
+
+    @p2pdo.task
+    async def begin(self, _task: Task, context: Site) -> None:
+        async def cry(_message: Message) -> object:
+            context.fire_event("cried")
+            return "answered"
+
+        context.on("cry", cry)
+
+    @p2pdo.on("cried")
+    def hear(self, _event: object) -> None:
+        self.heard.set()
+
+    @p2pdo.task
+    async def ask(self, task: Task, context: Site) -> object:
+        return described(await context.request([task.payload], "cry"))
+
+    @p2pdo.task
+    def compute(self, _task: Task) -> object:
+        self.busy.wait(20)
+        return self.heard.is_set()
+
+
+async def test_what_a_coroutine_handler_fires_is_heard_at_once() -> None:
+    """That is: without another task; and where the node's thread is busy, as soon as it is free."""
+    criers: list[Crier] = []
+
+    def make() -> Crier:
+        criers.append(Crier())
+        return criers[-1]
+
+    async with network(crier=make) as net, net.driver() as tasks:
+        await tasks.broadcast_and_wait("begin", to="node-0")
+        await tasks.broadcast_and_wait("begin", to="node-1")
+        asker, asked = criers[-2:]  # one was made to see what it can do
+        ask = {"to": "node-0"}
+        assert (await tasks.send_and_wait("ask", "node-1", **ask)).value == {"node-1": "answered"}
+        assert await asyncio.to_thread(asked.heard.wait, 20)
+        assert not asker.heard.is_set()
+        asked.heard.clear()
+        computing = await tasks.send("compute", to="node-1")
+        assert (await tasks.send_and_wait("ask", "node-1", **ask)).value == {"node-1": "answered"}
+        asked.busy.set()
+        assert (await computing).value is False, "the thread was the task's"
+        assert await asyncio.to_thread(asked.heard.wait, 20)

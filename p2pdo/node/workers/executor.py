@@ -19,12 +19,16 @@ within a minute the workload's client is given up.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Mapping
 from dataclasses import replace
 
+from p2pdo.errors import TaskFailed
 from p2pdo.node.context import WorkloadContext
-from p2pdo.node.events import BEFORE_TASK, END_RUN, Event
+from p2pdo.node.events import BEFORE_TASK, END_RUN, Event, Events
 from p2pdo.node.executors import Executor, ExecutorFactory, Handler, Task
+from p2pdo.node.messages import Mailbox
+from p2pdo.node.topics import Message
 from p2pdo.node.workers.failures import WorkerDied
 from p2pdo.node.workers.group import WorkerGroup, pack_event
 from p2pdo.node.workers.settings import find_gpus
@@ -68,8 +72,10 @@ class WorkerExecutor(Executor):
             group = await self._whole_group(task)
             return await group.perform(task)
         except asyncio.CancelledError:
-            is_aborted = context.abort.is_set
-            await self._give_up(context.abort.reason if is_aborted else "the workload has ended")
+            if self._group is not None:
+                is_aborted = context.abort.is_set
+                reason = context.abort.reason if is_aborted else "the workload has ended"
+                await self._group.give_up(reason, at_end=not is_aborted)
             raise
         except WorkerDied as death:
             self._count(death)
@@ -85,20 +91,21 @@ class WorkerExecutor(Executor):
         if self._group is None:
             if self._gpus is None:
                 self._gpus = await find_gpus()
-            group = WorkerGroup(self._spec, self._context, self._gpus, self._deliver)
+            group = WorkerGroup(
+                self._spec, self._context, self._gpus, self._deliver, self._answer_from_now_on
+            )
             self._group = group
             try:
-                await group.start()
+                with self._expected_to_answer():
+                    await group.start()
+                    for topic in group.topics:
+                        self._answer_from_now_on(topic)
             except BaseException:
                 group.kill()
                 raise
             self._relay_from_now_on()
             await self._context.compute.run(self._relay, Event(BEFORE_TASK, {"task": task}))
         return self._group
-
-    async def _give_up(self, reason: str) -> None:
-        if self._group is not None:
-            await self._group.give_up(reason)
 
     async def _end_broken_group(self) -> None:
         """Nothing of one that has lost a rank is left when this returns."""
@@ -116,11 +123,31 @@ class WorkerExecutor(Executor):
                 hint="look at their log files at the node",
             ) from None
 
+    # ---- messages ----
+
+    def _expected_to_answer(self) -> contextlib.AbstractContextManager[None]:
+        """Who asks while the processes start waits for what they answer."""
+        mailbox = self._context.mailbox
+        return mailbox.expecting() if isinstance(mailbox, Mailbox) else contextlib.nullcontext()
+
+    def _answer_from_now_on(self, topic: str) -> None:
+        if self._context.mailbox is not None:
+            self._context.mailbox.handle(topic, self._answer)
+
+    async def _answer(self, message: Message) -> object:
+        """What rank 0 answers, of the processes that there are then."""
+        if self._group is None:
+            raise TaskFailed(
+                f"executor '{self._spec.name}' has no worker processes now",
+                hint="its next task starts them",
+            )
+        return await self._group.answer(message)
+
     # ---- events ----
 
     def _relay_from_now_on(self) -> None:
         group, events = self._group, self._context.events
-        if not self._relays and group is not None and group.hears and events is not None:
+        if not self._relays and group is not None and group.hears and isinstance(events, Events):
             events.add_relay(self._relay)
             self._relays = True
 
@@ -141,5 +168,5 @@ class WorkerExecutor(Executor):
     def _deliver(self, rank: int, event: Event) -> None:
         """Takes a worker's event to who listens at the node; on the workload's thread."""
         context = replace(self._context, rank=rank, world_size=self._spec.processes)
-        if context.events is not None:
+        if isinstance(context.events, Events):
             context.events.deliver(event, context)

@@ -3,10 +3,11 @@
 A frame is its length and its kind in five bytes, then JSON with arrays in it. The kind stands
 apart so that the node's event loop can pass a large body on unread: it is read on a thread.
 
-    node   ▸ worker    HELLO  TASK  EVENT  ABORT  END
-    worker ▸ node      READY  DONE  FAILED  EVENT
+    node   ▸ worker    HELLO  TASK  EVENT  ABORT  END            ANSWER  MESSAGE
+    worker ▸ node      READY  DONE  FAILED  EVENT         TOPIC  ASK     REPLY
 
-HELLO is answered by READY or FAILED, TASK by DONE or FAILED; the rest is not answered. The socket
+HELLO is answered by READY or FAILED, TASK by DONE or FAILED, ASK by ANSWER and MESSAGE by REPLY;
+the rest is not answered. The socket
 is nobody's stdout, so nothing that a worker prints can come between.
 """
 
@@ -40,6 +41,11 @@ class Kind(IntEnum):
     READY = 6
     DONE = 7
     FAILED = 8
+    ASK = 9
+    ANSWER = 10
+    MESSAGE = 11
+    REPLY = 12
+    TOPIC = 13
 
 
 def pack(kind: Kind, value: Any) -> bytes:

@@ -24,6 +24,7 @@ from p2pdo.errors import TaskFailed
 from p2pdo.node.context import WorkloadContext
 from p2pdo.node.events import END_RUN, Event
 from p2pdo.node.executors import Task
+from p2pdo.node.topics import Message
 from p2pdo.node.workers.failures import WorkerDied, death, start_failure, task_failure
 from p2pdo.node.workers.frames import (
     Kind,
@@ -35,6 +36,7 @@ from p2pdo.node.workers.frames import (
 )
 from p2pdo.node.workers.output import Output
 from p2pdo.node.workers.process import Worker
+from p2pdo.node.workers.relay import Relay
 from p2pdo.node.workers.settings import environment_of, reserve_port
 from p2pdo.reporting.file_names import to_file_name
 from p2pdo.runtime.groups import task_group
@@ -45,7 +47,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 GRACE = 1.0  # seconds to give up a task that was aborted
-_END_GRACE = 0.7  # seconds to close an executor; with the other one, less than two
+_END_GRACE = 0.4  # seconds to do so where the whole workload has ended
+_CLOSE_GRACE = 0.7  # seconds to close an executor then; both and a kill are less than two
 _DYING = 0.5  # seconds from a sign of death to its proof, and to the last line on stderr
 
 
@@ -61,6 +64,7 @@ class WorkerGroup:
 
     Attributes:
         hears: the events that somebody in the workers listens to.
+        topics: what rank 0 answers; `took_up` is told of those that it takes up later.
     """
 
     def __init__(
@@ -69,11 +73,14 @@ class WorkerGroup:
         context: WorkloadContext,
         gpus: Sequence[str],
         deliver: Callable[[int, Event], None],
+        took_up: Callable[[str], None],
     ) -> None:
         self._spec = spec
         self._gpus = gpus
         self._context = context
         self._deliver = deliver
+        self._took_up = took_up
+        self._relay = Relay(spec.name, context.mailbox)
         self._port = reserve_port()
         self._output = Output(context.log, _log_files(spec, context))
         self._workers: list[Worker] = []
@@ -85,6 +92,7 @@ class WorkerGroup:
         self._ending = False  # they have been told to
         self._killed = False
         self.hears: frozenset[str] = frozenset()
+        self.topics: list[str] = []
 
     @property
     def is_whole(self) -> bool:
@@ -121,7 +129,9 @@ class WorkerGroup:
             said = await self._read(answer)
             if answer.kind is Kind.FAILED:
                 raise start_failure(self._who(answer.rank), said, memory=self._spec.memory)
-            hears.update(said)
+            hears.update(said["events"])
+            if answer.rank == 0:
+                self.topics = said["topics"]
         self.hears = frozenset(hears)
 
     async def _start_processes(self) -> None:
@@ -180,12 +190,16 @@ class WorkerGroup:
             raise self._death(self._lost, f"in task '{task.name}'") from failure
         raise failure
 
-    async def give_up(self, reason: str) -> None:
-        """Returns when nobody is at the task any more; whoever does not heed is killed."""
+    async def give_up(self, reason: str, *, at_end: bool = False) -> None:
+        """Returns when nobody is at the task any more; whoever does not heed is killed.
+
+        At the workload's end that is after a shorter grace.
+        """
+        grace = _END_GRACE if at_end else GRACE
         if not self._waiting:
             return
         self._send_all(pack(Kind.ABORT, reason))
-        timer = asyncio.get_running_loop().call_later(GRACE, self._kill_the_deaf)
+        timer = asyncio.get_running_loop().call_later(grace, self._kill_the_deaf, grace)
         try:
             while self._waiting:
                 await self._next_answer()
@@ -195,12 +209,12 @@ class WorkerGroup:
         finally:
             timer.cancel()
 
-    def _kill_the_deaf(self) -> None:
+    def _kill_the_deaf(self, grace: float) -> None:
         self._context.log.warning(
             "executor '%s': rank %s did not give up the task within %g s; all are killed",
             self._spec.name,
             " and ".join(str(rank) for rank in sorted(self._waiting)),
-            GRACE,
+            grace,
         )
         self.kill()
 
@@ -219,6 +233,16 @@ class WorkerGroup:
         if self.is_whole:
             self._send_all(frame)
 
+    # ---- messages ----
+
+    async def answer(self, message: Message) -> Any:
+        """What rank 0 answers.
+
+        Raises:
+            P2pdoError: what went wrong there, or it is gone.
+        """
+        return await self._relay.ask(message, self._workers[0].send)
+
     # ---- end ----
 
     async def end(self, *, now: bool = False) -> None:
@@ -228,11 +252,12 @@ class WorkerGroup:
         """
         timer = None
         self._ending = True
+        self._relay.close()
         if now or not self.is_whole:
             self.kill()
         else:
             self._send_all(pack(Kind.END, {"event": END_RUN}))
-            timer = asyncio.get_running_loop().call_later(_END_GRACE, self.kill)
+            timer = asyncio.get_running_loop().call_later(_CLOSE_GRACE, self.kill)
         try:
             if self._watches:
                 await asyncio.wait(self._watches)
@@ -249,6 +274,7 @@ class WorkerGroup:
 
     def kill(self) -> None:
         self._killed = True
+        self._relay.close()
         for worker in self._workers:
             if worker.rank not in self._dead:  # the number of one that is gone may be another's
                 worker.kill()
@@ -290,6 +316,12 @@ class WorkerGroup:
             kind, body = frame
             if kind is Kind.EVENT:
                 await self._context.compute.run(self._take_event, worker.rank, body)
+            elif kind is Kind.ASK:
+                self._relay.take_question(body, worker.send)
+            elif kind is Kind.REPLY:
+                self._relay.take_reply(body)
+            elif kind is Kind.TOPIC:
+                self._take_topic(worker.rank, unpack(body))
             else:
                 self._answers.put_nowait(_Answer(worker.rank, kind, body))
 
@@ -299,6 +331,10 @@ class WorkerGroup:
         except ValueError as error:  # somebody else wrote to its socket
             self._context.log.warning("%s sent nonsense: %s", self._who(worker.rank), error)
             return None
+
+    def _take_topic(self, rank: int, topic: str) -> None:
+        if rank == 0:
+            self._took_up(topic)
 
     def _take_event(self, rank: int, body: bytes) -> None:
         """On the workload's thread."""

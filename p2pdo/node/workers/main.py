@@ -1,9 +1,9 @@
 """A worker process: one rank of an executor; started by a node, see `node.workers`.
 
 The main thread makes the executor and does what the node asks, one thing after the other: tasks
-and events. A coroutine runs on a loop that lives between the tasks. A second thread reads what the
-node says, so that an abort is heard in the midst of a task; when the node is gone it ends the whole
-process group.
+and events. A coroutine runs on a loop of the process, which has a thread; so have messages. Another
+reads what the node says, so that an abort is heard in the midst of a task; when the node is gone it
+ends the whole process group.
 
     python -m p2pdo.node.workers.main SOCKET LIFELINE LOG    # numbers of inherited descriptors
 """
@@ -24,6 +24,7 @@ import socket
 import sys
 import threading
 from collections.abc import Coroutine, Mapping
+from concurrent.futures import CancelledError
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,8 @@ from p2pdo.node.workers.frames import (
     restore_event_data,
     unpack,
 )
+from p2pdo.node.workers.loop import LoopThread, is_on_loop
+from p2pdo.node.workers.messages import WorkerMailbox
 from p2pdo.node.workers.parts import make_part
 from p2pdo.runtime.compute import InlineCompute
 
@@ -60,10 +63,12 @@ def main() -> None:
     hello = wire.receive_hello()
     _enter(hello)
     _open_log(hello, log)
-    orders = Orders(wire)
+    loop = LoopThread()
+    mailbox = WorkerMailbox(wire.send, loop)
+    orders = Orders(wire, mailbox)
     orders.start()
     try:
-        rank = _make_rank(hello, wire, orders)
+        rank = _make_rank(hello, wire, orders, loop, mailbox)
     except BaseException as error:  # noqa: BLE001 - the site's code may raise anything
         wire.say(Kind.FAILED, describe(error))
     else:
@@ -121,18 +126,24 @@ class Wire:
 
 
 class Orders:
-    """What the node says: aborts at once, all else in order."""
+    """What the node says: aborts and messages at once, all else in order."""
 
-    def __init__(self, wire: Wire) -> None:
+    def __init__(self, wire: Wire, mailbox: WorkerMailbox) -> None:
         self._wire = wire
-        self.waiting: queue.SimpleQueue[tuple[Kind, bytes, Abort]] = queue.SimpleQueue()
+        self._mailbox = mailbox
+        self._waiting: queue.SimpleQueue[tuple[Kind | None, bytes, Abort]] = queue.SimpleQueue()
         self._abort = Abort()  # of the latest task
 
     def start(self) -> None:
         threading.Thread(target=self._listen, name="node", daemon=True).start()
 
-    def next(self) -> tuple[Kind, bytes, Abort]:
-        return self.waiting.get()
+    def next(self) -> tuple[Kind | None, bytes, Abort]:
+        """Without a kind: there may be events to be heard."""
+        return self._waiting.get()
+
+    def nudge(self) -> None:
+        """Has events heard that were fired outside of a task."""
+        self._waiting.put((None, b"", self._abort))
 
     def _listen(self) -> None:
         try:
@@ -147,9 +158,15 @@ class Orders:
         if kind is Kind.ABORT:
             self._abort.set(unpack(body))
             return
+        if kind is Kind.ANSWER:
+            self._mailbox.take_answer(body)
+            return
+        if kind is Kind.MESSAGE:
+            self._mailbox.take_message(body)
+            return
         if kind is Kind.TASK:
             self._abort = Abort()
-        self.waiting.put((kind, body, self._abort))
+        self._waiting.put((kind, body, self._abort))
 
 
 async def _cancellable(coroutine: Coroutine[Any, Any, Any], abort: Abort) -> Any:
@@ -165,7 +182,7 @@ class WorkerEvents(Events):
 
     def fire(self, name: str, data: Mapping[str, Any], context: WorkloadContext) -> None:
         event = Event(name, data)
-        if _is_on_loop():
+        if is_on_loop():
             self.waiting.append((event, context))
         else:
             self._handle(event, context)
@@ -181,14 +198,6 @@ class WorkerEvents(Events):
         return sorted(self._listeners)
 
 
-def _is_on_loop() -> bool:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True
-
-
 class Rank:
     """An executor in its process, and all that a workload's context holds."""
 
@@ -201,6 +210,8 @@ class Rank:
         *,
         wire: Wire,
         orders: Orders,
+        loop: LoopThread,
+        mailbox: WorkerMailbox,
     ) -> None:
         self._name = name
         self._handlers = handlers
@@ -208,12 +219,14 @@ class Rank:
         self._events = events
         self._wire = wire
         self._orders = orders
-        self._runner = asyncio.Runner()
+        self._loop = loop
+        self._mailbox = mailbox
 
     def run(self) -> None:
         """Does what the node asks until it says that this is the end."""
         self._events.deliver(Event(START_RUN), self._context)
-        self._wire.say(Kind.READY, self._events.names)
+        topics = self._mailbox.tell_topics()
+        self._wire.say(Kind.READY, {"events": self._events.names, "topics": topics})
         while True:
             kind, body, abort = self._orders.next()
             if kind is Kind.TASK:
@@ -225,17 +238,19 @@ class Rank:
             elif kind is Kind.END:
                 self._close()
                 return
+            else:
+                self._events.handle_waiting()
 
     def _close(self) -> None:
         self._events.deliver(Event(END_RUN), self._context)
-        with self._runner as runner:
-            runner.run(self._handlers.executor.close())
+        self._loop.run(self._handlers.executor.close())
+        self._loop.close()
 
     def _perform(self, task: Task, abort: Abort) -> None:
         try:
             text = self._answer(task, self._context.for_task(abort))
         except BaseException as error:  # noqa: BLE001 - SystemExit too: the task asked, not the node
-            if isinstance(error, asyncio.CancelledError) and abort.is_set:
+            if isinstance(error, CancelledError) and abort.is_set:
                 error = TaskAborted(f"aborted: {abort.reason}")
             self._wire.say(Kind.FAILED, describe(error))
         else:
@@ -246,7 +261,7 @@ class Rank:
         handler, is_async, wants = self._find(task.name)
         value: Any = handler(task, context) if wants else handler(task)
         if is_async:
-            value = self._runner.run(_cancellable(value, context.abort))
+            value = self._loop.run(_cancellable(value, context.abort))
             self._events.handle_waiting()
         return encode_result(value) if context.rank == 0 else "null"
 
@@ -260,7 +275,13 @@ class Rank:
         return found
 
 
-def _make_rank(hello: Mapping[str, Any], wire: Wire, orders: Orders) -> Rank:
+def _make_rank(
+    hello: Mapping[str, Any],
+    wire: Wire,
+    orders: Orders,
+    loop: LoopThread,
+    mailbox: WorkerMailbox,
+) -> Rank:
     events = WorkerEvents()
     events.add_relay(lambda event: _relay(event, wire))
     components = {
@@ -271,7 +292,10 @@ def _make_rank(hello: Mapping[str, Any], wire: Wire, orders: Orders) -> Rank:
     handlers = Handlers.of(executor)
     _check_tasks(hello, list(handlers.table))
     about = {name: hello[name] for name in ("node", "workload_id", "rank")}
-    events.add([*components.values(), executor])
+    parts = [*components.values(), executor]
+    events.add(parts)
+    mailbox.open(parts, hello["node"])
+    mailbox.answered = orders.nudge
     context = WorkloadContext(
         node=hello["node"],
         workload_id=hello["workload_id"],
@@ -280,10 +304,20 @@ def _make_rank(hello: Mapping[str, Any], wire: Wire, orders: Orders) -> Rank:
         site=hello["site"],
         components=components,
         events=events,
+        mailbox=mailbox,
         rank=hello["rank"],
         world_size=hello["world_size"],
     )
-    return Rank(hello["name"], handlers, context, events, wire=wire, orders=orders)
+    return Rank(
+        hello["name"],
+        handlers,
+        context,
+        events,
+        wire=wire,
+        orders=orders,
+        loop=loop,
+        mailbox=mailbox,
+    )
 
 
 def _make_executor(hello: Mapping[str, Any]) -> Executor:

@@ -1,0 +1,72 @@
+"""What a message between members is, and who answers it: without the network that carries it.
+
+    @on_message("count")
+    def count(self, message: Message) -> object: ...
+
+`messages` carries them from node to node; worker processes need no more than what is here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from p2pdo.errors import NotFound, P2pdoError, did_you_mean
+from p2pdo.types import NodeId
+
+_MARK = "__p2pdo_message__"
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What a handler is given: who asks, about what, with which value."""
+
+    sender: NodeId
+    topic: str
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One target's answer: its value, or the error that came instead."""
+
+    node: NodeId
+    value: Any = None
+    error: P2pdoError | None = None
+
+    def unwrap(self) -> Any:
+        """The value.
+
+        Raises:
+            P2pdoError: what went wrong at, or on the way to, that node.
+        """
+        if self.error is not None:
+            raise self.error
+        return self.value
+
+
+def on_message(topic: str) -> Callable[[F], F]:
+    """Marks a method of an executor or component as the handler of a topic."""
+
+    def mark(method: F) -> F:
+        setattr(method, _MARK, topic)
+        return method
+
+    return mark
+
+
+def handlers_of(things: Iterable[object]) -> Iterable[tuple[str, Callable[..., Any]]]:
+    """The marked methods of each, by their topics."""
+    for thing in things:
+        for name in dir(type(thing)):
+            topic = getattr(getattr(type(thing), name, None), _MARK, None)
+            if isinstance(topic, str):
+                yield topic, getattr(thing, name)
+
+
+def nobody_answers(topic: str, known: Iterable[str], node: str) -> NotFound:
+    return NotFound(
+        f"nobody at {node} answers '{topic}'", hint=did_you_mean(topic, list(known)), node=node
+    )
