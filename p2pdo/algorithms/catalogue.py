@@ -6,10 +6,13 @@ from collections.abc import Mapping
 from dataclasses import MISSING, fields
 from typing import Any
 
+from p2pdo.algorithms.adapt_then_combine import AtcTracking, AugDgm
 from p2pdo.algorithms.base import Algorithm
 from p2pdo.algorithms.consensus import Consensus
-from p2pdo.algorithms.gradient_descent import Dgd, DgdCta
+from p2pdo.algorithms.exact_first_order import ExactDiffusion, Extra, Nids, WangElia
+from p2pdo.algorithms.gradient_descent import Atc, Dgd, DgdCta
 from p2pdo.algorithms.gradient_tracking import GradientTracking, GtAdam
+from p2pdo.algorithms.local_training import KGt, Led, ProxSkip
 from p2pdo.errors import ConfigError, did_you_mean
 from p2pdo.types import Plain
 
@@ -17,8 +20,18 @@ ALGORITHMS: Mapping[str, type[Algorithm[Any]]] = {
     "consensus": Consensus,
     "dgd": Dgd,
     "dgd-cta": DgdCta,
+    "atc": Atc,
     "gradient-tracking": GradientTracking,
     "gtadam": GtAdam,
+    "atc-tracking": AtcTracking,
+    "aug-dgm": AugDgm,
+    "extra": Extra,
+    "exact-diffusion": ExactDiffusion,
+    "nids": Nids,
+    "wang-elia": WangElia,
+    "k-gt": KGt,
+    "led": Led,
+    "proxskip": ProxSkip,
 }
 
 

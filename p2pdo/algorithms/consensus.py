@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
-from p2pdo.algorithms.base import Algorithm, Requires, Stochastic
+from p2pdo.algorithms.base import Algorithm, Limit, Requires, Stochastic
 from p2pdo.effects import Here, Step, mix
 from p2pdo.problems.base import Problem
 from p2pdo.types import Array
@@ -27,6 +27,7 @@ class Consensus(Algorithm[ConsensusState]):
 
     requires: ClassVar[Requires] = Requires(weights=Stochastic.ROW)
     batched: ClassVar[bool] = True
+    limit: ClassVar[Limit] = Limit.AGREEMENT
 
     def init(self, x: Array, problem: Problem, here: Here) -> ConsensusState:  # noqa: ARG002
         return ConsensusState(x)
