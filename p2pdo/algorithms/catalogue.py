@@ -8,19 +8,27 @@ from typing import Any
 
 from p2pdo.algorithms.adapt_then_combine import AtcTracking, AugDgm
 from p2pdo.algorithms.base import Algorithm
-from p2pdo.algorithms.consensus import Consensus
+from p2pdo.algorithms.consensus import Consensus, MaxConsensus, MinConsensus
+from p2pdo.algorithms.directed import Ab, GradientPush, PushDiging, PushPull, PushSum
+from p2pdo.algorithms.edge_admm import AdmmTracking, EdgeAdmm, LtAdmm, LtAdmmVr
 from p2pdo.algorithms.exact_first_order import ExactDiffusion, Extra, Nids, WangElia
 from p2pdo.algorithms.gradient_descent import Atc, Dgd, DgdCta
 from p2pdo.algorithms.gradient_tracking import GradientTracking, GtAdam
 from p2pdo.algorithms.local_training import KGt, Led, ProxSkip
+from p2pdo.algorithms.node_admm import ConsensusAdmm, Dinno, Dlm
+from p2pdo.algorithms.variance_reduced import GtSaga, GtSarah
 from p2pdo.errors import ConfigError, did_you_mean
 from p2pdo.types import Plain
 
 ALGORITHMS: Mapping[str, type[Algorithm[Any]]] = {
     "consensus": Consensus,
+    "max-consensus": MaxConsensus,
+    "min-consensus": MinConsensus,
+    "push-sum": PushSum,
     "dgd": Dgd,
     "dgd-cta": DgdCta,
     "atc": Atc,
+    "gradient-push": GradientPush,
     "gradient-tracking": GradientTracking,
     "gtadam": GtAdam,
     "atc-tracking": AtcTracking,
@@ -32,6 +40,18 @@ ALGORITHMS: Mapping[str, type[Algorithm[Any]]] = {
     "k-gt": KGt,
     "led": Led,
     "proxskip": ProxSkip,
+    "edge-admm": EdgeAdmm,
+    "atg": AdmmTracking,
+    "lt-admm": LtAdmm,
+    "lt-admm-vr": LtAdmmVr,
+    "consensus-admm": ConsensusAdmm,
+    "dlm": Dlm,
+    "dinno": Dinno,
+    "gt-saga": GtSaga,
+    "gt-sarah": GtSarah,
+    "ab": Ab,
+    "push-pull": PushPull,
+    "push-diging": PushDiging,
 }
 
 

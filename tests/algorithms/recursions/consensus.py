@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
-from p2pdo.algorithms import Consensus
-from p2pdo.testing.laws import Case, Dense
+import numpy as np
+
+from p2pdo.algorithms import Consensus, MaxConsensus, MinConsensus
+from p2pdo.testing.laws import Case, Dense, Recursion
 from p2pdo.types import Array
 
 
@@ -16,4 +19,18 @@ def consensus(net: Dense) -> Iterator[Array]:
         X = net.W @ X
 
 
-CASES = [Case(Consensus(), consensus, rounds=600)]
+def extreme(of: Callable[..., Any]) -> Recursion:
+    def recursion(net: Dense) -> Iterator[Array]:
+        X, heard = net.X, (net.hears + np.eye(net.n)) > 0
+        while True:
+            yield X
+            X = np.stack([of(X[row], axis=0) for row in heard])
+
+    return recursion
+
+
+CASES = [
+    Case(Consensus(), consensus, rounds=600),
+    Case(MaxConsensus(), extreme(np.max), rounds=10, within=0.0),
+    Case(MinConsensus(), extreme(np.min), rounds=10, within=0.0),
+]
