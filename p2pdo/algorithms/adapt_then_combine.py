@@ -50,7 +50,7 @@ class AtcTracking(Algorithm[TrackingState]):
 
 @dataclass(frozen=True)
 class AugDgm(Algorithm[TrackingState]):
-    """Aug-DGM (Xu, Zhu, Soh & Xie 2015, eq. 10), ATC-DIGing (Nedić et al. 2017).
+    """Aug-DGM (Xu, Zhu, Soh & Xie 2015), ATC-DIGing (Nedić et al. 2017).
 
     x⁺ᵢ = Σⱼ wᵢⱼ (xⱼ − α yⱼ)        y⁺ᵢ = Σⱼ wᵢⱼ (yⱼ + ∇fⱼ(x⁺ⱼ) − ∇fⱼ(xⱼ))        yᵢ⁰ = ∇fᵢ(xᵢ⁰)
 

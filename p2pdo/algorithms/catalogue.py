@@ -14,6 +14,7 @@ from p2pdo.algorithms.edge_admm import AdmmTracking, EdgeAdmm, LtAdmm, LtAdmmVr
 from p2pdo.algorithms.exact_first_order import ExactDiffusion, Extra, Nids, WangElia
 from p2pdo.algorithms.gradient_descent import Atc, Dgd, DgdCta
 from p2pdo.algorithms.gradient_tracking import GradientTracking, GtAdam
+from p2pdo.algorithms.installed import installed_algorithms, load
 from p2pdo.algorithms.local_training import KGt, Led, ProxSkip
 from p2pdo.algorithms.node_admm import ConsensusAdmm, Dinno, Dlm
 from p2pdo.algorithms.variance_reduced import GtSaga, GtSarah
@@ -56,13 +57,23 @@ ALGORITHMS: Mapping[str, type[Algorithm[Any]]] = {
 
 
 def find(name: str) -> type[Algorithm[Any]]:
-    """The class of that name."""
-    try:
+    """The class of that name: the library's, or one that is installed.
+
+    Raises:
+        ConfigError: there is none, or what is installed is broken.
+    """
+    if name in ALGORITHMS:
         return ALGORITHMS[name]
-    except KeyError:
-        raise ConfigError(
-            f"unknown algorithm '{name}'", hint=did_you_mean(name, list(ALGORITHMS))
-        ) from None
+    others = installed_algorithms()
+    if name in others:
+        return load(others[name])
+    raise ConfigError(
+        f"unknown algorithm '{name}'", hint=did_you_mean(name, [*ALGORITHMS, *others])
+    )
+
+
+def is_known(name: str) -> bool:
+    return name in ALGORITHMS or name in installed_algorithms()
 
 
 def name_of(algorithm: type[Algorithm[Any]]) -> str:

@@ -57,7 +57,7 @@ class PushSum(Algorithm[RatioState]):
 
 @dataclass(frozen=True)
 class GradientPush(Algorithm[RatioState]):
-    """Gradient-push (Nedić & Olshevsky 2015, eq. 4; SGP of Assran et al. 2019 where stochastic).
+    """Gradient-push (Nedić & Olshevsky 2015; SGP of Assran et al. 2019 where stochastic).
 
     u⁺ = B u − α ∇f(x⁺)        w⁺ = B w        x⁺ = B u / w⁺        u⁰ = x⁰, w⁰ = 1
 
@@ -102,7 +102,7 @@ class PushTrackingState(NamedTuple):
 
 @dataclass(frozen=True)
 class PushDiging(Algorithm[PushTrackingState]):
-    """Push-DIGing (Nedić, Olshevsky & Shi 2017, algorithm 2).
+    """Push-DIGing (Nedić, Olshevsky & Shi 2017).
 
     u⁺ = B (u − α y)        w⁺ = B w        x⁺ = u⁺ / w⁺        y⁺ = B y + ∇f(x⁺) − ∇f(x)
     u⁰ = x⁰, w⁰ = 1, y⁰ = ∇f(x⁰)
@@ -142,7 +142,7 @@ class PushDiging(Algorithm[PushTrackingState]):
 
 @dataclass(frozen=True)
 class Ab(Algorithm[TrackingState]):
-    """AB (Xin & Khan 2018, eq. 2): x is pulled, its tracker pushed.
+    """AB (Xin & Khan 2018): x is pulled, its tracker pushed.
 
     x⁺ = A x − α y        y⁺ = B y + ∇f(x⁺) − ∇f(x)        y⁰ = ∇f(x⁰)
 
@@ -181,7 +181,7 @@ class Ab(Algorithm[TrackingState]):
 
 @dataclass(frozen=True)
 class PushPull(Algorithm[TrackingState]):
-    """Push-pull (Pu, Shi, Xu & Nedić 2021, algorithm 1): `Ab` that adapts before it combines.
+    """Push-pull (Pu, Shi, Xu & Nedić 2021): `Ab` that adapts before it combines.
 
     x⁺ = A (x − α y)        y⁺ = B y + ∇f(x⁺) − ∇f(x)        y⁰ = ∇f(x⁰)
 

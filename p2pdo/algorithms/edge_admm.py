@@ -53,7 +53,7 @@ def averaged(z: Array, theirs: Mapping[int, Array], here: Here, a: float) -> Arr
 
 @dataclass(frozen=True)
 class EdgeAdmm(Algorithm[EdgeState]):
-    """Relaxed ADMM over edges (Bastianello, Carli, Schenato & Todescato 2021, algorithm 2).
+    """Relaxed ADMM over edges (Bastianello, Carli, Schenato & Todescato 2021).
 
     xᵢ = prox_{fᵢ/(ρ dᵢ)}(Σⱼ zᵢⱼ / (ρ dᵢ))        mᵢⱼ = 2ρ xᵢ − zᵢⱼ
     zᵢⱼ⁺ = (1 − a) zᵢⱼ + a mⱼᵢ
@@ -95,7 +95,7 @@ class TrackingEdgeState(NamedTuple):
 
 @dataclass(frozen=True)
 class AdmmTracking(Algorithm[TrackingEdgeState]):
-    """ADMM-tracking gradient (Carnevale, Bastianello, Notarstefano & Carli 2025, algorithm 1).
+    """ADMM-tracking gradient (Carnevale, Bastianello, Notarstefano & Carli 2025).
 
     (y; s) = ((x; ∇f(x)) + Σⱼ zᵢⱼ) / (1 + ρ dᵢ)        x⁺ = x + γ (y − x) − γ δ s
     mᵢⱼ = 2ρ (y; s) − zᵢⱼ        zᵢⱼ⁺ = (1 − a) zᵢⱼ + a mⱼᵢ        zᵢⱼ⁰ = 0
@@ -134,7 +134,7 @@ class AdmmTracking(Algorithm[TrackingEdgeState]):
 
 @dataclass(frozen=True)
 class LtAdmm(Algorithm[EdgeState]):
-    """LT-ADMM, local training (Ren, Bastianello, Johansson & Parisini 2025, algorithm 1).
+    """LT-ADMM, local training (Ren, Bastianello, Johansson & Parisini 2025).
 
     τ times φ ← φ − γ ∇f(φ) − β (ρ dᵢ xᵢ − Σⱼ zᵢⱼ) from φ = xᵢ        xᵢ⁺ = φ
     mᵢⱼ = 2ρ xᵢ⁺ − zᵢⱼ        zᵢⱼ⁺ = (1 − a) zᵢⱼ + a mⱼᵢ        zᵢⱼ⁰ = ρ xᵢ⁰
@@ -179,7 +179,7 @@ class LtAdmm(Algorithm[EdgeState]):
 
 @dataclass(frozen=True)
 class LtAdmmVr(Algorithm[EdgeState]):
-    """LT-ADMM-VR, variance reduced (Ren, Bastianello, Johansson & Parisini 2025, algorithm 2).
+    """LT-ADMM-VR, variance reduced (Ren, Bastianello, Johansson & Parisini 2025).
 
     `LtAdmm` with v in the place of ∇f(φ), over mini-batches B of the m terms of f:
 

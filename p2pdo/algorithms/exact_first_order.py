@@ -26,7 +26,7 @@ class CorrectedState(NamedTuple):
 
 @dataclass(frozen=True)
 class Extra(Algorithm[CorrectedState]):
-    """EXTRA (Shi, Ling, Wu & Yin 2015, eq. 2.13).
+    """EXTRA (Shi, Ling, Wu & Yin 2015).
 
     x¹ = W x⁰ − α ∇f(x⁰)        x^{k+1} = (I + W) x^k − W̃ x^{k−1} − α (∇f(x^k) − ∇f(x^{k−1}))
 
@@ -62,7 +62,7 @@ class Extra(Algorithm[CorrectedState]):
 
 @dataclass(frozen=True)
 class ExactDiffusion(Algorithm[CorrectedState]):
-    """Exact diffusion (Yuan, Ying, Zhao & Sayed 2019, algorithm 1), D² (Tang et al. 2018).
+    """Exact diffusion (Yuan, Ying, Zhao & Sayed 2019), D² (Tang et al. 2018).
 
     ψ⁺ = x − α ∇f(x)        φ⁺ = ψ⁺ + x − ψ        x⁺ = W̃ φ⁺        ψ⁰ = x⁰
 
@@ -99,7 +99,7 @@ class ExactDiffusion(Algorithm[CorrectedState]):
 
 @dataclass(frozen=True)
 class Nids(Algorithm[CorrectedState]):
-    """NIDS for smooth costs (Li, Shi & Yan 2019, algorithm 1).
+    """NIDS for smooth costs (Li, Shi & Yan 2019).
 
     x¹ = x⁰ − α ∇f(x⁰)        x^{k+1} = W̃ (2x^k − x^{k−1} − α ∇f(x^k) + α ∇f(x^{k−1}))
 

@@ -75,7 +75,7 @@ class DgdCta(Algorithm[DgdState]):
 
 @dataclass(frozen=True)
 class Atc(Algorithm[DgdState]):
-    """Adapt-then-combine, diffusion (Cattivelli & Sayed 2010; Chen & Sayed 2012, eq. 9).
+    """Adapt-then-combine, diffusion (Cattivelli & Sayed 2010; Chen & Sayed 2012).
 
     ψᵢ = xᵢ − α ∇fᵢ(xᵢ)        x⁺ᵢ = Σⱼ wᵢⱼ ψⱼ
 

@@ -30,7 +30,7 @@ class LocalState(NamedTuple):
 
 @dataclass(frozen=True)
 class KGt(Algorithm[LocalState]):
-    """K-GT, gradient tracking with local steps (Liu, Lin, Koloskova & Stich 2024, algorithm 1).
+    """K-GT, gradient tracking with local steps (Liu, Lin, Koloskova & Stich 2024).
 
     K times v ← v − η_c (∇f(v) + c) from v = x        z = (x − v) / (K η_c)
     c⁺ = c − z + W z        x⁺ = W (x − K η_c η_s z)
@@ -69,7 +69,7 @@ class KGt(Algorithm[LocalState]):
 
 @dataclass(frozen=True)
 class Led(Algorithm[LocalState]):
-    """LED, local exact diffusion (Alghunaim 2024, algorithm 1).
+    """LED, local exact diffusion (Alghunaim 2024).
 
     τ times φ ← φ − α ∇f(φ) − β y from φ = x        x⁺ = W φ        y⁺ = y + φ − x⁺        y⁰ = 0
 

@@ -72,7 +72,7 @@ class ConsensusAdmm(Algorithm[NodeState]):
 
 @dataclass(frozen=True)
 class Dlm(Algorithm[NodeState]):
-    """DLM, decentralized linearized ADMM (Ling, Shi, Wu & Ribeiro 2015, algorithm 1).
+    """DLM, decentralized linearized ADMM (Ling, Shi, Wu & Ribeiro 2015).
 
     x⁺ᵢ = xᵢ − (∇fᵢ(xᵢ) + ρ Σⱼ (xᵢ − xⱼ) + pᵢ) / (2ρ dᵢ + 1/α)        p⁺ᵢ = pᵢ + ρ Σⱼ (x⁺ᵢ − x⁺ⱼ)
 
@@ -105,7 +105,7 @@ class Dlm(Algorithm[NodeState]):
 
 @dataclass(frozen=True)
 class Dinno(Algorithm[NodeState]):
-    """DiNNO (Yu, Vincent & Schwager 2022, algorithm 1), with gradient steps inside.
+    """DiNNO (Yu, Vincent & Schwager 2022), with gradient steps inside.
 
     p⁺ᵢ = pᵢ + ρ Σⱼ (xᵢ − xⱼ)        x⁺ᵢ = v after B steps from v = xᵢ of
     v ← v − (∇fᵢ(v) + p⁺ᵢ + 2ρ Σⱼ (v − (xᵢ + xⱼ)/2)) / (1/α + 2ρ dᵢ)        p⁰ = 0

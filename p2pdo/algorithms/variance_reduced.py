@@ -34,7 +34,7 @@ class SagaState(NamedTuple):
 
 @dataclass(frozen=True)
 class GtSaga(Algorithm[SagaState]):
-    """GT-SAGA (Xin, Khan & Kar 2020, algorithm 1).
+    """GT-SAGA (Xin, Khan & Kar 2020).
 
     v = |B|⁻¹ Σ_{k∈B} (∇fₖ(x) − tₖ) + m⁻¹ Σₖ tₖ        then tₖ = ∇fₖ(x) for k in B
     y⁺ = W (y + v − v⁻)        x⁺ = W (x − α y⁺)        y⁰ = v⁻¹ = 0, tₖ⁰ = ∇fₖ(x⁰)
@@ -81,7 +81,7 @@ class SarahState(NamedTuple):
 
 @dataclass(frozen=True)
 class GtSarah(Algorithm[SarahState]):
-    """GT-SARAH (Xin, Khan & Kar 2022, algorithm 1).
+    """GT-SARAH (Xin, Khan & Kar 2022).
 
     v = ∇f(x) in every `period`-th iteration, |B|⁻¹ Σ_{k∈B} (∇fₖ(x) − ∇fₖ(x⁻)) + v⁻ in the others
     y⁺ = W y + v − v⁻        x⁺ = W x − α y⁺        y⁰ = v⁻¹ = 0

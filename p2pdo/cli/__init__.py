@@ -23,7 +23,7 @@ main = Program(
         "plot": Place("plot", "Draw a run folder's pictures."),
         "new": Place("new", "Start a project from a template."),
         "config": Place("configuration", "Look at a node's configuration."),
-        "algorithms": Place("catalogues", "List the algorithms and their parameters."),
+        "algorithms": Place("catalogues", "List the algorithms, or show one."),
         "problems": Place("catalogues", "List the problems and their parameters."),
     },
 )
