@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator
-from dataclasses import MISSING, fields, is_dataclass
+from dataclasses import MISSING, fields
 from typing import Any
 
 import numpy as np
@@ -69,7 +69,7 @@ def describe_problems() -> list[dict[str, Any]]:
 
 
 def _described(name: str, cls: type[Algorithm[Any]]) -> dict[str, Any]:
-    if not is_dataclass(cls):
+    if not hasattr(cls, "__dataclass_fields__"):
         raise ConfigError(
             f"{cls.__name__} is no dataclass: its parameters have no names",
             hint="write @dataclass(frozen=True) above it; its fields are its parameters",

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from p2pdo.algorithms.catalogue import ALGORITHMS
 from p2pdo.api.catalogues import describe_algorithms
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "algorithms.md"
@@ -22,6 +23,11 @@ def table() -> str:
         if "place" not in e  # what else is installed on this machine
     ]
     return HEAD + "".join(rows)
+
+
+def test_the_readme_counts_right() -> None:
+    readme = (PAGE.parents[2] / "README.md").read_text(encoding="utf-8")
+    assert f"[{len(ALGORITHMS)} algorithms]" in readme
 
 
 def test_the_page_has_the_table_of_the_catalogue() -> None:

@@ -58,11 +58,12 @@ class Dense:
     @property
     def degrees(self) -> Array:
         """How many each node hears, as a column of shape (n, 1)."""
-        return self.hears.sum(axis=1, keepdims=True)
+        return np.asarray(self.hears.sum(axis=1, keepdims=True))
 
     @property
     def laplacian(self) -> Array:
-        return np.asarray(np.diag(self.degrees[:, 0]) - self.hears)
+        matrix: Array = np.diag(self.degrees[:, 0]) - self.hears
+        return matrix
 
     def gradient(self, X: Array) -> Array:
         """Row i is ∇fᵢ at row i."""

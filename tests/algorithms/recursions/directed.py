@@ -66,7 +66,7 @@ def weight_is_kept(states: Sequence[Any]) -> Array:
 
 CASES = [
     Case(PushSum(), push_sum, weight_is_kept, rounds=600),
-    Case(GradientPush(A), gradient_push, weight_is_kept, rounds=300),
+    Case(GradientPush(A), gradient_push, weight_is_kept, rounds=1500),
     Case(PushDiging(A), push_diging, sum_tracker_is_sum_gradient),
     Case(Ab(A), ab, sum_tracker_is_sum_gradient),
     Case(PushPull(A), push_pull, sum_tracker_is_sum_gradient),

@@ -70,12 +70,12 @@ CASES = [
         GtSaga(A, BATCH),
         gt_saga,
         mean_tracker_is_mean_estimate,
-        within=1e-6,
+        within=1e-5,
     ),
     Case(
         GtSarah(A, PERIOD, BATCH),
         gt_sarah,
         mean_tracker_is_mean_estimate,
-        within=1e-6,
+        within=1e-5,
     ),
 ]
