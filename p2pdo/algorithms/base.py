@@ -59,6 +59,9 @@ class Limit(Enum):
     UNSTATED = "what its author says"
 
 
+CONSENSUS = (Limit.AGREEMENT, Limit.MEAN, Limit.LARGEST, Limit.SMALLEST)
+
+
 class Missing(Enum):
     """What a method does where a neighbour's message of this iteration is missing.
 

@@ -7,7 +7,7 @@ from dataclasses import MISSING, fields
 from typing import Any
 
 from p2pdo.algorithms.adapt_then_combine import AtcTracking, AugDgm
-from p2pdo.algorithms.base import Algorithm
+from p2pdo.algorithms.base import CONSENSUS, Algorithm
 from p2pdo.algorithms.consensus import Consensus, MaxConsensus, MinConsensus
 from p2pdo.algorithms.directed import Ab, GradientPush, PushDiging, PushPull, PushSum
 from p2pdo.algorithms.edge_admm import AdmmTracking, EdgeAdmm, LtAdmm, LtAdmmVr
@@ -74,6 +74,11 @@ def find(name: str) -> type[Algorithm[Any]]:
 
 def is_known(name: str) -> bool:
     return name in ALGORITHMS or name in installed_algorithms()
+
+
+def agrees_on_starts(name: str) -> bool:
+    """Whether the library's algorithm of that name is a consensus, which no cost pulls."""
+    return name in ALGORITHMS and ALGORITHMS[name].limit in CONSENSUS
 
 
 def name_of(algorithm: type[Algorithm[Any]]) -> str:

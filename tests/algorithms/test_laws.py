@@ -75,13 +75,13 @@ def test_an_algorithm_says_where_it_goes(cls: type[Algorithm[Any]]) -> None:
 @pytest.mark.full
 @pytest.mark.e2e
 @pytest.mark.slow
-@pytest.mark.timeout(600)
-def test_processes_have_the_bits_of_lock_step() -> None:
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_processes_have_the_bits_of_lock_step(case: laws.Case) -> None:
     costs = held.COSTS["least-squares"](3).problems
-    for case in CASES:
-        how = {"algorithm": case.algorithm, "topology": "ring", "rounds": 8, "start": "normal"}
-        expected = p2pdo.run(costs, on="dense", **how).summary.state_sha256
-        assert p2pdo.run(costs, on="processes", **how).summary.state_sha256 == expected, case.name
+    how: dict[str, Any] = {"topology": "ring", "rounds": 8, "start": "normal"}
+    expected = p2pdo.run(costs, algorithm=case.algorithm, on="dense", **how).summary.state_sha256
+    found = p2pdo.run(costs, algorithm=case.algorithm, on="processes", **how).summary.state_sha256
+    assert found == expected
 
 
 def test_with_a_tolerance_every_executor_stops_at_the_same_iteration_with_the_same_bits() -> None:
