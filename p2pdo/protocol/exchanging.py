@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from p2pdo.effects import By, Effect, Exchange, ExchangeEach, Mix, Row, freeze, weighted_sum
+from p2pdo.effects import By, Effect, Exchange, ExchangeEach, Mix, Row, freeze
 from p2pdo.errors import LocalProtocolError
 from p2pdo.protocol.frames import EffectKind, Tag
 from p2pdo.protocol.values import is_finite, same_layout, size_of
@@ -122,9 +122,10 @@ class Exchanging(ABC):
         """What is sent to be mixed: a value as it is, or the share of it that one receiver gets."""
         if not effect.by:
             return effect.values
-        share = 1.0 / (1 + len(self.place.out_neighbors))
+        node = self.place.node
+        share = Row(((node, 1.0 / (1 + len(self.place.out_neighbors))),))
         return tuple(
-            weighted_sum([(share, value)]) if how is By.PUSH else value
+            share.weighted_sum({node: value}) if how is By.PUSH else value
             for value, how in zip(effect.values, effect.by, strict=True)
         )
 
