@@ -1,5 +1,8 @@
 """An own algorithm in thirty lines: EXTRA (Shi, Ling, Wu & Yin 2015), run like the built-in ones.
 
+The library has it too, as `extra`. Hold a method of your own to the library's laws with
+`pytest --p2pdo-laws examples/own_algorithm.py:Extra`.
+
 x¹ = W x⁰ − α ∇f(x⁰)        x⁺ = x + W x − W̃ x⁻ − α (∇f(x) − ∇f(x⁻)),  W̃ = (I + W) / 2
 """
 

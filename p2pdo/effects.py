@@ -7,6 +7,12 @@ hospitals, is not its business:
     x_mixed, y_mixed = yield from mix(x, y)            # Σⱼ wᵢⱼ xⱼ and Σⱼ wᵢⱼ yⱼ, self included
     theirs = yield from exchange(x)                    # {in-neighbour: its x}
     theirs = yield from exchange_each({j: z_ij, …})    # one message per out-neighbour
+    x, y = yield from mix(x, y, by=(By.PULL, By.PUSH)) # each value by a matrix of its own
+
+By is who sets the weights. `PULL`, the default: the receiver, from its row of the workload's W.
+`PUSH`: the sender, who parts its value into equal shares for itself and its out-neighbours; those
+weights are column stochastic on every graph, and nobody needs to know more than its own
+out-degree.
 
 What is sent is frozen (`writeable = False`) and passed by reference: no receiver can change what
 another receives. Weighted sums start from zero and add wᵢⱼ·xⱼ in the order of the workload's
@@ -18,6 +24,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from functools import cached_property
 from typing import Any, TypeAlias, TypeVar, overload
 
@@ -31,11 +38,22 @@ W = TypeVar("W")
 S = TypeVar("S")
 
 
+class By(Enum):
+    """Who sets the weights of a mixed value."""
+
+    PULL = "the receiver, from W"
+    PUSH = "the sender, in equal shares"
+
+
 @dataclass(frozen=True, slots=True)
 class Mix:
-    """Asks for the weighted sums of these values over self and in-neighbours."""
+    """Asks for the weighted sums of these values over self and in-neighbours.
+
+    `by` names who sets the weights of each value; where it is empty, all are pulled.
+    """
 
     values: tuple[Value, ...]
+    by: tuple[By, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +76,26 @@ Step: TypeAlias = Generator[Effect, Any, S]
 
 
 @overload
-def mix(value: V, /) -> Step[V]: ...
+def mix(value: V, /, *, by: By = By.PULL) -> Step[V]: ...
 @overload
-def mix(first: V, second: W, /, *rest: Value) -> Step[tuple[Any, ...]]: ...
-def mix(*values: Any) -> Step[Any]:
-    """Weighted sums Σⱼ wᵢⱼ vⱼ over self and in-neighbours: one for one value, else a tuple."""
-    mixed = yield Mix(values)
+def mix(
+    first: V, second: W, /, *rest: Value, by: By | tuple[By, ...] = By.PULL
+) -> Step[tuple[Any, ...]]: ...
+def mix(*values: Any, by: By | tuple[By, ...] = By.PULL) -> Step[Any]:
+    """Weighted sums Σⱼ wᵢⱼ vⱼ over self and in-neighbours: one for one value, else a tuple.
+
+    `by` is one for all values or one for each.
+
+    Raises:
+        LocalProtocolError: `by` names another number of values.
+    """
+    each = (by,) * len(values) if isinstance(by, By) else tuple(by)
+    if len(each) != len(values):
+        raise LocalProtocolError(
+            f"mix has {len(values)} values and {len(each)} weights in by",
+            hint="give one By for all values, or one for each",
+        )
+    mixed = yield Mix(values, each if By.PUSH in each else ())
     return mixed[0] if len(values) == 1 else mixed
 
 

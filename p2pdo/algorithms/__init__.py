@@ -1,18 +1,53 @@
 """The algorithm library: one file a family, every method a pure step."""
 
-from p2pdo.algorithms.base import Algorithm, HasDecision, Requires, Stochastic
-from p2pdo.algorithms.consensus import Consensus
-from p2pdo.algorithms.gradient_descent import Dgd, DgdCta
+from p2pdo.algorithms.adapt_then_combine import AtcTracking, AugDgm
+from p2pdo.algorithms.base import Algorithm, HasDecision, Limit, Missing, Requires, Stochastic
+from p2pdo.algorithms.consensus import Consensus, MaxConsensus, MinConsensus
+from p2pdo.algorithms.directed import Ab, GradientPush, PushDiging, PushPull, PushSum
+from p2pdo.algorithms.edge_admm import AdmmTracking, EdgeAdmm, LtAdmm, LtAdmmVr
+from p2pdo.algorithms.exact_first_order import ExactDiffusion, Extra, Nids, WangElia
+from p2pdo.algorithms.gradient_descent import Atc, Dgd, DgdCta
 from p2pdo.algorithms.gradient_tracking import GradientTracking, GtAdam
+from p2pdo.algorithms.local_training import KGt, Led, ProxSkip
+from p2pdo.algorithms.node_admm import ConsensusAdmm, Dinno, Dlm
+from p2pdo.algorithms.variance_reduced import GtSaga, GtSarah
 
 __all__ = [
+    "Ab",
+    "AdmmTracking",
     "Algorithm",
+    "Atc",
+    "AtcTracking",
+    "AugDgm",
     "Consensus",
+    "ConsensusAdmm",
     "Dgd",
     "DgdCta",
+    "Dinno",
+    "Dlm",
+    "EdgeAdmm",
+    "ExactDiffusion",
+    "Extra",
+    "GradientPush",
     "GradientTracking",
     "GtAdam",
+    "GtSaga",
+    "GtSarah",
     "HasDecision",
+    "KGt",
+    "Led",
+    "Limit",
+    "LtAdmm",
+    "LtAdmmVr",
+    "MaxConsensus",
+    "MinConsensus",
+    "Missing",
+    "Nids",
+    "ProxSkip",
+    "PushDiging",
+    "PushPull",
+    "PushSum",
     "Requires",
     "Stochastic",
+    "WangElia",
 ]

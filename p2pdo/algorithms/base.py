@@ -9,16 +9,20 @@ to whoever runs the step and never to its author. How often a step exchanges may
 parameters, `here.iteration` and `here.common_rng` only, never on local data.
 
 Parameters are the fields of a frozen dataclass: plain numbers that travel by name.
+
+What a class declares beside its step (`requires`, `limit`, `missing`, `batched`, `affine`) is what
+`p2pdo algorithms` lists, what is checked before a run, and what `p2pdo.testing.laws` holds it to.
 """
 
 from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
+from p2pdo.algorithms.stability import half_of_largest_stable, spectral_radius
 from p2pdo.effects import Here, Step
 from p2pdo.errors import ConfigError
 from p2pdo.graphs.weights import Stochastic
@@ -33,12 +37,40 @@ class Requires:
     Attributes:
         weights: which sums of the mixing matrix must be one.
         symmetric: whether W must equal its transpose.
+        undirected: whether both ends of an edge must hear each other.
         oracle: the protocol of `problems.base` that the step calls.
     """
 
     weights: Stochastic = Stochastic.ROW
     symmetric: bool = False
     oracle: type[Problem] = Problem
+    undirected: bool = False
+
+
+class Limit(Enum):
+    """Where all nodes' x go, in words that follow "reaches"."""
+
+    OPTIMUM = "the optimum"
+    NEAR_OPTIMUM = "a distance O(step_size) from the optimum"
+    AGREEMENT = "a weighted mean of the starts, the plain one where W is doubly stochastic"
+    MEAN = "the mean of the starts"
+    LARGEST = "the largest of the starts, entry by entry"
+    SMALLEST = "the smallest of the starts, entry by entry"
+    UNSTATED = "what its author says"
+
+
+CONSENSUS = (Limit.AGREEMENT, Limit.MEAN, Limit.LARGEST, Limit.SMALLEST)
+
+
+class Missing(Enum):
+    """What a method does where a neighbour's message of this iteration is missing.
+
+    The exchange delivers every message exactly once, or ends the run naming the node, so with
+    p2pdo's own executors `HOLD` is never called for; it is what the mathematics allows.
+    """
+
+    WAIT = "waits for it"
+    HOLD = "goes on with what it holds for that edge, and stays exact"
 
 
 class HasDecision(Protocol):
@@ -47,8 +79,6 @@ class HasDecision(Protocol):
     @property
     def x(self) -> Array: ...
 
-
-SMALLEST_SHARE = 2.0**-30
 
 S = TypeVar("S", bound=HasDecision)
 
@@ -59,6 +89,10 @@ class Algorithm(ABC, Generic[S]):
     requires: ClassVar[Requires]
     batched: ClassVar[bool] = False
     """Whether a step works unchanged on stacked states: the last axis is its vector."""
+    affine: ClassVar[bool] = False
+    """Whether on quadratic costs a step is a linear map of the state, without random numbers."""
+    limit: ClassVar[Limit] = Limit.UNSTATED
+    missing: ClassVar[Missing] = Missing.WAIT
 
     @abstractmethod
     def init(self, x: Array, problem: Any, here: Here) -> S:
@@ -69,22 +103,18 @@ class Algorithm(ABC, Generic[S]):
         """One iteration."""
 
     @classmethod
-    def safe_share(cls, modes: Array) -> float:  # noqa: ARG003 - for those that need less than all
+    def safe_share(cls, modes: Array) -> float:
         """The share of 1/L that is a stable step size on quadratic costs, with a margin.
 
         The step size used when none is given is 1/L, from L = maxᵢ Lᵢ. Where all costs are
         quadratic, the curvature L is there at every x, and a method may be unstable at 1/L; then
-        it is this share of it. `modes` are the eigenvalues of W other than 1.
+        it is this share of it. `modes` are the eigenvalues of W other than 1. An affine step
+        tells it by itself; a method whose step is none, and for which 1/L is too much, says it
+        here.
         """
-        return 1.0
-
-
-def half_of_largest_stable(radius: Callable[[float], float]) -> float:
-    """Half the largest a = 1, ½, ¼, … for which `radius(a)`, a spectral radius, is below one."""
-    a = 1.0
-    while a > SMALLEST_SHARE and not radius(a) < 1:
-        a /= 2
-    return a / 2
+        if not cls.affine:
+            return 1.0
+        return half_of_largest_stable(lambda a: spectral_radius(cls(step_size=a), modes))  # type: ignore[call-arg]
 
 
 def require_positive(name: str, value: float) -> None:
@@ -96,11 +126,31 @@ def require_positive(name: str, value: float) -> None:
         )
 
 
+def require_share(name: str, value: float) -> None:
+    """Refuses a parameter that is not in (0, 1]."""
+    if not 0 < value <= 1:
+        raise ConfigError(
+            f"{name} must lie in (0, 1], got {value}", hint=f"for example --set {name}=0.5"
+        )
+
+
+def require_count(name: str, value: int) -> None:
+    """Refuses a number of times that is less than one."""
+    if value < 1:
+        raise ConfigError(
+            f"{name} must be one or more, got {value}", hint=f"for example --set {name}=5"
+        )
+
+
 __all__ = [
     "Algorithm",
     "Gradient",
     "HasDecision",
+    "Limit",
+    "Missing",
     "Requires",
     "Stochastic",
+    "require_count",
     "require_positive",
+    "require_share",
 ]

@@ -6,30 +6,79 @@ from collections.abc import Mapping
 from dataclasses import MISSING, fields
 from typing import Any
 
-from p2pdo.algorithms.base import Algorithm
-from p2pdo.algorithms.consensus import Consensus
-from p2pdo.algorithms.gradient_descent import Dgd, DgdCta
+from p2pdo.algorithms.adapt_then_combine import AtcTracking, AugDgm
+from p2pdo.algorithms.base import CONSENSUS, Algorithm
+from p2pdo.algorithms.consensus import Consensus, MaxConsensus, MinConsensus
+from p2pdo.algorithms.directed import Ab, GradientPush, PushDiging, PushPull, PushSum
+from p2pdo.algorithms.edge_admm import AdmmTracking, EdgeAdmm, LtAdmm, LtAdmmVr
+from p2pdo.algorithms.exact_first_order import ExactDiffusion, Extra, Nids, WangElia
+from p2pdo.algorithms.gradient_descent import Atc, Dgd, DgdCta
 from p2pdo.algorithms.gradient_tracking import GradientTracking, GtAdam
+from p2pdo.algorithms.installed import installed_algorithms, load
+from p2pdo.algorithms.local_training import KGt, Led, ProxSkip
+from p2pdo.algorithms.node_admm import ConsensusAdmm, Dinno, Dlm
+from p2pdo.algorithms.variance_reduced import GtSaga, GtSarah
 from p2pdo.errors import ConfigError, did_you_mean
 from p2pdo.types import Plain
 
 ALGORITHMS: Mapping[str, type[Algorithm[Any]]] = {
     "consensus": Consensus,
+    "max-consensus": MaxConsensus,
+    "min-consensus": MinConsensus,
+    "push-sum": PushSum,
     "dgd": Dgd,
     "dgd-cta": DgdCta,
+    "atc": Atc,
+    "gradient-push": GradientPush,
     "gradient-tracking": GradientTracking,
     "gtadam": GtAdam,
+    "atc-tracking": AtcTracking,
+    "aug-dgm": AugDgm,
+    "extra": Extra,
+    "exact-diffusion": ExactDiffusion,
+    "nids": Nids,
+    "wang-elia": WangElia,
+    "k-gt": KGt,
+    "led": Led,
+    "proxskip": ProxSkip,
+    "edge-admm": EdgeAdmm,
+    "atg": AdmmTracking,
+    "lt-admm": LtAdmm,
+    "lt-admm-vr": LtAdmmVr,
+    "consensus-admm": ConsensusAdmm,
+    "dlm": Dlm,
+    "dinno": Dinno,
+    "gt-saga": GtSaga,
+    "gt-sarah": GtSarah,
+    "ab": Ab,
+    "push-pull": PushPull,
+    "push-diging": PushDiging,
 }
 
 
 def find(name: str) -> type[Algorithm[Any]]:
-    """The class of that name."""
-    try:
+    """The class of that name: the library's, or one that is installed.
+
+    Raises:
+        ConfigError: there is none, or what is installed is broken.
+    """
+    if name in ALGORITHMS:
         return ALGORITHMS[name]
-    except KeyError:
-        raise ConfigError(
-            f"unknown algorithm '{name}'", hint=did_you_mean(name, list(ALGORITHMS))
-        ) from None
+    others = installed_algorithms()
+    if name in others:
+        return load(others[name])
+    raise ConfigError(
+        f"unknown algorithm '{name}'", hint=did_you_mean(name, [*ALGORITHMS, *others])
+    )
+
+
+def is_known(name: str) -> bool:
+    return name in ALGORITHMS or name in installed_algorithms()
+
+
+def agrees_on_starts(name: str) -> bool:
+    """Whether the library's algorithm of that name is a consensus, which no cost pulls."""
+    return name in ALGORITHMS and ALGORITHMS[name].limit in CONSENSUS
 
 
 def name_of(algorithm: type[Algorithm[Any]]) -> str:

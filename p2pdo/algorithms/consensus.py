@@ -1,12 +1,14 @@
-"""Average consensus."""
+"""Consensus: on an average, on the largest, on the smallest."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
-from p2pdo.algorithms.base import Algorithm, Requires, Stochastic
-from p2pdo.effects import Here, Step, mix
+import numpy as np
+
+from p2pdo.algorithms.base import Algorithm, Limit, Requires, Stochastic
+from p2pdo.effects import Here, Step, exchange, mix
 from p2pdo.problems.base import Problem
 from p2pdo.types import Array
 
@@ -27,6 +29,7 @@ class Consensus(Algorithm[ConsensusState]):
 
     requires: ClassVar[Requires] = Requires(weights=Stochastic.ROW)
     batched: ClassVar[bool] = True
+    limit: ClassVar[Limit] = Limit.AGREEMENT
 
     def init(self, x: Array, problem: Problem, here: Here) -> ConsensusState:  # noqa: ARG002
         return ConsensusState(x)
@@ -39,3 +42,54 @@ class Consensus(Algorithm[ConsensusState]):
     ) -> Step[ConsensusState]:
         x = yield from mix(s.x)
         return ConsensusState(x)
+
+
+@dataclass(frozen=True)
+class MaxConsensus(Algorithm[ConsensusState]):
+    """Max-consensus (Cortés 2008, *Distributed algorithms for reaching consensus*).
+
+    x⁺ᵢ = max(xᵢ, maxⱼ xⱼ) over the in-neighbours j, entry by entry
+
+    Reaches maxᵢ xᵢ⁰ exactly after as many iterations as the diameter, on every strongly connected
+    graph; the weights are not looked at.
+    """
+
+    requires: ClassVar[Requires] = Requires(weights=Stochastic.NONE)
+    limit: ClassVar[Limit] = Limit.LARGEST
+
+    def init(self, x: Array, problem: Problem, here: Here) -> ConsensusState:  # noqa: ARG002
+        return ConsensusState(x)
+
+    def step(
+        self,
+        s: ConsensusState,
+        problem: Problem,  # noqa: ARG002
+        here: Here,  # noqa: ARG002
+    ) -> Step[ConsensusState]:
+        theirs = yield from exchange(s.x)
+        return ConsensusState(np.maximum.reduce([s.x, *theirs.values()]))
+
+
+@dataclass(frozen=True)
+class MinConsensus(Algorithm[ConsensusState]):
+    """Min-consensus (Cortés 2008, *Distributed algorithms for reaching consensus*).
+
+    x⁺ᵢ = min(xᵢ, minⱼ xⱼ) over the in-neighbours j, entry by entry
+
+    Reaches minᵢ xᵢ⁰ exactly after as many iterations as the diameter; `MaxConsensus` of −x.
+    """
+
+    requires: ClassVar[Requires] = Requires(weights=Stochastic.NONE)
+    limit: ClassVar[Limit] = Limit.SMALLEST
+
+    def init(self, x: Array, problem: Problem, here: Here) -> ConsensusState:  # noqa: ARG002
+        return ConsensusState(x)
+
+    def step(
+        self,
+        s: ConsensusState,
+        problem: Problem,  # noqa: ARG002
+        here: Here,  # noqa: ARG002
+    ) -> Step[ConsensusState]:
+        theirs = yield from exchange(s.x)
+        return ConsensusState(np.minimum.reduce([s.x, *theirs.values()]))

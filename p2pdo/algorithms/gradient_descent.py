@@ -1,4 +1,4 @@
-"""Distributed gradient descent. Two recursions carry the name; both are here, named apart.
+"""Distributed gradient descent. Three recursions carry the name; all are here, named apart.
 
 With a constant step size either stops at a distance O(α) from the optimum: use gradient tracking
 where the optimum itself is wanted.
@@ -9,15 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
-import numpy as np
-
-from p2pdo.algorithms.base import (
-    Algorithm,
-    Requires,
-    Stochastic,
-    half_of_largest_stable,
-    require_positive,
-)
+from p2pdo.algorithms.base import Algorithm, Limit, Requires, Stochastic, require_positive
 from p2pdo.effects import Here, Step, mix
 from p2pdo.problems.base import Gradient
 from p2pdo.types import Array
@@ -40,14 +32,11 @@ class Dgd(Algorithm[DgdState]):
 
     requires: ClassVar[Requires] = Requires(weights=Stochastic.DOUBLY, oracle=Gradient)
     batched: ClassVar[bool] = True
+    affine: ClassVar[bool] = True
+    limit: ClassVar[Limit] = Limit.NEAR_OPTIMUM
 
     def __post_init__(self) -> None:
         require_positive("step_size", self.step_size)
-
-    @classmethod
-    def safe_share(cls, modes: Array) -> float:
-        """A mode λ of equal costs is multiplied by λ − αL in each iteration."""
-        return half_of_largest_stable(lambda a: np.abs(modes - a).max(initial=0.0))
 
     def init(self, x: Array, problem: Gradient, here: Here) -> DgdState:  # noqa: ARG002
         return DgdState(x)
@@ -70,6 +59,8 @@ class DgdCta(Algorithm[DgdState]):
 
     requires: ClassVar[Requires] = Requires(weights=Stochastic.DOUBLY, oracle=Gradient)
     batched: ClassVar[bool] = True
+    affine: ClassVar[bool] = True
+    limit: ClassVar[Limit] = Limit.NEAR_OPTIMUM
 
     def __post_init__(self) -> None:
         require_positive("step_size", self.step_size)
@@ -80,3 +71,30 @@ class DgdCta(Algorithm[DgdState]):
     def step(self, s: DgdState, problem: Gradient, here: Here) -> Step[DgdState]:  # noqa: ARG002
         z = yield from mix(s.x)
         return DgdState(z - self.step_size * problem.gradient(z))
+
+
+@dataclass(frozen=True)
+class Atc(Algorithm[DgdState]):
+    """Adapt-then-combine, diffusion (Cattivelli & Sayed 2010; Chen & Sayed 2012).
+
+    ψᵢ = xᵢ − α ∇fᵢ(xᵢ)        x⁺ᵢ = Σⱼ wᵢⱼ ψⱼ
+
+    Assumes what `Dgd` assumes; stable for α < 2/L whatever the smallest eigenvalue of W is.
+    """
+
+    step_size: float
+
+    requires: ClassVar[Requires] = Requires(weights=Stochastic.DOUBLY, oracle=Gradient)
+    batched: ClassVar[bool] = True
+    affine: ClassVar[bool] = True
+    limit: ClassVar[Limit] = Limit.NEAR_OPTIMUM
+
+    def __post_init__(self) -> None:
+        require_positive("step_size", self.step_size)
+
+    def init(self, x: Array, problem: Gradient, here: Here) -> DgdState:  # noqa: ARG002
+        return DgdState(x)
+
+    def step(self, s: DgdState, problem: Gradient, here: Here) -> Step[DgdState]:  # noqa: ARG002
+        x = yield from mix(s.x - self.step_size * problem.gradient(s.x))
+        return DgdState(x)

@@ -7,13 +7,7 @@ from typing import ClassVar, NamedTuple
 
 import numpy as np
 
-from p2pdo.algorithms.base import (
-    Algorithm,
-    Requires,
-    Stochastic,
-    half_of_largest_stable,
-    require_positive,
-)
+from p2pdo.algorithms.base import Algorithm, Limit, Requires, Stochastic, require_positive
 from p2pdo.effects import Here, Step, mix
 from p2pdo.errors import ConfigError, did_you_mean
 from p2pdo.problems.base import Gradient
@@ -60,21 +54,12 @@ class GradientTracking(Algorithm[TrackingState]):
 
     requires: ClassVar[Requires] = Requires(weights=Stochastic.DOUBLY, oracle=Gradient)
     batched: ClassVar[bool] = True
+    affine: ClassVar[bool] = True
+    limit: ClassVar[Limit] = Limit.OPTIMUM
 
     def __post_init__(self) -> None:
         require_positive("step_size", self.step_size)
         check_tracker_start(self.tracker_start)
-
-    @classmethod
-    def safe_share(cls, modes: Array) -> float:
-        """For equal costs, a mode λ of (x, y) follows z² − (2λ − αL) z + λ² − αL."""
-
-        def radius(a: float) -> float:
-            half = modes - a / 2
-            root = np.sqrt((a * a / 4 + a * (1 - modes)).astype(complex))
-            return float(np.maximum(np.abs(half + root), np.abs(half - root)).max(initial=0.0))
-
-        return half_of_largest_stable(radius)
 
     def init(self, x: Array, problem: Gradient, here: Here) -> TrackingState:  # noqa: ARG002
         y, g = start_tracker(self.tracker_start, x, problem)
@@ -120,6 +105,7 @@ class GtAdam(Algorithm[GtAdamState]):
 
     requires: ClassVar[Requires] = Requires(weights=Stochastic.DOUBLY, oracle=Gradient)
     batched: ClassVar[bool] = True
+    limit: ClassVar[Limit] = Limit.OPTIMUM
 
     def __post_init__(self) -> None:
         for name in ("step_size", "epsilon", "bound"):

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Iterator
 from dataclasses import MISSING, fields
 from typing import Any
 
+import numpy as np
+
 from p2pdo.algorithms.base import Algorithm
-from p2pdo.algorithms.catalogue import ALGORITHMS, needs_smoothness
+from p2pdo.algorithms.catalogue import ALGORITHMS, build, find, needs_smoothness
+from p2pdo.algorithms.installed import installed_algorithms, load
 from p2pdo.data.catalogue import DEFAULTS, DESCRIPTIONS
-from p2pdo.graphs.weights import Stochastic
+from p2pdo.errors import ConfigError
+from p2pdo.graphs.topologies import ring
+from p2pdo.graphs.weights import Stochastic, default
+from p2pdo.problems.least_squares import LeastSquares
+from p2pdo.protocol.plan import Plan
+from p2pdo.protocol.stepper import Stepper
+from p2pdo.simulation.lockstep import advance_to
 
 _SUMS = {
     Stochastic.NONE: "any weights",
@@ -17,26 +27,37 @@ _SUMS = {
     Stochastic.COLUMN: "column stochastic weights",
     Stochastic.DOUBLY: "doubly stochastic weights",
 }
-
+_ORACLES = {
+    "Gradient": "a gradient",
+    "Prox": "a proximal map",
+    "FiniteSum": "gradients of its terms",
+}
 
 _STEP_SIZE = "1/L, L = the largest Lᵢ; a stable share of it where all costs are quadratic"
+_FIRST, _MEASURED = 2, 42  # iterations between which messages are counted
+_DIMENSION = 200
 
 
 def describe_algorithms() -> list[dict[str, Any]]:
-    """Name, paper, parameters with their defaults, and what must hold.
+    """Name, paper, parameters with their defaults, what must hold, and what it sends.
 
-    A default of None comes from the problem; `derived` says how.
+    A default of None comes from the problem; `derived` says how. What other packages have
+    installed comes after the library's own, with `error` where it cannot be imported.
     """
     return [
-        {
-            "name": name,
-            "about": _first_line(cls),
-            "parameters": _parameters(cls),
-            "derived": {"step_size": _STEP_SIZE} if needs_smoothness(cls, {}) else {},
-            "requires": _requirements(cls),
-        }
-        for name, cls in ALGORITHMS.items()
+        *(_described(name, cls) for name, cls in ALGORITHMS.items()),
+        *_described_installed(),
     ]
+
+
+def describe_algorithm(name: str) -> dict[str, Any]:
+    """The same of one, with its whole documentation: the update, assumptions and invariant.
+
+    Raises:
+        ConfigError: there is no such algorithm.
+    """
+    cls = find(name)
+    return {**_described(name, cls), "text": inspect.getdoc(cls) or ""}
 
 
 def describe_problems() -> list[dict[str, Any]]:
@@ -47,10 +68,41 @@ def describe_problems() -> list[dict[str, Any]]:
     ]
 
 
+def _described(name: str, cls: type[Algorithm[Any]]) -> dict[str, Any]:
+    if not hasattr(cls, "__dataclass_fields__"):
+        raise ConfigError(
+            f"{cls.__name__} is no dataclass: its parameters have no names",
+            hint="write @dataclass(frozen=True) above it; its fields are its parameters",
+        )
+    exchanges, values = _traffic(cls)
+    return {
+        "name": name,
+        "about": _first_line(cls),
+        "parameters": _parameters(cls),
+        "derived": {"step_size": _STEP_SIZE} if needs_smoothness(cls, {}) else {},
+        "requires": _requirements(cls),
+        "reaches": cls.limit.value,
+        "exchanges": exchanges,
+        "values": values,
+        "missing": cls.missing.value,
+        "stacks": cls.batched,
+    }
+
+
+def _described_installed() -> Iterator[dict[str, Any]]:
+    for name, entry in installed_algorithms().items():
+        if name in ALGORITHMS:
+            continue
+        try:
+            yield {**_described(name, load(entry)), "place": entry.value}
+        except ConfigError as error:
+            yield {"name": name, "place": entry.value, "error": error.message}
+
+
 def _first_line(cls: type[Algorithm[Any]]) -> str:
     """What its docstring begins with: the method and its paper."""
     text = (inspect.getdoc(cls) or cls.__name__).partition("\n\n")[0]
-    return " ".join(text.replace("*", "").split()).rstrip(".")
+    return " ".join(text.replace("*", "").split()).rstrip(".:")
 
 
 def _parameters(cls: type[Algorithm[Any]]) -> dict[str, Any]:
@@ -63,7 +115,42 @@ def _parameters(cls: type[Algorithm[Any]]) -> dict[str, Any]:
 
 def _requirements(cls: type[Algorithm[Any]]) -> str:
     needs = cls.requires
-    oracle = needs.oracle.__name__.lower()
     symmetric = "symmetric " if needs.symmetric else ""
-    of_problem = "" if oracle == "problem" else f" and a problem with a {oracle}"
-    return f"{symmetric}{_SUMS[Stochastic(int(needs.weights))]}{of_problem}"
+    undirected = " on an undirected graph" if needs.undirected else ""
+    oracle = needs.oracle.__name__
+    of_problem = (
+        ""
+        if oracle == "Problem"
+        else f" and a problem with {_ORACLES.get(oracle, f'the oracle {oracle}')}"
+    )
+    return f"{symmetric}{_SUMS[Stochastic(int(needs.weights))]}{undirected}{of_problem}"
+
+
+def _traffic(cls: type[Algorithm[Any]]) -> tuple[float | None, float | None]:
+    """Exchanges an iteration, and vectors of the length of x to each neighbour: counted in a run.
+
+    None where another parameter has no default, or the run goes wrong: foreign code may.
+    """
+    try:
+        steppers = _steppers(build(cls, {}, smoothness=1e3))
+        counted = []
+        for iteration in (_FIRST, _MEASURED):
+            advance_to(steppers, iteration)
+            counted.append((steppers[0].messages_sent, steppers[0].bytes_sent))
+    except Exception:  # noqa: BLE001 - a list is not where somebody's mistake is told
+        return None, None
+    links = len(steppers[0].place.out_neighbors) * (_MEASURED - _FIRST)
+    (messages, sent), (messages_later, sent_later) = counted
+    vectors = (sent_later - sent) / links / (8 * _DIMENSION)
+    return round((messages_later - messages) / links, 1), round(vectors, 1)
+
+
+def _steppers(algorithm: Algorithm[Any]) -> list[Stepper[Any]]:
+    rng, graph = np.random.default_rng(0), ring(3)
+    costs = [
+        LeastSquares(rng.standard_normal((3, _DIMENSION)), rng.standard_normal(3))
+        for _ in range(graph.n)
+    ]
+    starts = [np.zeros(_DIMENSION) for _ in costs]
+    plan = Plan(algorithm, costs, graph, default(graph), starts, rounds=_MEASURED)
+    return [Stepper(algorithm, costs[i], plan.place(i), starts[i], 0) for i in range(graph.n)]

@@ -426,7 +426,13 @@ def _graph(request: Request, algorithm: type[Algorithm[Any]]) -> tuple[Graph, We
         )
     weights = by_name(request.weights, topology) if request.weights else default(topology)
     needs = algorithm.requires
-    check_weights(weights, topology, needs.weights, symmetric=needs.symmetric)
+    check_weights(
+        weights,
+        topology,
+        needs.weights,
+        symmetric=needs.symmetric,
+        undirected=needs.undirected,
+    )
     return topology, weights, "custom"
 
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from p2pdo.algorithms.base import Algorithm
-from p2pdo.algorithms.catalogue import ALGORITHMS
+from p2pdo.algorithms.catalogue import is_known
 from p2pdo.data.catalogue import PROBLEMS
 from p2pdo.errors import ConfigError
 
@@ -48,7 +48,7 @@ def _is_problem(value: Any) -> bool:
 
 def _is_algorithm(value: Any) -> bool:
     if isinstance(value, str):
-        return value in ALGORITHMS
+        return is_known(value)
     return isinstance(value, Algorithm) or (
         isinstance(value, type) and issubclass(value, Algorithm)
     )

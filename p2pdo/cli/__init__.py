@@ -24,7 +24,7 @@ main = Program(
         "bench": Place("bench", "Measure how fast it is on this machine."),
         "new": Place("new", "Start a project from a template."),
         "config": Place("configuration", "Look at a node's configuration."),
-        "algorithms": Place("catalogues", "List the algorithms and their parameters."),
+        "algorithms": Place("catalogues", "List the algorithms, or show one."),
         "problems": Place("catalogues", "List the problems and their parameters."),
     },
 )

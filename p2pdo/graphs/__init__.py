@@ -37,6 +37,7 @@ from p2pdo.graphs.weights import (
     from_matrix as weights_from_matrix,
     is_symmetric,
     metropolis,
+    push as push_weights,
     stochastic,
     uniform,
 )
@@ -66,6 +67,7 @@ __all__ = [
     "modes",
     "parse_graph",
     "path",
+    "push_weights",
     "ring",
     "spectrum",
     "star",

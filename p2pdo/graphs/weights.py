@@ -159,6 +159,16 @@ def uniform(graph: Graph) -> Weights:
     return _assemble(receivers, senders, share[receivers], diagonal=share)
 
 
+def push(graph: Graph) -> Weights:
+    """What `By.PUSH` weighs with: wᵢⱼ = 1 / (1 + out-degree of j), each sender's equal shares.
+
+    Column stochastic on every graph; doubly stochastic where `uniform` is.
+    """
+    share = 1.0 / (1 + graph.out_degree)
+    senders, receivers = graph.edges.T
+    return _assemble(receivers, senders, share[senders], diagonal=share)
+
+
 def from_matrix(matrix: Any) -> Weights:
     """A user's square matrix: entry (i, j) weighs what i hears from j. Must be finite."""
     dense = square(matrix)
@@ -216,7 +226,11 @@ def asymmetry(weights: Weights) -> tuple[int, int] | None:
 
 
 def check_weights(
-    weights: Weights, graph: Graph, stochastic: Stochastic, symmetric: bool = False
+    weights: Weights,
+    graph: Graph,
+    stochastic: Stochastic,
+    symmetric: bool = False,
+    undirected: bool = False,
 ) -> None:
     """Refuses weights and graph on which a method that needs this would not converge.
 
@@ -227,6 +241,11 @@ def check_weights(
     _check_connected(graph, "the graph")
     if not weights.data.all():  # a weight of zero may cut what the graph joins
         _check_connected(support(weights), "with its zero weights the graph")
+    if undirected and graph.directed:
+        raise ConfigError(
+            "the graph is directed: both ends of an edge must hear each other here",
+            hint="an undirected topology such as ring, or a method for directed graphs: push-pull",
+        )
     _check_sums(weights, graph, stochastic)
     if symmetric:
         _check_symmetry(weights, graph)

@@ -1,8 +1,10 @@
 """Costs: what a node minimises, and the oracles that an algorithm may call on it."""
 
 from p2pdo.problems.base import (
+    FiniteSum,
     Gradient,
     Problem,
+    Prox,
     Smooth,
     Solvable,
     Stackable,
@@ -16,11 +18,13 @@ from p2pdo.problems.quadratic import Quadratic
 from p2pdo.problems.torch_problem import TorchProblem
 
 __all__ = [
+    "FiniteSum",
     "Gradient",
     "JaxProblem",
     "LeastSquares",
     "Logistic",
     "Problem",
+    "Prox",
     "Quadratic",
     "Smooth",
     "Solvable",

@@ -73,6 +73,29 @@ def is_stochastic(problem: Any) -> bool:
 
 
 @runtime_checkable
+class Prox(Problem, Protocol):
+    """A cost whose proximal map can be had: exactly, or to the last digits that can be told."""
+
+    def prox(self, v: Array, rho: float) -> Array:
+        """Return argmin_x f(x) + (ρ/2)‖x − v‖² of the shape and dtype of `v`, ρ > 0."""
+        ...
+
+
+@runtime_checkable
+class FiniteSum(Gradient, Protocol):
+    """A cost that is the mean of m terms, one a sample: f = (1/m) Σₖ fₖ."""
+
+    @property
+    def terms(self) -> int:
+        """m, at least 1."""
+        ...
+
+    def term_gradients(self, x: Array, rows: Array) -> Array:
+        """∇fₖ(x) for each k in `rows`, shape (len(rows), d); their mean over all k is ∇f(x)."""
+        ...
+
+
+@runtime_checkable
 class Startable(Problem, Protocol):
     """A cost that brings a start: initial weights, the same on all nodes for one seed."""
 

@@ -140,6 +140,15 @@ def nonnegative(name: str, value: object) -> float:
     )
 
 
+def positive_penalty(rho: float) -> float:
+    """The ρ of a proximal map, refused where it is not positive."""
+    if not (math.isfinite(rho) and rho > 0):
+        raise ConfigError(
+            f"a proximal map needs rho > 0, got {rho}", hint="give the method a positive rho"
+        )
+    return rho
+
+
 def common_dimension(problems: Sequence[Problem]) -> int:
     """The one d of all these problems; a network's costs share their variable."""
     if not problems:

@@ -15,7 +15,7 @@ from typing import Self
 
 import numpy as np
 
-from p2pdo.problems.checks import common_dimension, real_array, same_length
+from p2pdo.problems.checks import common_dimension, positive_penalty, real_array, same_length
 from p2pdo.problems.linear_algebra import (
     gram_extremes,
     in_dtype_of,
@@ -55,6 +55,30 @@ class LeastSquares:
     def gradient(self, x: Array) -> Array:
         r = self.A @ x - self.b
         return in_dtype_of(x, (r @ self.A) / len(self.b))
+
+    def prox(self, v: Array, rho: float) -> Array:
+        """Return argmin_x f(x) + (ρ/2)‖x − v‖², from one decomposition for all v and ρ."""
+        positive_penalty(rho)
+        U, sigma, Vt = self._singular
+        pull = sigma * (U.T @ self.b / len(self.b) ** 0.5 - sigma * (Vt @ v))
+        return in_dtype_of(v, v + (pull / (sigma * sigma + rho)) @ Vt)
+
+    @cached_property
+    def _singular(self) -> tuple[Array, Array, Array]:
+        """Of A/√m, in float64."""
+        U, sigma, Vt = np.linalg.svd(
+            self.A.astype(np.float64) / len(self.b) ** 0.5, full_matrices=False
+        )
+        return U, sigma, Vt
+
+    @property
+    def terms(self) -> int:
+        return len(self.b)
+
+    def term_gradients(self, x: Array, rows: Array) -> Array:
+        A = self.A[rows]
+        r = A @ x - self.b[rows]
+        return in_dtype_of(x, r[:, None] * A)
 
     @cached_property
     def _extremes(self) -> tuple[float, float]:

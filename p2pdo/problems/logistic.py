@@ -23,6 +23,7 @@ from p2pdo.errors import ConfigError
 from p2pdo.problems.checks import (
     common_dimension,
     nonnegative,
+    positive_penalty,
     real_array,
     same_length,
     whole_number,
@@ -77,6 +78,29 @@ class Logistic:
         g /= -self.samples
         g += self.l2 * x
         return in_dtype_of(x, g)
+
+    def prox(self, v: Array, rho: float) -> Array:
+        """Return argmin_x f(x) + (ρ/2)‖x − v‖², by Newton's method from v."""
+        near = _Proximal(self._pool, v.astype(np.float64), positive_penalty(rho))
+        return in_dtype_of(v, damped_newton(near, near.v))
+
+    @cached_property
+    def _pool(self) -> _Pool:
+        return _Pool(
+            A=self.b[:, None].astype(np.float64) * self.A,
+            weights=np.full(len(self.b), 1 / self.samples),
+            l2=self.l2,
+        )
+
+    @property
+    def terms(self) -> int:
+        return len(self.b)
+
+    def term_gradients(self, x: Array, rows: Array) -> Array:
+        """∇fₖ(x), fₖ(x) = (rows/samples) log(1 + exp(−bₖ aₖᵀx)) + (l2/2) ‖x‖²."""
+        A, b = self.A[rows], self.b[rows]
+        pull = _pull(b, b * (A @ x)) * (len(self.b) / self.samples)
+        return in_dtype_of(x, self.l2 * x - pull[:, None] * A)
 
     @cached_property
     def smoothness(self) -> float:
@@ -163,6 +187,26 @@ class _Pool:
         share = _pull(np.ones_like(self.weights), self.A @ x)
         curvature = self.weights * share * (1 - share)
         H: Array = (curvature[:, None] * self.A).T @ self.A + self.l2 * np.eye(len(x))
+        return H
+
+
+@dataclass(frozen=True, eq=False)
+class _Proximal:
+    """f(x) + (ρ/2)‖x − v‖²."""
+
+    f: _Pool
+    v: Array
+    rho: float
+
+    def value(self, x: Array) -> float:
+        return self.f.value(x) + 0.5 * self.rho * float((x - self.v) @ (x - self.v))
+
+    def gradient(self, x: Array) -> Array:
+        g: Array = self.f.gradient(x) + self.rho * (x - self.v)
+        return g
+
+    def hessian(self, x: Array) -> Array:
+        H: Array = self.f.hessian(x) + self.rho * np.eye(len(x))
         return H
 
 

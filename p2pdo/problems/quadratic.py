@@ -15,7 +15,7 @@ from typing import Self
 import numpy as np
 
 from p2pdo.errors import ConfigError
-from p2pdo.problems.checks import common_dimension, real_array, same_length
+from p2pdo.problems.checks import common_dimension, positive_penalty, real_array, same_length
 from p2pdo.problems.linear_algebra import in_dtype_of, rounding, rows_times, solve_symmetric
 from p2pdo.types import Array
 
@@ -51,9 +51,30 @@ class Quadratic:
     def gradient(self, x: Array) -> Array:
         return in_dtype_of(x, self.H @ x - self.c)
 
+    def prox(self, v: Array, rho: float) -> Array:
+        """Return argmin_x f(x) + (ρ/2)‖x − v‖², (H + ρI)⁻¹ (c + ρv).
+
+        Raises:
+            ConfigError: ρ is not positive, or not above the most negative curvature of H.
+        """
+        eigenvalues, V = self._eigen
+        curvatures = eigenvalues + positive_penalty(rho)
+        if not curvatures[0] > 0:
+            raise ConfigError(
+                f"with rho={rho:g} the proximal map has no minimum: H has the eigenvalue "
+                f"{eigenvalues[0]:.3g}",
+                hint=f"give a rho above {-eigenvalues[0]:.3g}",
+            )
+        return in_dtype_of(v, V @ ((V.T @ (self.c + rho * v)) / curvatures))
+
     @cached_property
+    def _eigen(self) -> tuple[Array, Array]:
+        eigenvalues, V = np.linalg.eigh(self.H.astype(np.float64))
+        return eigenvalues, V
+
+    @property
     def _eigenvalues(self) -> Array:
-        return np.linalg.eigvalsh(self.H.astype(np.float64))
+        return self._eigen[0]
 
     @property
     def smoothness(self) -> float:

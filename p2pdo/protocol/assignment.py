@@ -82,7 +82,11 @@ def resolve_graph(
         given = mixing.default(graph) if weights is None else mixing.by_name(weights, graph)
     needs = requires or Requires()
     mixing.check_weights(
-        given, graph, mixing.Stochastic(int(needs.weights)), symmetric=needs.symmetric
+        given,
+        graph,
+        mixing.Stochastic(int(needs.weights)),
+        symmetric=needs.symmetric,
+        undirected=needs.undirected,
     )
     return graph, given, label
 

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from p2pdo.effects import Effect, Exchange, ExchangeEach, Mix, Row, freeze
+from p2pdo.effects import By, Effect, Exchange, ExchangeEach, Mix, Row, freeze
 from p2pdo.errors import LocalProtocolError
 from p2pdo.protocol.frames import EffectKind, Tag
 from p2pdo.protocol.values import is_finite, same_layout, size_of
@@ -68,6 +68,7 @@ class Exchanging(ABC):
         self.bytes_sent = 0
         self._next = (0, 0)  # (iteration, exchange within it) of the next one
         self._mixed: tuple[Value, ...] | None = None  # the own value, where it is to be mixed
+        self._by: tuple[By, ...] = ()
 
     @abstractmethod
     def not_finite(self, value: Value) -> Exception:
@@ -89,8 +90,8 @@ class Exchanging(ABC):
         value: Value = ()
         self._mixed = None
         if isinstance(effect, Mix):
-            kind, value = EffectKind.MIX, freeze(effect.values)
-            self._mixed = value
+            kind, value = EffectKind.MIX, freeze(self._shares(effect))
+            self._mixed, self._by = value, effect.by
         elif isinstance(effect, Exchange):
             kind, value = EffectKind.EXCHANGE, freeze(effect.value)
         elif isinstance(effect, ExchangeEach):
@@ -116,6 +117,17 @@ class Exchanging(ABC):
         phase = phase if iteration == self.iteration else 0
         self._next = (self.iteration, phase + 1)
         return Tag(self.iteration, phase, kind)
+
+    def _shares(self, effect: Mix) -> tuple[Value, ...]:
+        """What is sent to be mixed: a value as it is, or the share of it that one receiver gets."""
+        if not effect.by:
+            return effect.values
+        node = self.place.node
+        share = Row(((node, 1.0 / (1 + len(self.place.out_neighbors))),))
+        return tuple(
+            share.weighted_sum({node: value}) if how is By.PUSH else value
+            for value, how in zip(effect.values, effect.by, strict=True)
+        )
 
     def _each(self, values: Mapping[int, Value]) -> dict[int, Value]:
         if set(values) != set(self.place.out_neighbors):
@@ -143,4 +155,12 @@ class Exchanging(ABC):
         for sender in place.in_neighbors:
             if not same_layout(own, inbox[sender]):
                 raise self.unlike(own, inbox[sender], sender)
-        return place.row.weighted_sum({**inbox, place.node: own})
+        heard: dict[int, Any] = {**inbox, place.node: own}
+        if not self._by:
+            return place.row.weighted_sum(heard)
+        senders = sorted((place.node, *place.in_neighbors))
+        rows = {By.PULL: place.row, By.PUSH: Row(tuple((j, 1.0) for j in senders))}
+        return tuple(
+            rows[how].weighted_sum({j: values[k] for j, values in heard.items()})
+            for k, how in enumerate(self._by)
+        )

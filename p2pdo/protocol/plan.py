@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from p2pdo.algorithms.base import Algorithm
+from p2pdo.algorithms.catalogue import agrees_on_starts
 from p2pdo.effects import freeze
 from p2pdo.graphs.graph import Graph
 from p2pdo.graphs.weights import Weights
@@ -70,16 +71,16 @@ def start_at(
 ) -> Array:
     """x⁰ of shape (d,): of the kind asked for, else the problem's own, else the algorithm's.
 
-    Consensus has no use for the problem's own: it wants starts that differ.
+    What agrees on the starts has no use for the problem's own: it wants starts that differ.
     """
-    if kind is None and algorithm != "consensus" and isinstance(problem, Startable):
+    if kind is None and not agrees_on_starts(algorithm) and isinstance(problem, Startable):
         return freeze(np.array(problem.initial(seed), dtype))
     return make_start(start_of(kind, algorithm), int(problem.dimension), node, seed, dtype)
 
 
 def start_of(kind: str | None, algorithm: str) -> str:
     """The kind of start: what was asked for, or the algorithm's own default."""
-    return kind or ("normal" if algorithm == "consensus" else "zeros")
+    return kind or ("normal" if agrees_on_starts(algorithm) else "zeros")
 
 
 def make_start(kind: str, dimension: int, node: int, seed: int, dtype: str) -> Array:

@@ -206,7 +206,11 @@ class Crowd:
         return self._expected[kind]
 
     async def _turn_on_thread(self, member: _Member, inbox: Inbox) -> None:
-        outgoing, wall, computing = await member.turn_on_thread(inbox)
+        try:
+            outgoing, wall, computing = await member.turn_on_thread(inbox)
+        except BaseException:
+            self._is_over = True  # the group takes no new turns from here on
+            raise
         del inbox  # used values are let go
         member.is_long = computing > SHORT or wall > BLOCKED
         if len(self._expected) == member.turns < FIRST:

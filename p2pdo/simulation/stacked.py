@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from p2pdo.effects import Here, Mix
+from p2pdo.effects import By, Here, Mix
 from p2pdo.errors import ConfigError, P2pdoError, WorkloadFailed
+from p2pdo.graphs.weights import push
 from p2pdo.problems.base import Stackable, is_stochastic
 from p2pdo.protocol.judging import Judge, Judgement, Report
 from p2pdo.protocol.plan import Plan
@@ -111,8 +112,7 @@ def _advance(plan: Plan, state: Any, problem: Any, iteration: int, traffic: _Tra
                 hint="use --on dense",
             )
         _require_finite(effect.values, iteration)
-        traffic.count(effect.values)
-        reply = tuple(plan.weights.apply(np.asarray(value)) for value in effect.values)
+        reply = traffic.mix(effect)
 
 
 def _require_finite(value: Value, iteration: int) -> None:
@@ -129,22 +129,24 @@ def _here(iteration: int, plan: Plan) -> Here:
 
 
 class _Traffic:
-    """What the nodes would have sent: out-degree times values, per exchange."""
+    """Mixes for all, and counts what the nodes would have sent: out-degree times values."""
 
     def __init__(self, plan: Plan) -> None:
+        self._matrices = {By.PULL: plan.weights, By.PUSH: push(plan.graph)}
         self._degrees = plan.graph.out_degree
         self._exchanges = 0
         self._bytes = 0
 
-    def count(self, values: tuple[Any, ...]) -> None:
+    def mix(self, effect: Mix) -> tuple[Array, ...]:
+        values = [np.asarray(value) for value in effect.values]
         self._exchanges += 1
-        self._bytes += sum(_row_bytes(np.asarray(value)) for value in values)
+        self._bytes += sum(int(value[0].nbytes) for value in values)
+        by = effect.by or (By.PULL,) * len(values)
+        return tuple(
+            self._matrices[how].apply(value) for value, how in zip(values, by, strict=True)
+        )
 
     def of(self, node: int) -> tuple[int, int]:
         """(bytes, messages) of one node so far."""
         degree = int(self._degrees[node])
         return degree * self._bytes, degree * self._exchanges
-
-
-def _row_bytes(stacked: Array) -> int:
-    return int(stacked[0].nbytes)

@@ -11,7 +11,7 @@ import pytest
 
 from p2pdo.algorithms import Algorithm
 from p2pdo.algorithms.base import Requires
-from p2pdo.effects import Here, Step, exchange, exchange_each, mix
+from p2pdo.effects import By, Here, Step, exchange, exchange_each, mix
 from p2pdo.errors import LocalProtocolError, P2pdoError, RemoteProtocolError, WorkloadFailed
 from p2pdo.graphs.graph import from_edges
 from p2pdo.graphs.topologies import by_name
@@ -146,6 +146,34 @@ def test_each_neighbour_gets_its_own_message(executor: Run) -> None:
 @on_every_executor
 def test_nested_values_and_scalars_arrive_as_they_would_over_a_wire(executor: Run) -> None:
     run(executor, Nested())
+
+
+class PulledAndPushed(_Test):
+    """A value by each matrix in one exchange; on the lopsided graph the two differ."""
+
+    def step(self, s: State, problem: Any, here: Here) -> Step[State]:
+        pulled, pushed = yield from mix(s.x, {"a": (s.x, 1.0)}, by=(By.PULL, By.PUSH))
+        return State(np.array([pulled[0], pushed["a"][0][1] + 0 * pushed["a"][1]]))
+
+
+def test_a_value_is_mixed_by_the_matrix_that_is_named() -> None:
+    graph = from_edges(3, [(0, 1), (1, 2), (2, 0), (0, 2)], directed=True)
+    starts = [np.array([1.0, 1.0]), np.array([2.0, 4.0]), np.array([4.0, 16.0])]
+    plan = Plan(PulledAndPushed(), [Nothing()] * 3, graph, default(graph), starts, 4, 4)
+    A = default(graph).to_dense()
+    B = np.array([[1 / 3, 0, 1 / 2], [1 / 3, 1 / 2, 0], [1 / 3, 1 / 2, 1 / 2]])
+    X = np.stack(starts)
+    for _ in range(4):
+        X = np.stack([A @ X[:, 0], B @ X[:, 1]], axis=1)
+    for executor in (dense, simulated, inprocess):
+        reports = executor(plan, Judge(Objective(plan.problems), 3, None))
+        np.testing.assert_allclose([r.x for r in reports], X, rtol=1e-14)
+        assert reports[0].messages_sent == 4 * 2, "one exchange for both"
+
+
+def test_another_number_of_matrices_than_of_values_is_a_mistake() -> None:
+    with pytest.raises(LocalProtocolError, match="mix has 2 values and 1 weights in by"):
+        next(mix(1.0, 2.0, by=(By.PUSH,)))
 
 
 # ---- nodes that disagree on the number of exchanges: an error, never a hang ----

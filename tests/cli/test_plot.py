@@ -90,9 +90,30 @@ def test_algorithms_are_listed_with_paper_parameters_and_needs(call: Call) -> No
     assert tracking["requires"] == "doubly stochastic weights and a problem with a gradient"
     assert tracking["derived"]["step_size"].startswith("1/L, L = the largest")
     assert entries["consensus"]["derived"] == {}
+    assert (tracking["exchanges"], tracking["values"]) == (1.0, 2.0)
+    assert (entries["aug-dgm"]["exchanges"], entries["aug-dgm"]["values"]) == (2.0, 2.0)
+    assert 0 < entries["proxskip"]["exchanges"] < 1, "the coin leaves exchanges out"
+    assert tracking["missing"] == "waits for it"
+    assert entries["edge-admm"]["missing"].startswith("goes on")
+    assert entries["edge-admm"]["requires"] == (
+        "any weights on an undirected graph and a problem with a proximal map"
+    )
     listed = call("algorithms").stdout
-    assert listed.count("step_size is, if not given, 1/L") == 3  # gtadam has a default of its own
-    assert "--set step_size, tracker_start=gradient" in listed
+    assert "2 exchanges an iteration, 2 vectors to each" in listed
+
+
+def test_one_algorithm_is_shown_with_its_update_and_its_parameters(call: Call) -> None:
+    shown = call("algorithms", "gradient-tracking").stdout
+    assert "x⁺ᵢ = Σⱼ wᵢⱼ xⱼ − α yᵢ" in shown
+    assert "reaches  the optimum" in shown
+    assert "--set step_size  (if not given: 1/L" in shown
+    assert "--set tracker_start=gradient" in shown
+    entry = call("algorithms", "gtadam", "--json").data
+    assert entry["parameters"]["beta1"] == 0.9
+    assert "Invariant: mean y = mean g" in entry["text"]
+    answer = call("algorithms", "extrra", "--json")
+    assert answer.code == 3
+    assert "did you mean 'extra'" in answer.error["hint"]
 
 
 def test_problems_are_listed_with_their_parameters(call: Call) -> None:

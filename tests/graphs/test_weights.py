@@ -22,6 +22,7 @@ from p2pdo.graphs import (
     is_symmetric,
     metropolis,
     path,
+    push_weights,
     ring,
     star,
     stochastic,
@@ -201,6 +202,22 @@ def test_symmetry_is_of_numbers_and_of_patterns() -> None:
     assert asymmetry(from_matrix([[1, 0.2], [0.3, 1]])) == (0, 1)
     assert asymmetry(from_matrix([[1, 0, 0], [0, 1, 0.5], [0, 0, 1]])) == (1, 2)
     assert not is_symmetric(uniform(star(5)))
+
+
+def test_pushed_shares_are_equal_and_column_stochastic_on_every_graph() -> None:
+    W = push_weights(LOPSIDED)
+    assert stochastic(W) is Stochastic.COLUMN
+    assert W.to_dense().tolist() == [[1 / 3, 0, 1 / 2], [1 / 3, 1 / 2, 0], [1 / 3, 1 / 2, 1 / 2]]
+    assert push_weights(directed_ring(4)) == uniform(directed_ring(4))
+    assert push_weights(from_edges(1, [])).to_dense().tolist() == [[1.0]]
+
+
+def test_a_directed_graph_is_refused_where_both_ends_must_hear_each_other() -> None:
+    check_weights(uniform(star(4)), star(4), Stochastic.NONE, undirected=True)
+    graph = directed_ring(4)
+    with pytest.raises(ConfigError, match="the graph is directed") as refusal:
+        check_weights(uniform(graph), graph, Stochastic.NONE, undirected=True)
+    assert "push-pull" in str(refusal.value.hint)
 
 
 def test_unknown_weights_name_the_nearest() -> None:

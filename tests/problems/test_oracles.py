@@ -9,10 +9,12 @@ import pytest
 
 from p2pdo.errors import ConfigError
 from p2pdo.problems import (
+    FiniteSum,
     Gradient,
     LeastSquares,
     Logistic,
     Problem,
+    Prox,
     Quadratic,
     Smooth,
     Solvable,
@@ -79,7 +81,7 @@ def make_all(cost: Cost, rng: np.random.Generator, dtype: npt.DTypeLike = np.flo
 
 def test_a_cost_is_every_oracle(cost: Cost, rng: np.random.Generator) -> None:
     p = cost.make(rng, 7, np.float64)
-    for oracle in (Problem, Gradient, Smooth, Stackable, Solvable):
+    for oracle in (Problem, Gradient, Smooth, Stackable, Solvable, Prox):
         assert isinstance(p, oracle)
     assert p.dimension == D
 
@@ -221,3 +223,64 @@ def test_nodes_of_different_dimension_are_refused(cost: Cost, rng: np.random.Gen
             together([p, odd_ones[type(p)]])
         with pytest.raises(ConfigError, match="no problems"):
             together([])
+
+
+# ---- proximal maps and terms ----
+
+
+@pytest.mark.parametrize("rho", [1e-3, 1.0, 1e3])
+def test_at_the_proximal_point_the_gradients_cancel(
+    cost: Cost, rng: np.random.Generator, rho: float
+) -> None:
+    for p in make_all(cost, rng):
+        v = rng.standard_normal(D)
+        x = p.prox(v, rho)
+        assert x.shape == v.shape
+        left = p.gradient(x) + rho * (x - v)
+        assert np.linalg.norm(left) < 1e-12 * max(1, rho)
+
+
+def test_the_proximal_map_keeps_the_dtype_and_leaves_v_alone(
+    cost: Cost, rng: np.random.Generator
+) -> None:
+    p, v = cost.make(rng, 7, np.float64), rng.standard_normal(D).astype(np.float32)
+    v.flags.writeable = False
+    x = p.prox(v, 0.5)
+    assert x.dtype == np.float32
+    np.testing.assert_allclose(x, p.prox(v.astype(np.float64), 0.5), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("rho", [0.0, -1.0, np.nan, np.inf])
+def test_a_penalty_that_is_not_positive_is_refused(
+    cost: Cost, rng: np.random.Generator, rho: float
+) -> None:
+    with pytest.raises(ConfigError, match="needs rho > 0"):
+        cost.make(rng, 7, np.float64).prox(np.zeros(D), rho)
+
+
+def test_a_concave_direction_needs_a_penalty_above_it() -> None:
+    p = Quadratic(np.diag([1.0, -2.0]), np.zeros(2))
+    with pytest.raises(ConfigError, match="has the eigenvalue -2") as caught:
+        p.prox(np.ones(2), 1.5)
+    assert "above 2" in str(caught.value.hint)
+    np.testing.assert_allclose(p.prox(np.ones(2), 3.0), [0.75, 3.0])
+
+
+FINITE_SUMS = {name: c for name, c in COSTS.items() if name != "quadratic"}
+
+
+@pytest.mark.parametrize("name", FINITE_SUMS)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_terms_have_the_gradient_as_their_mean(
+    name: str, rng: np.random.Generator, dtype: npt.DTypeLike
+) -> None:
+    for p in make_all(FINITE_SUMS[name], rng, dtype):
+        assert isinstance(p, FiniteSum)
+        x = rng.standard_normal(D).astype(dtype)
+        each = p.term_gradients(x, np.arange(p.terms))
+        assert each.shape == (p.terms, D)
+        assert each.dtype == x.dtype
+        exact = 1e-5 if dtype is np.float32 else 1e-13
+        np.testing.assert_allclose(each.mean(axis=0), p.gradient(x), rtol=exact, atol=exact)
+        one = p.term_gradients(x, np.array([p.terms - 1]))[0]
+        np.testing.assert_allclose(one, each[-1], rtol=exact, atol=exact)

@@ -1,0 +1,39 @@
+"""The laws that every synchronous algorithm obeys, for those of the library and for yours.
+
+    from p2pdo.testing import laws
+
+    @pytest.mark.parametrize("law", laws.LAWS, ids=laws.name_of)
+    def test_my_method(law):
+        law(laws.Case(MyMethod(step_size=0.05), recursion=my_recursion))
+
+or, without a test file, on anything that can be imported:
+
+    pytest --p2pdo-laws my_package:MyMethod
+
+A law returns if it holds or has nothing to say, and raises `BrokenLaw`, an AssertionError that
+tells the network, the cost and the iteration. `case` says what is held to them, `networks` and
+`costs` on what, `dense` what a recursion is given, `held` has the laws themselves.
+"""
+
+from p2pdo.testing.laws.case import Case, Recursion
+from p2pdo.testing.laws.cases import cases_at, library_cases
+from p2pdo.testing.laws.costs import COSTS, Cost
+from p2pdo.testing.laws.dense import Dense
+from p2pdo.testing.laws.held import LAWS, BrokenLaw, Law, name_of
+from p2pdo.testing.laws.networks import NETWORKS, networks_for
+
+__all__ = [
+    "COSTS",
+    "LAWS",
+    "NETWORKS",
+    "BrokenLaw",
+    "Case",
+    "Cost",
+    "Dense",
+    "Law",
+    "Recursion",
+    "cases_at",
+    "library_cases",
+    "name_of",
+    "networks_for",
+]

@@ -1,0 +1,120 @@
+"""The costs on which laws are held: small, seeded, and each written twice.
+
+Once as the problem that nodes have, and once from its formula, for the dense recursion.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from p2pdo.problems.least_squares import LeastSquares
+from p2pdo.problems.logistic import Logistic
+from p2pdo.problems.quadratic import Quadratic
+from p2pdo.testing.laws.dense import NodeCost
+from p2pdo.types import Array
+
+DIMENSION = 4
+NEWTON_STEPS = 40
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Node i's problem at index i, and the same from its formula."""
+
+    problems: list[Any]
+    formulas: list[NodeCost]
+
+
+def quadratic(n: int) -> Cost:
+    """½ xᵀHx − cᵀx with 0.3 ≤ λ(H)."""
+    rng = np.random.default_rng([7, n])
+    roots = rng.standard_normal((n, DIMENSION, DIMENSION))
+    H = roots @ roots.swapaxes(1, 2) / DIMENSION + 0.3 * np.eye(DIMENSION)
+    H = (H + H.swapaxes(1, 2)) / 2
+    c = rng.standard_normal((n, DIMENSION))
+
+    def formula(i: int) -> NodeCost:
+        def prox(v: Array, rho: float) -> Array:
+            x: Array = np.linalg.solve(H[i] + rho * np.eye(DIMENSION), c[i] + rho * v)
+            return x
+
+        return NodeCost(lambda x: H[i] @ x - c[i], prox)
+
+    return Cost([Quadratic(H[i], c[i]) for i in range(n)], [formula(i) for i in range(n)])
+
+
+def least_squares(n: int) -> Cost:
+    """‖Ax − b‖²/(2m) with 8 to 12 rows a node."""
+    rng = np.random.default_rng([9, n])
+    rows = rng.integers(8, 13, n)
+    A = [rng.standard_normal((m, DIMENSION)) for m in rows]
+    b = [rng.standard_normal(m) for m in rows]
+
+    def formula(i: int) -> NodeCost:
+        m = len(b[i])
+
+        def prox(v: Array, rho: float) -> Array:
+            H = A[i].T @ A[i] / m + rho * np.eye(DIMENSION)
+            x: Array = np.linalg.solve(H, A[i].T @ b[i] / m + rho * v)
+            return x
+
+        return NodeCost(
+            lambda x: A[i].T @ (A[i] @ x - b[i]) / m,
+            prox,
+            m,
+            lambda x, k: A[i][k] * (A[i][k] @ x - b[i][k])[:, None],
+        )
+
+    return Cost([LeastSquares(A[i], b[i]) for i in range(n)], [formula(i) for i in range(n)])
+
+
+def logistic(n: int) -> Cost:
+    """The mean loss over all nodes' 5 to 11 samples, with l2 = 0.1 at each node."""
+    rng = np.random.default_rng([8, n])
+    rows = rng.integers(5, 12, n)
+    A = [rng.standard_normal((m, DIMENSION)) for m in rows]
+    b = [np.where(rng.random(m) < 0.5, -1.0, 1.0) for m in rows]
+    total, l2 = int(rows.sum()), 0.1
+    problems = [Logistic(A[i], b[i], samples=total, l2=l2) for i in range(n)]
+    return Cost(problems, [_logistic_formula(A[i], b[i], total, l2) for i in range(n)])
+
+
+def _logistic_formula(A: Array, b: Array, total: int, l2: float) -> NodeCost:
+    m = len(b)
+
+    def gradient(x: Array) -> Array:
+        return np.asarray(l2 * x - A.T @ (b / (1 + np.exp(b * (A @ x)))) / total)
+
+    def hessian(x: Array) -> Array:
+        p = 1 / (1 + np.exp(b * (A @ x)))
+        return np.asarray((A.T * (p * (1 - p))) @ A / total + l2 * np.eye(DIMENSION))
+
+    def prox(v: Array, rho: float) -> Array:
+        x = v
+        for _ in range(NEWTON_STEPS):  # undamped: the costs here are mild
+            H = hessian(x) + rho * np.eye(DIMENSION)
+            x = x - np.linalg.solve(H, gradient(x) + rho * (x - v))
+        return x
+
+    def term_gradients(x: Array, k: Array) -> Array:
+        pull = b[k] / (1 + np.exp(b[k] * (A[k] @ x)))
+        return np.asarray(l2 * x - (m / total) * pull[:, None] * A[k])
+
+    return NodeCost(gradient, prox, m, term_gradients)
+
+
+COSTS: Mapping[str, Callable[[int], Cost]] = {
+    "quadratic": quadratic,
+    "logistic": logistic,
+    "least-squares": least_squares,
+}
+
+
+def costs_for(oracle: type[Any]) -> list[str]:
+    """The names of two costs with this oracle: one that is quadratic, and the logistic."""
+    having = [name for name, make in COSTS.items() if isinstance(make(1).problems[0], oracle)]
+    return having[:2]

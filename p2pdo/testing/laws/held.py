@@ -1,0 +1,424 @@
+"""The laws: each a function of a case that returns, or raises `BrokenLaw`.
+
+    equals_its_recursion          the paper's matrix form, to 1e-12 over 50 iterations
+    keeps_its_invariant           at every iteration boundary, to 1e-11
+    reaches_its_limit             the optimum, or its bias, or the agreement that it declares
+    has_the_same_bits_everywhere  dense, simulated under bad weather, one event loop
+    stacks                        where `batched`: one step for all nodes, to 1e-12
+    goes_on_from_a_state          no hidden memory: a copied state leads to the same bits
+    leaves_arrays_alone           what was sent or kept never changes
+    keeps_the_dtype               float32 in, float32 out
+    survives_what_it_says         a missing message: waited for, or exact without it
+    refuses_other_networks        what `requires` excludes is refused with a remedy
+
+Each is held on every network that `requires` allows, one node alone and two included.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from p2pdo.algorithms.base import Algorithm, Limit, Missing
+from p2pdo.algorithms.catalogue import build, needs_smoothness
+from p2pdo.effects import Here, freeze
+from p2pdo.graphs.spectral import modes
+from p2pdo.protocol.judging import Judge, Judgement, Objective, Report
+from p2pdo.protocol.plan import Plan, make_start
+from p2pdo.protocol.stepper import Stepper
+from p2pdo.reporting.digests import state_sha256
+from p2pdo.simulation.inprocess import run_in_process, run_simulated
+from p2pdo.simulation.lockstep import advance_to, run_lockstep
+from p2pdo.simulation.network import Weather
+from p2pdo.simulation.stacked import run_stacked
+from p2pdo.testing.laws.case import Case
+from p2pdo.testing.laws.costs import COSTS, DIMENSION, costs_for
+from p2pdo.testing.laws.dense import Dense
+from p2pdo.testing.laws.networks import NETWORKS, Network, networks_for, refusal
+from p2pdo.types import Array, Value
+
+Law: TypeAlias = Callable[[Case], None]
+
+SEED = 3
+EXACT = 1e-12
+KEPT = 1e-11
+LOSS = 0.2
+
+
+class BrokenLaw(AssertionError):
+    """A law does not hold; says where."""
+
+
+def name_of(law: Law) -> str:
+    return law.__name__
+
+
+# ---- what a law is held on ----
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One network with one cost."""
+
+    network: Network
+    cost: str
+
+    def __str__(self) -> str:
+        return f"on {self.network} with {self.cost} costs"
+
+    def plan(self, algorithm: Algorithm[Any], rounds: int, dtype: str = "float64") -> Plan:
+        network, graph = self.network, self.network.graph
+        return Plan(
+            algorithm,
+            COSTS[self.cost](network.n).problems,
+            graph,
+            network.weights,
+            [make_start("normal", DIMENSION, i, SEED, dtype) for i in range(network.n)],
+            rounds,
+            observe_every=max(rounds, 1),
+            seed=SEED,
+        )
+
+    def dense(self, plan: Plan) -> Dense:
+        """The plan in matrices, made from the edges and formulas."""
+        n = plan.nodes
+        hears = np.zeros((n, n))
+        for sender, receiver in plan.graph.edges:
+            hears[receiver, sender] = 1.0
+        W = plan.weights.to_dense()
+        shares = hears + np.eye(n)
+        B = shares / shares.sum(axis=0)
+        X = np.stack(plan.starts)
+        return Dense(W, B, hears, X, COSTS[self.cost](n).formulas, SEED)
+
+
+def settings(algorithm: Algorithm[Any]) -> list[Setting]:
+    """Every network with a quadratic cost, the first also with the logistic."""
+    networks, costs = networks_for(algorithm), costs_for(algorithm.requires.oracle)
+    _hold(bool(networks), "no network is allowed by what it requires")
+    _hold(bool(costs), f"no cost has the oracle {algorithm.requires.oracle.__name__}")
+    return [
+        *(Setting(network, costs[0]) for network in networks),
+        *(Setting(networks[0], cost) for cost in costs[1:]),
+    ]
+
+
+def iterates(plan: Plan) -> Iterator[list[Any]]:
+    """All nodes' states at every iteration boundary, 0 … rounds."""
+    steppers = steppers_of(plan)
+    for k in range(plan.rounds + 1):
+        advance_to(steppers, k)
+        yield [stepper.state for stepper in steppers]
+
+
+def steppers_of(plan: Plan) -> list[Stepper[Any]]:
+    return [
+        Stepper(plan.algorithm, plan.problems[i], plan.place(i), plan.starts[i], plan.seed)
+        for i in range(plan.nodes)
+    ]
+
+
+def decisions(states: Sequence[Any]) -> Array:
+    """X of shape (n, d)."""
+    return np.stack([state.x for state in states])
+
+
+def distance(X: Array, reference: Array) -> float:
+    """The largest difference, relative where the reference is beyond one; infinite if not finite.
+
+    An array without entries, the edges of a node alone, is no difference.
+    """
+    difference = np.abs(X - reference) / np.maximum(1, np.abs(reference))
+    worst = float(difference.max(initial=0.0))
+    return worst if np.isfinite(worst) else np.inf
+
+
+def _hold(holds: bool, message: str) -> None:
+    if not holds:
+        raise BrokenLaw(message)
+
+
+def _judge(plan: Plan) -> Judge:
+    return Judge(Objective(plan.problems), plan.nodes, None)
+
+
+def _ignore(_judgement: object) -> None:
+    pass
+
+
+# ---- the laws ----
+
+
+def equals_its_recursion(case: Case) -> None:
+    if case.recursion is None:
+        return
+    for setting in settings(case.algorithm):
+        plan = setting.plan(case.algorithm, rounds=50)
+        reference = case.recursion(setting.dense(plan))
+        for k, (states, X) in enumerate(zip(iterates(plan), reference, strict=False)):
+            error = distance(decisions(states), X)
+            _hold(error <= EXACT, f"off by {error:.1e} {setting} at iteration {k}")
+
+
+def keeps_its_invariant(case: Case) -> None:
+    if case.invariant is None:
+        return
+    for setting in settings(case.algorithm):
+        for k, states in enumerate(iterates(setting.plan(case.algorithm, rounds=30))):
+            residual = case.invariant(states)
+            worst = distance(residual, np.zeros_like(residual))
+            _hold(worst <= KEPT, f"the invariant is off by {worst:.1e} {setting} at iteration {k}")
+
+
+def reaches_its_limit(case: Case) -> None:
+    """With the safe share of 1/L that quadratic costs get by default, unless the case is tuned."""
+    limit = case.algorithm.limit
+    if limit is Limit.UNSTATED:
+        return
+    for setting in settings(case.algorithm):
+        algorithm = case.tuned or _by_default(case, setting)
+        if limit is Limit.NEAR_OPTIMUM:
+            _shrinks_its_bias(algorithm, setting, case.rounds)
+            break
+        plan = setting.plan(algorithm, case.rounds)
+        target = _target(plan, limit)
+        error = _error(_final(plan, target, case.within), target)
+        _hold(
+            error <= case.within,
+            f"{error:.1e} from {limit.value} {setting} after {case.rounds} iterations",
+        )
+
+
+def has_the_same_bits_everywhere(case: Case) -> None:
+    weather = Weather(delay=0.02, duplicate=0.2, cut=0.005)
+    for setting in settings(case.algorithm):
+        plan = setting.plan(case.algorithm, rounds=12)
+        expected = _digest(run_lockstep(plan, _judge(plan), _ignore))
+        simulated = run_simulated(
+            plan, _judge(plan), _ignore, delay_seed=plan.nodes, weather=weather
+        )
+        _hold(_digest(simulated) == expected, f"other bits under simulated weather {setting}")
+        in_loop = asyncio.run(run_in_process(plan, _judge(plan), _ignore))
+        _hold(_digest(in_loop) == expected, f"other bits in one event loop {setting}")
+
+
+def stacks(case: Case) -> None:
+    if not case.algorithm.batched:
+        return
+    for setting in settings(case.algorithm):
+        plan = setting.plan(case.algorithm, rounds=30)
+        dense = run_lockstep(plan, _judge(plan), _ignore)
+        stacked = run_stacked(plan, _judge(plan), _ignore)
+        error = distance(decisions(stacked), decisions(dense))
+        _hold(error <= EXACT, f"stacked differs by {error:.1e} {setting}")
+        sent = [[(r.bytes_sent, r.messages_sent) for r in one] for one in (dense, stacked)]
+        _hold(sent[0] == sent[1], f"stacked counts other messages {setting}")
+
+
+def goes_on_from_a_state(case: Case) -> None:
+    """A copy of the states at iteration 7, in new steppers, leads to the same bits at 15."""
+    for setting in settings(case.algorithm):
+        plan = setting.plan(case.algorithm, rounds=15)
+        unbroken = steppers_of(plan)
+        advance_to(unbroken, 7)
+        resumed = steppers_of(plan)
+        for ours, theirs in zip(resumed, unbroken, strict=True):
+            ours.state, ours.iteration = copy.deepcopy(theirs.state), 7
+        advance_to(unbroken, 15)
+        advance_to(resumed, 15)
+        for ours, theirs in zip(resumed, unbroken, strict=True):
+            _hold(_bits(ours.state) == _bits(theirs.state), f"resumed with other bits {setting}")
+
+
+def leaves_arrays_alone(case: Case) -> None:
+    for setting in settings(case.algorithm):
+        kept: list[tuple[int, Array, bytes]] = []
+        for k, states in enumerate(iterates(setting.plan(case.algorithm, rounds=10))):
+            kept += [(k, a, a.tobytes()) for state in states for a in _arrays(state)]
+        for k, a, before in kept:
+            _hold(a.tobytes() == before, f"an array of iteration {k} was changed later {setting}")
+
+
+def keeps_the_dtype(case: Case) -> None:
+    setting = settings(case.algorithm)[0]
+    for dtype in ("float32", "float64"):
+        for states in iterates(setting.plan(case.algorithm, 5, dtype)):
+            found = {a.dtype.name for state in states for a in _arrays(state)} - {"int64", "bool"}
+            _hold(found == {dtype}, f"a start in {dtype} leads to {', '.join(sorted(found))}")
+
+
+def survives_what_it_says(case: Case) -> None:
+    """WAIT: cut links change no bit. HOLD: with a fifth of all messages lost it is still exact."""
+    first = settings(case.algorithm)[0]
+    if case.algorithm.missing is Missing.WAIT:
+        plan = first.plan(case.algorithm, rounds=20)
+        expected = _digest(run_lockstep(plan, _judge(plan), _ignore))
+        rough = Weather(delay=0.05, duplicate=0.3, cut=0.03, outage=0.3)
+        found = run_simulated(plan, _judge(plan), _ignore, delay_seed=1, weather=rough)
+        _hold(_digest(found) == expected, f"links that are cut change the result {first}")
+        return
+    plan = first.plan(case.tuned or _by_default(case, first), rounds=2 * case.rounds)
+    target = _target(plan, case.algorithm.limit)
+    error = _error(_with_losses(plan, target, case.within), target)
+    _hold(error <= case.within, f"{error:.1e} from its limit where messages are lost {first}")
+
+
+def refuses_other_networks(case: Case) -> None:
+    for network in NETWORKS:
+        refused = refusal(case.algorithm, network)
+        told = refused is None or bool(refused.hint)
+        _hold(told, f"{network} is refused without a remedy")
+
+
+LAWS: tuple[Law, ...] = (
+    equals_its_recursion,
+    keeps_its_invariant,
+    reaches_its_limit,
+    has_the_same_bits_everywhere,
+    stacks,
+    goes_on_from_a_state,
+    leaves_arrays_alone,
+    keeps_the_dtype,
+    survives_what_it_says,
+    refuses_other_networks,
+)
+
+
+# ---- limits ----
+
+
+def _by_default(case: Case, setting: Setting) -> Algorithm[Any]:
+    cls, given = type(case.algorithm), case.parameters_but_the_step_size()
+    if not needs_smoothness(cls, given):
+        return case.algorithm
+    problems = COSTS[setting.cost](setting.network.n).problems
+    share = cls.safe_share(modes(setting.network.weights))
+    return build(cls, given, max(problem.smoothness for problem in problems), share)
+
+
+def _target(plan: Plan, limit: Limit) -> Array:
+    X = np.stack(plan.starts)
+    match limit:
+        case Limit.LARGEST:
+            return np.asarray(X.max(axis=0))
+        case Limit.SMALLEST:
+            return np.asarray(X.min(axis=0))
+        case Limit.MEAN:
+            return np.asarray(X.mean(axis=0))
+        case Limit.AGREEMENT:
+            values, vectors = np.linalg.eig(plan.weights.to_dense().T)
+            pi = vectors[:, np.abs(values - 1).argmin()].real
+            return np.asarray(pi / pi.sum() @ X)
+        case _:
+            optimum = Objective(plan.problems).minimiser
+            assert optimum is not None, "the costs of the laws have one"
+            return optimum
+
+
+class _NearEnough(Judge):
+    """Ends a run where every node is near enough to the target."""
+
+    def __init__(self, plan: Plan, target: Array, within: float) -> None:
+        super().__init__(Objective(plan.problems), plan.nodes, None)
+        self._target, self._within = target, within
+        self._far: set[int] = set()
+
+    def receive(self, report: Report) -> list[Judgement]:
+        if _error(report.x[None], self._target) > self._within:
+            self._far.add(report.iteration)
+        if report.node == self._nodes - 1 and report.iteration not in self._far:
+            self.stopped_at = report.iteration
+        return []
+
+
+def _final(plan: Plan, target: Array, within: float) -> Array:
+    """X after the plan's iterations, or when it is near enough."""
+    run = run_stacked if plan.algorithm.batched else run_lockstep  # equal by another law
+    reports = run(replace(plan, observe_every=50), _NearEnough(plan, target, within), _ignore)
+    return decisions(reports)
+
+
+def _error(X: Array, target: Array) -> float:
+    error = float(np.linalg.norm(X - target, axis=1).max())
+    return error if np.isfinite(error) else np.inf
+
+
+def _shrinks_its_bias(algorithm: Algorithm[Any], setting: Setting, rounds: int) -> None:
+    """Of order α: a quarter of the step leaves about a quarter of the bias."""
+    biases = []
+    for part in (4, 16):
+        step: float = algorithm.step_size / part  # type: ignore[attr-defined]
+        plan = setting.plan(replace(algorithm, step_size=step), rounds * part)  # type: ignore[type-var]
+        target = _target(plan, Limit.OPTIMUM)
+        biases.append(_error(_final(plan, target, within=KEPT), target))
+    ratio = biases[0] / max(biases[1], EXACT)
+    _hold(3 < ratio < 5, f"a quarter of the step leaves 1/{ratio:.2g} of the bias {setting}")
+
+
+# ---- losses ----
+
+
+def _with_losses(plan: Plan, target: Array, within: float) -> Array:
+    """X where each message is lost with probability `LOSS`: it is not in what a step receives."""
+    rng = np.random.default_rng(SEED)
+    states = [_initial(plan, i) for i in range(plan.nodes)]
+    for k in range(plan.rounds):
+        if k % 50 == 0 and _error(decisions(states), target) <= within:
+            break
+        states = _lossy_iteration(plan, states, k, rng)
+    return decisions(states)
+
+
+def _here(plan: Plan, i: int, k: int) -> Here:
+    place = plan.place(i)
+    return Here(k, i, place.in_neighbors, place.out_neighbors, plan.seed)
+
+
+def _initial(plan: Plan, i: int) -> Any:
+    return plan.algorithm.init(plan.starts[i], plan.problems[i], _here(plan, i, 0))
+
+
+def _lossy_iteration(
+    plan: Plan, states: Sequence[Any], k: int, rng: np.random.Generator
+) -> list[Any]:
+    n = plan.nodes
+    steps = [plan.algorithm.step(states[i], plan.problems[i], _here(plan, i, k)) for i in range(n)]
+    asked = [next(step) for step in steps]
+    ended = []
+    for i, step in enumerate(steps):
+        arrived = {
+            j: freeze(_sent(asked[j], i))
+            for j in plan.place(i).in_neighbors
+            if rng.random() >= LOSS
+        }
+        try:
+            step.send(arrived)
+        except StopIteration as stop:
+            ended.append(stop.value)
+    _hold(len(ended) == n, "a method that holds makes one exchange an iteration")
+    return ended
+
+
+def _sent(effect: Any, receiver: int) -> Value:
+    value: Value = effect.values[receiver] if hasattr(effect, "values") else effect.value
+    return value
+
+
+# ---- bits ----
+
+
+def _digest(reports: Sequence[Report]) -> str:
+    return state_sha256([report.x for report in reports])
+
+
+def _arrays(state: Any) -> list[Array]:
+    return [np.asarray(leaf) for leaf in state]
+
+
+def _bits(state: Any) -> list[bytes]:
+    return [a.tobytes() for a in _arrays(state)]
