@@ -132,7 +132,10 @@ class Crowd:
         try:
             async with asyncio.TaskGroup() as self._group:
                 self._call()
-                reports = await self._result
+                try:
+                    reports = await self._result
+                finally:
+                    self._is_over = True  # a group that ends takes no new turns
                 for turn in self._on_threads:  # where a tolerance was reached meanwhile
                     turn.cancel()
             return reports
@@ -208,16 +211,16 @@ class Crowd:
     async def _turn_on_thread(self, member: _Member, inbox: Inbox) -> None:
         try:
             outgoing, wall, computing = await member.turn_on_thread(inbox)
+            del inbox  # used values are let go
+            member.is_long = computing > SHORT or wall > BLOCKED
+            if len(self._expected) == member.turns < FIRST:
+                self._expected.append(computing > BLOCKED or wall > 10 * BLOCKED)
+                self._queue.extend(self._waits_for_first)
+                self._waits_for_first = []
+            self._go_on(member, outgoing)
         except BaseException:
-            self._is_over = True  # the group takes no new turns from here on
+            self._is_over = True
             raise
-        del inbox  # used values are let go
-        member.is_long = computing > SHORT or wall > BLOCKED
-        if len(self._expected) == member.turns < FIRST:
-            self._expected.append(computing > BLOCKED or wall > 10 * BLOCKED)
-            self._queue.extend(self._waits_for_first)
-            self._waits_for_first = []
-        self._go_on(member, outgoing)
         self._call()
 
     def _go_on(self, member: _Member, outgoing: Outgoing | None) -> None:
