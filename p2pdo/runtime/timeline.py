@@ -18,7 +18,7 @@ code as before. Times are nanoseconds of CLOCK_MONOTONIC, which the processes of
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from time import monotonic_ns
 from typing import Any, NamedTuple, TypeVar
 
@@ -57,16 +57,18 @@ class Timeline:
 
     Attributes:
         iteration: what the next span belongs to.
+        now: the clock.
     """
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, now: Callable[[], int] = monotonic_ns) -> None:
         self.iteration = 0
+        self.now = now
         self._spans: deque[tuple[str, int, int, int, str]] = deque(maxlen=most)
         self._added = 0
 
     def add(self, what: str, began: int, peer: str = "") -> int:
         """A span that ends now; returns when that is."""
-        ended = monotonic_ns()
+        ended = self.now()
         self._spans.append((what, began, ended, self.iteration, peer))
         self._added += 1
         return ended
@@ -99,7 +101,7 @@ class TimedStepper(Stepper[S]):
 
     def advance_quietly(self, inbox: Mapping[int, Value] | None, pause_at: int) -> Outgoing | None:
         """As without a clock."""
-        self._began = monotonic_ns()
+        self._began = self._timeline.now()
         try:
             return super().advance_quietly(inbox, pause_at)
         finally:
@@ -109,7 +111,7 @@ class TimedStepper(Stepper[S]):
         """As without a clock."""
         if self._mixed is None:
             return super().reply(inbox)
-        began = monotonic_ns()
+        began = self._timeline.now()
         try:
             return super().reply(inbox)
         finally:
@@ -129,21 +131,21 @@ class TimedExchanger(Exchanger):
         self._timeline = timeline
 
     async def _room(self) -> None:
-        began = monotonic_ns()
+        began = self._timeline.now()
         try:
             await super()._room()
         finally:
             self._timeline.add(ROOM, began)
 
     async def _hand_over(self, outgoing: Outgoing) -> None:
-        began = monotonic_ns()
+        began = self._timeline.now()
         try:
             await super()._hand_over(outgoing)
         finally:
             self._timeline.add(SEND, began)
 
     async def _arrival(self, tag: Tag) -> dict[int, Value]:
-        began, waited_for = monotonic_ns(), ""
+        began, waited_for = self._timeline.now(), ""
 
         def take() -> dict[int, Value] | None:
             nonlocal began, waited_for

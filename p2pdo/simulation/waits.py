@@ -7,7 +7,6 @@ neighbour had its value ready, until the last of them; then, until the turn, for
 from __future__ import annotations
 
 from collections.abc import Sequence
-from time import monotonic_ns
 
 from p2pdo.protocol.handover import Seat
 from p2pdo.runtime.timeline import TURN, WAIT, Timeline
@@ -18,6 +17,7 @@ class Waits:
 
     def __init__(self, seats: Sequence[Seat], timelines: Sequence[Timeline]) -> None:
         self._timelines = timelines
+        self._now = timelines[0].now
         self._began = [0] * len(seats)
         self._ready = [0] * len(seats)
         # When the s-th was there to be sent: one more than places, for one that waits for room.
@@ -26,11 +26,11 @@ class Waits:
     def send(self, seat: Seat) -> None:
         """It is about to begin its next exchange."""
         times = self._sent[seat.node]
-        times[seat.sent % len(times)] = self._began[seat.node] = monotonic_ns()
+        times[seat.sent % len(times)] = self._began[seat.node] = self._now()
 
     def ready(self, seats: Sequence[Seat]) -> None:
         """They have all that they waited for."""
-        now = monotonic_ns()
+        now = self._now()
         for seat in seats:
             self._ready[seat.node] = now
 

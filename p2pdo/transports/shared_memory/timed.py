@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from time import monotonic_ns
-
 from p2pdo.protocol.exchanging import Outgoing
 from p2pdo.runtime.timeline import ROOM, SEND, WAIT, Timeline
 from p2pdo.transports.shared_memory.lane import SharedMemoryLane
@@ -21,7 +19,7 @@ class TimedLane(SharedMemoryLane):
         """As without a clock."""
         if self._current is not None:  # it is asked again
             return super().publish(outgoing)
-        began = monotonic_ns()
+        began = self._timeline.now()
         try:
             return super().publish(outgoing)
         finally:
@@ -29,7 +27,7 @@ class TimedLane(SharedMemoryLane):
 
     def _sleep(self, neighbour: Neighbour, events: int, until: float) -> bool:
         what = ROOM if self._current is None else WAIT
-        began = monotonic_ns()
+        began = self._timeline.now()
         try:
             return super()._sleep(neighbour, events, until)
         finally:
