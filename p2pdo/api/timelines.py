@@ -88,7 +88,7 @@ def check_timeline(path: Path, executor: str) -> None:
     """
     if executor not in ("processes", "inprocess"):
         raise ConfigError(
-            f"the executor '{executor}' keeps no timeline: its nodes wait for nobody",
+            f"the executor '{executor}' keeps no timeline: its nodes have no time of their own",
             hint="--on processes or --on inprocess, or leave --timeline out",
         )
     folder = path.resolve().parent
@@ -100,8 +100,10 @@ def check_timeline(path: Path, executor: str) -> None:
 
 def _read(names: Iterable[str], place: Callable[[str], Path]) -> Iterator[NodeTimeline]:
     for name in names:
+        path = place(name)
         try:
-            plain: Any = json.loads(place(name).read_bytes())
+            plain: Any = json.loads(path.read_bytes())
+            path.unlink()  # a node's folder may stay, and this is in the file now
         except (OSError, ValueError):
             yield NodeTimeline(name, None)
         else:

@@ -67,7 +67,7 @@ _OF_ALGORITHMS = ("algorithm", "tol", "start", "partition", "dtype", "timeline")
     "--timeline",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
-    help="Write where the time goes, for Perfetto or chrome://tracing; not of simulations.",
+    help="Write where the time goes, for Perfetto or chrome://tracing; of processes or inprocess.",
 )
 @options.quiet
 @click.pass_context
