@@ -89,14 +89,19 @@ def mix(*values: Any, by: By | tuple[By, ...] = By.PULL) -> Step[Any]:
     Raises:
         LocalProtocolError: `by` names another number of values.
     """
-    each = (by,) * len(values) if isinstance(by, By) else tuple(by)
-    if len(each) != len(values):
+    mixed = yield Mix(values, () if by is By.PULL else _one_by_one(by, len(values)))
+    return mixed[0] if len(values) == 1 else mixed
+
+
+def _one_by_one(by: By | tuple[By, ...], count: int) -> tuple[By, ...]:
+    """One for each value; none where all are pulled."""
+    each = (by,) * count if isinstance(by, By) else tuple(by)
+    if len(each) != count:
         raise LocalProtocolError(
-            f"mix has {len(values)} values and {len(each)} weights in by",
+            f"mix has {count} values and {len(each)} weights in by",
             hint="give one By for all values, or one for each",
         )
-    mixed = yield Mix(values, each if By.PUSH in each else ())
-    return mixed[0] if len(values) == 1 else mixed
+    return each if By.PUSH in each else ()
 
 
 def exchange(value: V) -> Step[Mapping[int, V]]:

@@ -30,6 +30,7 @@ from p2pdo.api.participants import ParticipantRun
 from p2pdo.api.processes import check_crossing
 from p2pdo.api.runs import Observe, Run, check_executor, check_processes
 from p2pdo.api.serving import Serving
+from p2pdo.api.timelines import TimelineFile, check_timeline
 from p2pdo.data import encode
 from p2pdo.driving.tasks import SITE, Tasks
 from p2pdo.errors import ConfigError
@@ -113,6 +114,7 @@ class LocalNetwork:
         parameters: Mapping[str, Plain] | None = None,
         out: Path | str | None = None,
         observe: Observe | None = None,
+        timeline: Path | str | None = None,
         **settings: Any,
     ) -> Run | ParticipantRun:
         """Resolves and starts a run.
@@ -128,6 +130,9 @@ class LocalNetwork:
         node's x in node order; the states are read-only and may be kept. The run waits for it,
         so that figures of one's own, as test accuracy, are of exactly these states.
 
+        `timeline` is a file for where the time goes, in the format of chrome://tracing and
+        Perfetto; of nodes in processes or in one loop.
+
         Raises:
             ConfigError: something is unknown or does not fit; nothing was started.
         """
@@ -136,6 +141,11 @@ class LocalNetwork:
                 raise ConfigError(
                     f"the participant {algorithm.name} was given problems too",
                     hint="a participant brings its data itself: submit(train, rounds=100)",
+                )
+            if timeline is not None:
+                raise ConfigError(
+                    "a participant has no timeline: its code is not divided into steps",
+                    hint="leave timeline out, or use a profiler in the participant",
                 )
             asked = participants.Request(algorithm, parameters or {}, **settings)
             return self.start_participant(asked, out=out)
@@ -156,7 +166,7 @@ class LocalNetwork:
                 **settings,
             )
         )
-        return self.start(job, out=out, observe=observe)
+        return self.start(job, out=out, observe=observe, timeline=timeline)
 
     def start_participant(
         self,
@@ -198,6 +208,7 @@ class LocalNetwork:
         out: Path | str | None = None,
         keep: bool = False,
         observe: Observe | None = None,
+        timeline: Path | str | None = None,
     ) -> Run:
         """Starts what `api.jobs.resolve` made.
 
@@ -205,19 +216,24 @@ class LocalNetwork:
 
         Raises:
             ConfigError: a script is being imported; or too many processes for this machine, or a
-                class that cannot cross to them.
+                class that cannot cross to them; or no timeline can be kept or written.
             Conflict: there are files in the folder already.
         """
         encode.refuse_while_importing()
         if self._executor == "processes":
             check_processes(job.plan.nodes)
             check_crossing(job)
+        if timeline is not None:
+            check_timeline(Path(timeline), self._executor)
         request_id = uuid.uuid4().hex
         workload_id = workload_id_of(request_id)
         folder = self._make_folder(out, workload_id, keep=keep)
         folder.write_settings({**job.settings(), "executor": self._executor})
         run = Run(job, self._executor, workload_id, request_id, folder)
         run.observe = observe
+        if timeline is not None:
+            names = [job.plan.name(i) for i in range(job.plan.nodes)]
+            run.timeline = TimelineFile(Path(timeline), names, {"workload": workload_id})
         run.is_temporary = out is None and not keep
         self._runs.append(run)
         self._tasks.append(asyncio.create_task(run.work(), name=f"run {workload_id}"))

@@ -29,11 +29,13 @@ from typing import IO, Any, Self
 from p2pdo.algorithms import catalogue as algorithms
 from p2pdo.algorithms.base import Algorithm
 from p2pdo.api.jobs import Job, parameters_of
+from p2pdo.api.timelines import TimelineFile
 from p2pdo.data import encode
 from p2pdo.data.parts import check_part, part_path, write_part
 from p2pdo.driving.client import Client
 from p2pdo.driving.results import count_links
 from p2pdo.errors import LocalProtocolError, P2pdoError, Unreachable, WorkloadFailed, from_plain
+from p2pdo.node.optimization import TIMELINE
 from p2pdo.participants.definition import require_plain
 from p2pdo.protocol.judging import Judge, Judgement, Report
 from p2pdo.protocol.tasks import workload_id_of
@@ -63,12 +65,13 @@ async def run_processes(
     is_temporary: bool,
     happened: Happened,
     request_id: str,
+    timeline: TimelineFile | None = None,
 ) -> tuple[list[Report], dict[str, int]]:
     """Runs the job in processes of its own; returns each node's resulting state, and the links.
 
     `folder` takes the processes' logs, and their work while they run; the children remove that,
     or all of a temporary folder, if the launcher dies. `happened(event, fields)`
-    is told of starts and ends.
+    is told of starts and ends. The `timeline` is written however the run ends.
 
     Raises:
         WorkloadFailed: a process died, or a node failed; with node and iteration.
@@ -78,6 +81,8 @@ async def run_processes(
     left_behind = work.parent if is_temporary else work
     handover: dict[str, Plain] = {"token": token, "ephemeral": str(left_behind), "allow_code": True}
     observer = _Observer(judge, tell)
+    state = work.parent / "nodes" if job.record else work  # histories stay
+    workload = workload_id_of(request_id)
     try:
         async with (
             _observing(observer.server, token) as observer_address,
@@ -85,13 +90,14 @@ async def run_processes(
         ):
             coordinator = await children.start_coordinator(work)
             names = [job.plan.name(node) for node in range(job.plan.nodes)]
-            state = work.parent / "nodes" if job.record else work  # histories stay
             await children.start_nodes(names, coordinator, lambda name: state / name)
             async with Client(coordinator, token) as client:
-                spec = _specification(job, work, observer_address)
+                spec = _specification(job, work, observer_address, timeline)
                 await children.watched(_run_workload(client, spec, request_id), observer.failure)
-                links = count_links(await client.workload(workload_id_of(request_id)))
+                links = count_links(await client.workload(workload))
     finally:
+        if timeline is not None:  # the children have ended, and have written theirs
+            await timeline.collect(lambda name: state / name / "workloads" / workload / TIMELINE)
         shutil.rmtree(work, ignore_errors=True)
     _require_all(judge, job.plan.rounds)
     return judge.latest, links
@@ -235,7 +241,9 @@ async def _observing(observer: ObserverServer, token: str) -> AsyncIterator[str]
         await server.stop(None)
 
 
-def _specification(job: Job, work: Path, observer: str) -> dict[str, Plain]:
+def _specification(
+    job: Job, work: Path, observer: str, timeline: TimelineFile | None
+) -> dict[str, Plain]:
     plan = job.plan
     cls = type(plan.algorithm)
     return {
@@ -256,6 +264,7 @@ def _specification(job: Job, work: Path, observer: str) -> dict[str, Plain]:
         "record": list(job.record),
         "lane": job.request.lane,
         "tol": plan.tol,
+        "timeline": None if timeline is None else timeline.spans_of_each,
     }
 
 

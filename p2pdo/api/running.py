@@ -12,6 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, Generic, TypeVar
 
+from p2pdo.api.timelines import TimelineFile
 from p2pdo.errors import P2pdoError, WorkloadStopped
 from p2pdo.reporting.records import Metric
 from p2pdo.reporting.run_folder import RunFolder
@@ -28,6 +29,7 @@ class Running(ABC, Generic[R]):
         self.folder = folder
         self.is_temporary = False  # whether nobody wants the folder when the network is closed
         self.told: list[Metric] = []  # every metric so far
+        self.timeline: TimelineFile | None = None  # where it was asked for
         self.on_metric: Callable[[Metric], None] = lambda _metric: None
         self._request_id = request_id
         self._nodes = nodes

@@ -22,6 +22,7 @@ import numpy as np
 from p2pdo.api.jobs import Job
 from p2pdo.api.processes import run_processes
 from p2pdo.api.running import Running
+from p2pdo.api.timelines import TimelineFile
 from p2pdo.errors import ConfigError, WorkloadFailed, did_you_mean
 from p2pdo.participants.history import History
 from p2pdo.protocol.judging import (
@@ -76,6 +77,7 @@ class Result:
         summary: the figures, as in the run folder's summary.json.
         pictures: those that were drawn into the run folder, where it is kept.
         results: what each node's participant returned, by the node's name; of algorithms none.
+        timeline: the file that tells where the time went, if it was asked for.
     """
 
     states: list[Array]
@@ -83,6 +85,7 @@ class Result:
     summary: Summary
     pictures: Drawn = field(default_factory=Drawn)
     results: Mapping[str, Plain] = field(default_factory=dict)
+    timeline: TimelineFile | None = None
 
     @property
     def x(self) -> Array:
@@ -158,7 +161,6 @@ class Run(Running[Result]):
                 await asyncio.to_thread(self._judge.close)
 
     async def _execute(self) -> list[Report]:
-        plan = self.job.plan
         match self.executor:
             case "dense":
                 return await self._off_loop(run_lockstep)
@@ -170,7 +172,7 @@ class Run(Running[Result]):
                     lambda *arguments: run_simulated(*arguments, delay_seed=seed)
                 )
             case "inprocess":
-                return await run_in_process(plan, self._judge, self._show_and_tell)
+                return await self._in_process()
             case "processes":
                 reports, self._links = await run_processes(
                     self.job,
@@ -180,8 +182,19 @@ class Run(Running[Result]):
                     is_temporary=self.is_temporary,
                     happened=self.happened,
                     request_id=self._request_id,
+                    timeline=self.timeline,
                 )
                 return reports
+
+    async def _in_process(self) -> list[Report]:
+        plan, file = self.job.plan, self.timeline
+        if file is None:
+            return await run_in_process(plan, self._judge, self._show_and_tell)
+        timelines = file.make()
+        try:
+            return await run_in_process(plan, self._judge, self._show_and_tell, timelines)
+        finally:
+            await file.write(timelines)
 
     async def _off_loop(self, run: Callable[..., list[Report]]) -> list[Report]:
         def run_here(tell: Callable[[Judgement], None], check_stop: Callable[[], None]) -> Any:
@@ -274,7 +287,7 @@ class Run(Running[Result]):
         for node, x in enumerate(states):
             self.folder.write_state(self.job.plan.name(node), x)
         self.folder.write_summary(summary)
-        return Result(states, list(self.told), summary)
+        return Result(states, list(self.told), summary, timeline=self.timeline)
 
 
 def _number(value: float | None) -> float | None:

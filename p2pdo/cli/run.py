@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from p2pdo.participants.definition import Participant
 
 ROUNDS, TOL = 10_000, 1e-8
-_OF_ALGORITHMS = ("algorithm", "tol", "start", "partition", "dtype")
+_OF_ALGORITHMS = ("algorithm", "tol", "start", "partition", "dtype", "timeline")
 
 
 @click.command(cls=Verb)
@@ -63,6 +63,12 @@ _OF_ALGORITHMS = ("algorithm", "tol", "start", "partition", "dtype")
 @click.option(
     "--out", type=click.Path(path_type=Path), metavar="DIR", help="Run folder.  [default: runs/ID]"
 )
+@click.option(
+    "--timeline",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Write where the time goes, for Perfetto or chrome://tracing; of processes or inprocess.",
+)
 @options.quiet
 @click.pass_context
 def run(
@@ -71,6 +77,7 @@ def run(
     *,
     on: str,
     out: Path | None,
+    timeline: Path | None,
     quiet: bool,
     rounds: int | None,
     tol: float | None,
@@ -95,7 +102,7 @@ def run(
     job = resolve(request)
     if rounds is None and tol is None:
         job = with_tolerance(job, TOL)
-    result = signals.run(_run(job, executor, out, quiet=quiet))
+    result = signals.run(_run(job, executor, out, timeline, quiet=quiet))
     return finished(result, quiet=quiet)
 
 
@@ -132,13 +139,15 @@ def _request_of(
     )
 
 
-async def _run(job: Job, executor: Executor, out: Path | None, *, quiet: bool) -> Result:
+async def _run(
+    job: Job, executor: Executor, out: Path | None, timeline: Path | None, *, quiet: bool
+) -> Result:
     from p2pdo.api.network import local
 
     plan = job.plan
     words = (job.algorithm, job.problem, plan.nodes, job.topology, executor)
     async with local(on=executor) as net:
-        run = net.start(job, out=out, keep=True)
+        run = net.start(job, out=out, keep=True, timeline=timeline)
         return await _to_the_end(run, words, plan.rounds, quiet=quiet)
 
 
@@ -180,6 +189,8 @@ async def _to_the_end(
         ) from None
     except P2pdoError:
         remark(f"what was observed is kept in {run.folder.path}", quiet=quiet)
+        if run.timeline is not None:
+            remark(run.timeline.in_words(), quiet=quiet)
         raise
     except Exception as bug:
         raise bug_error(bug, run.folder.path) from bug

@@ -17,6 +17,11 @@ def finished(result: Result, *, quiet: bool) -> Reply:
     summary, drawn = result.summary, result.pictures
     if drawn.note is not None:
         remark(drawn.note, quiet=quiet)
+    data = summary.to_plain()
+    if result.results:
+        data["results"] = dict(result.results)
+    if result.timeline is not None:
+        data["timeline"] = result.timeline.to_plain()
 
     def show(console: Console) -> None:
         from p2pdo.reporting.tables import returned_table, summary_table
@@ -28,6 +33,7 @@ def finished(result: Result, *, quiet: bool) -> Reply:
             returned_table(console, result.results)
             console.print()
         summary_table(console, summary, [file.name for file in drawn.files])
+        if result.timeline is not None:
+            console.print(result.timeline.in_words(), soft_wrap=True)
 
-    data = summary.to_plain()
-    return Reply({**data, "results": result.results} if result.results else data, show)
+    return Reply(data, show)

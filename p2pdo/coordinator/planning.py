@@ -200,6 +200,11 @@ def _refuse_what_is_local(spec: OptimizationSpec) -> None:
             "observer is refused: states never leave a node to be watched",
             hint="leave it out, or use p2pdo run for a local run",
         )
+    if spec.timeline is not None:
+        raise ConfigError(
+            "timeline is refused: it is kept for a local run's launcher, and here is none",
+            hint="leave it out, or use p2pdo run --timeline FILE for a local run",
+        )
 
 
 def _check_problem(problem: ProblemSpec, partition: str) -> None:

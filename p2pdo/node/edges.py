@@ -6,16 +6,19 @@ slower neighbours still need what it has sent.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from p2pdo.effects import Row
 from p2pdo.errors import ConfigError
 from p2pdo.protocol.exchanging import Place
 from p2pdo.runtime.exchange import Exchanger
+from p2pdo.runtime.timeline import TimedExchanger, Timeline
 from p2pdo.transports.peers import PeerLinks
-from p2pdo.transports.shared_memory.lane import shared_memory
+from p2pdo.transports.shared_memory.lane import SharedMemoryLane, shared_memory
+from p2pdo.transports.shared_memory.timed import TimedLane
 from p2pdo.types import NodeId, WorkloadId
 
 
@@ -60,21 +63,28 @@ class Edges:
         self._links = links
         self._workload = workload
 
-    def open(self, config: Assigned) -> None:
+    def open(self, config: Assigned, timeline: Timeline | None = None) -> None:
         """Opens them, and offers a lane to neighbours on this host.
+
+        With a timeline, what is sent and waited for is kept there.
 
         Raises:
             ConfigError: a lane is asked for that this host does not have.
         """
         asked = config.spec["lane"]
-        lane = None if asked == "grpc" else shared_memory(config.place.node)
+        lane_of: Callable[[int], SharedMemoryLane] = SharedMemoryLane
+        exchanger_of: Callable[..., Exchanger] = Exchanger
+        if timeline is not None:
+            lane_of = partial(TimedLane, timeline=timeline)
+            exchanger_of = partial(TimedExchanger, timeline)
+        lane = None if asked == "grpc" else shared_memory(config.place.node, lane_of)
         if asked == "shared-memory" and lane is None:
             raise ConfigError(
                 f"{config.place.name} has no shared memory lane: it takes Linux on x86-64",
                 hint="--lane auto takes gRPC where there is none",
                 node=config.place.name,
             )
-        self.exchanger = Exchanger(
+        self.exchanger = exchanger_of(
             config.place, config.names, config.digest, lane, forced=asked == "shared-memory"
         )
         self.exchanger.connect(self._links.open(self._workload, self.exchanger, config.addresses))

@@ -14,8 +14,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -40,9 +42,13 @@ from p2pdo.protocol.workload import CONFIG, RUN
 from p2pdo.reporting.digests import digest_of
 from p2pdo.runtime.driver import Driver
 from p2pdo.runtime.groups import task_group
+from p2pdo.runtime.timeline import TimedStepper, Timeline
 from p2pdo.transports.observation import ObserverClient
 from p2pdo.transports.peers import PeerLinks
 from p2pdo.types import Array
+
+TIMELINE = "timeline.json"
+"""In a workload's folder at its node: where its time went."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +78,7 @@ class Optimization(Executor):
         self._context = context
         self._config: Assigned | None = None
         self._edges = Edges(site.links, context.workload_id)
+        self._timeline: Timeline | None = None
         self._problem: Any = None
         self._start: Array | None = None
 
@@ -83,7 +90,9 @@ class Optimization(Executor):
     async def configure(self, task: Task) -> object:
         config = self._config = Assigned.parse(task.payload)
         self._problem, self._start = await self._context.compute.run(self._load, config)
-        self._edges.open(config)
+        most = config.spec["timeline"]
+        self._timeline = None if most is None else Timeline(most)
+        self._edges.open(config, self._timeline)
         smoothness = await self._context.compute.run(getattr, self._problem, "smoothness", None)
         return {
             "dimension": int(self._problem.dimension),
@@ -123,8 +132,9 @@ class Optimization(Executor):
             raise LocalProtocolError("run_algorithm came before config")
         parameters: Any = task.payload["parameters"]
         algorithm = self._algorithm(config.spec["algorithm"], parameters)
+        make = Stepper if self._timeline is None else partial(TimedStepper, self._timeline)
         stepper = await self._context.compute.run(
-            Stepper, algorithm, self._problem, config.place, self._start, config.spec["seed"]
+            make, algorithm, self._problem, config.place, self._start, config.spec["seed"]
         )
         loop = asyncio.get_running_loop()
         began = loop.time()
@@ -145,6 +155,8 @@ class Optimization(Executor):
                 await self._tell(AFTER_ALGORITHM, algorithm=algorithm, x=report.x, report=report)
             finally:
                 watch.driver = None  # what is large is let go with the run, not at some collection
+                if self._timeline is not None:  # of a run that fails too
+                    await asyncio.to_thread(_write_timeline, self._folder, self._timeline)
         digest = await self._context.compute.run(digest_of, report.x)
         await self._keep_state(report.x, leaves=config.spec["return_states"])
         return {
@@ -223,6 +235,11 @@ def _write_state(folder: Path, x: Array) -> Path:
     path = folder / "state.safetensors"
     save_file({"x": x}, path)
     return path
+
+
+def _write_timeline(folder: Path, timeline: Timeline) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / TIMELINE).write_text(json.dumps(timeline.to_plain()))
 
 
 class _Watch:

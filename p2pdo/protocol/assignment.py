@@ -41,6 +41,7 @@ SETTINGS = (
     "lane",
     "return_states",
     "tol",
+    "timeline",
 )
 """What every node is told of the specification as it stands."""
 

@@ -90,7 +90,8 @@ class Exchanging(ABC):
         value: Value = ()
         self._mixed = None
         if isinstance(effect, Mix):
-            kind, value = EffectKind.MIX, freeze(self._shares(effect))
+            shares = self._shares(effect) if effect.by else effect.values
+            kind, value = EffectKind.MIX, freeze(shares)
             self._mixed, self._by = value, effect.by
         elif isinstance(effect, Exchange):
             kind, value = EffectKind.EXCHANGE, freeze(effect.value)
@@ -120,8 +121,6 @@ class Exchanging(ABC):
 
     def _shares(self, effect: Mix) -> tuple[Value, ...]:
         """What is sent to be mixed: a value as it is, or the share of it that one receiver gets."""
-        if not effect.by:
-            return effect.values
         node = self.place.node
         share = Row(((node, 1.0 / (1 + len(self.place.out_neighbors))),))
         return tuple(

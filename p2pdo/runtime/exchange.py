@@ -215,19 +215,28 @@ class Exchanger:
             P2pdoError: what `fail` was given.
         """
         self._iteration = outgoing.tag.iteration
+        await self._hand_over(outgoing)
+        inbox = self._rounds.take(outgoing.tag)
+        if inbox is None:
+            inbox = await self._arrival(outgoing.tag)
+        for j in self._hears_only:
+            self._send(self._sessions[j], self._sessions[j].taken())
+        return inbox
+
+    async def _hand_over(self, outgoing: Outgoing) -> None:
         if not self._has_room():
-            await self.until(self._has_room)
+            await self._room()
         self.check()
         for j in self._out:
             session = self._sessions[j]
             # What the last exchange acknowledges travels with this one's value: half the writes.
             self._send(session, [*session.taken(), *session.send(outgoing.tag, outgoing.to(j))])
-        inbox = self._rounds.take(outgoing.tag)
-        if inbox is None:
-            inbox = await self.until(lambda: self._rounds.take(outgoing.tag))
-        for j in self._hears_only:
-            self._send(self._sessions[j], self._sessions[j].taken())
-        return inbox
+
+    async def _room(self) -> None:
+        await self.until(self._has_room)
+
+    async def _arrival(self, tag: Tag) -> dict[int, Value]:
+        return await self.until(lambda: self._rounds.take(tag))
 
     def finish(self) -> None:
         """No exchange follows here. Where a neighbour still makes one, all are told."""

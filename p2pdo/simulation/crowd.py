@@ -31,7 +31,9 @@ from p2pdo.protocol.plan import Plan
 from p2pdo.protocol.stepper import Stepper, quiet
 from p2pdo.runtime.compute import ThreadCompute, limit_blas_threads
 from p2pdo.runtime.driver import SNAPSHOTS
+from p2pdo.runtime.timeline import TimedStepper, Timeline
 from p2pdo.simulation.lockstep import report_of
+from p2pdo.simulation.waits import Waits
 from p2pdo.types import Value
 
 LONG = 1e-3
@@ -55,7 +57,7 @@ Inbox = Mapping[int, Value] | None
 class _Member:
     """One node, and where it takes its turns."""
 
-    def __init__(self, plan: Plan, seat: Seat) -> None:
+    def __init__(self, plan: Plan, seat: Seat, timeline: Timeline | None) -> None:
         self.seat = seat
         self.whole: Report | None = None
         self.turns = 0
@@ -63,6 +65,7 @@ class _Member:
         self.is_exchanging = False
         self.is_long = False  # what is expected of its next turn
         self._plan = plan
+        self._timeline = timeline
         self._stepper: Stepper[Any] | None = None  # made in its first turn
         self._compute: ThreadCompute | None = None
 
@@ -78,8 +81,10 @@ class _Member:
 
     def _make(self) -> Stepper[Any]:
         plan, node = self._plan, self.seat.node
-        place, start = self.seat.place, plan.starts[node]
-        return Stepper(plan.algorithm, plan.problems[node], place, start, plan.seed)
+        arguments = (plan.algorithm, plan.problems[node], self.seat.place, plan.starts[node])
+        if self._timeline is None:
+            return Stepper(*arguments, plan.seed)
+        return TimedStepper(self._timeline, *arguments, plan.seed)
 
     async def turn_on_thread(self, inbox: Inbox) -> tuple[Outgoing | None, float, float]:
         """The same on its own thread, with the seconds that it took and those of them computing."""
@@ -101,12 +106,22 @@ class _Member:
 class Crowd:
     """The nodes of one plan. Used once."""
 
-    def __init__(self, plan: Plan, judge: Judge, tell: Callable[[Judgement], None]) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        judge: Judge,
+        tell: Callable[[Judgement], None],
+        timelines: Sequence[Timeline] | None = None,
+    ) -> None:
         seats = seats_of([plan.place(i) for i in range(plan.nodes)])
         self._plan = plan
         self._judge = judge
         self._tell = tell
-        self._members = [_Member(plan, seat) for seat in seats]
+        self._members = [
+            _Member(plan, seat, None if timelines is None else timelines[seat.node])
+            for seat in seats
+        ]
+        self._waits = None if timelines is None else Waits(seats, timelines)
         self._queue = deque(self._members)
         self._begun = 0  # kinds of first turns that somebody has begun
         self._expected: list[bool] = []  # and ended: whether they are long
@@ -173,6 +188,8 @@ class Crowd:
             is_long = expected
         inbox: Inbox = None
         if member.is_exchanging:
+            if self._waits is not None:
+                self._waits.turn(member.seat)
             inbox, ready = member.seat.take()
             if ready:
                 self._line_up(ready)
@@ -227,6 +244,8 @@ class Crowd:
         member.turns += 1
         member.is_exchanging = outgoing is not None
         if outgoing is not None:
+            if self._waits is not None:
+                self._waits.send(member.seat)
             ready = member.seat.send(outgoing)
             if ready:
                 self._line_up(ready)
@@ -235,6 +254,8 @@ class Crowd:
             self._observe(member, member.whole)
 
     def _line_up(self, seats: Sequence[Seat]) -> None:
+        if self._waits is not None:
+            self._waits.ready(seats)
         self._queue.extend([self._members[seat.node] for seat in seats])
 
     # ---- boundaries ----

@@ -11,7 +11,7 @@ one order of events.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from p2pdo.errors import P2pdoError
@@ -21,6 +21,7 @@ from p2pdo.protocol.stepper import Stepper
 from p2pdo.runtime.compute import Compute, InlineCompute, limit_blas_threads
 from p2pdo.runtime.driver import Driver
 from p2pdo.runtime.exchange import Exchanger
+from p2pdo.runtime.timeline import Timeline
 from p2pdo.simulation.clock import VirtualTimeLoop
 from p2pdo.simulation.crowd import Crowd
 from p2pdo.simulation.network import SimulatedNetwork, Weather
@@ -30,10 +31,15 @@ T = TypeVar("T")
 Tell = Callable[[Judgement], None]
 
 
-async def run_in_process(plan: Plan, judge: Judge, tell: Tell) -> list[Report]:
-    """Runs the plan in the running loop; returns each node's resulting state, in node order."""
+async def run_in_process(
+    plan: Plan, judge: Judge, tell: Tell, timelines: Sequence[Timeline] | None = None
+) -> list[Report]:
+    """Runs the plan in the running loop; returns each node's resulting state, in node order.
+
+    `timelines` take where each node's time goes.
+    """
     try:
-        return await Crowd(plan, judge, tell).run()
+        return await Crowd(plan, judge, tell, timelines).run()
     except BaseExceptionGroup as group_of_errors:
         raise first_error(group_of_errors) from None
 

@@ -93,6 +93,22 @@ def test_quiet_prints_the_id_alone(call: Call) -> None:
     assert answer.stderr == ""
 
 
+def test_a_timeline_is_told_with_its_file_and_shares(call: Call) -> None:
+    run = ("run", "quadratic", "--on", "inprocess", "-n", "4", "--rounds", "40")
+    last = call(*run, "--timeline", "t.json").stdout.splitlines()[-1]
+    assert last.startswith("timeline t.json: compute ")
+    data = call(*run, "--timeline", "u.json", "--json").data["timeline"]
+    assert data["file"] == "u.json"
+    assert 0 < data["shares"]["compute"] < 1
+    assert json.loads(Path("u.json").read_text())["traceEvents"]
+
+
+def test_a_timeline_of_an_executor_without_one_is_refused(call: Call) -> None:
+    answer = call("run", "quadratic", *FAST, "--timeline", "t.json", "--json")
+    assert answer.code == 3
+    assert "--on processes" in answer.error["hint"]
+
+
 def test_rounds_without_a_tolerance_are_run_to_the_end(call: Call) -> None:
     data = call("run", "quadratic", *FAST, "--rounds", "700", "--json").data
     assert (data["status"], data["iterations"]) == ("done", 700)

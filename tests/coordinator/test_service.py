@@ -162,6 +162,7 @@ async def test_a_draining_node_is_listed_as_such_and_not_picked(tmp_path: Path) 
         ({"problem": {"name": "x", "parts": "runs/x"}}, "code never travels"),
         ({"algorithm": {"name": "x", "where": "m:C"}}, "code never travels"),
         ({"observer": "127.0.0.1:1"}, "observer is refused"),
+        ({"timeline": 100}, "timeline is refused"),
         ({"colour": "red"}, "colour"),
     ],
 )

@@ -153,6 +153,20 @@ def test_the_configurations_of_the_pages_can_work(
     monkeypatch.delitem(sys.modules, "ward")
 
 
+@pytest.mark.e2e
+@pytest.mark.slow
+def test_the_program_of_the_page_on_timelines_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (code,) = blocks("see-where-the-time-goes.md", "python")
+    exec(code, {})
+    told, share = capsys.readouterr().out.splitlines()
+    assert told.startswith("timeline t.json: compute ")
+    assert 0 <= float(share) <= 1
+    assert (tmp_path / "t.json").exists()
+
+
 @pytest.mark.slow
 def test_the_commands_of_the_page_for_nvflare_run(tmp_path: Path) -> None:
     (tmp_path / "ward.py").write_text(WARD)

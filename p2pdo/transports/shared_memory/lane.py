@@ -192,12 +192,14 @@ def _own(value: Value) -> Value:
     return value
 
 
-def shared_memory(node: int) -> SharedMemoryLane | None:
+def shared_memory(
+    node: int, make: Callable[[int], SharedMemoryLane] = SharedMemoryLane
+) -> SharedMemoryLane | None:
     """A lane, where this machine has what it takes."""
     if not is_available():
         return None
     try:
-        return SharedMemoryLane(node)
+        return make(node)
     except OSError as error:
         _log.warning("values between processes of this host go by gRPC: %s", error)
         return None
