@@ -1,5 +1,6 @@
 """The algorithm library: one file a family, every method a pure step."""
 
+from p2pdo.algorithms.accelerated_gossip import ChebyshevGossip, FastMix
 from p2pdo.algorithms.adapt_then_combine import AtcTracking, AugDgm
 from p2pdo.algorithms.base import Algorithm, HasDecision, Limit, Missing, Requires, Stochastic
 from p2pdo.algorithms.consensus import Consensus, MaxConsensus, MinConsensus
@@ -9,6 +10,7 @@ from p2pdo.algorithms.exact_first_order import ExactDiffusion, Extra, Nids, Wang
 from p2pdo.algorithms.gradient_descent import Atc, Dgd, DgdCta
 from p2pdo.algorithms.gradient_tracking import GradientTracking, GtAdam
 from p2pdo.algorithms.local_training import KGt, Led, ProxSkip
+from p2pdo.algorithms.momentum import DecentLam, DmSgd, QgDsgdm
 from p2pdo.algorithms.node_admm import ConsensusAdmm, Dinno, Dlm
 from p2pdo.algorithms.variance_reduced import GtSaga, GtSarah
 
@@ -19,15 +21,19 @@ __all__ = [
     "Atc",
     "AtcTracking",
     "AugDgm",
+    "ChebyshevGossip",
     "Consensus",
     "ConsensusAdmm",
+    "DecentLam",
     "Dgd",
     "DgdCta",
     "Dinno",
     "Dlm",
+    "DmSgd",
     "EdgeAdmm",
     "ExactDiffusion",
     "Extra",
+    "FastMix",
     "GradientPush",
     "GradientTracking",
     "GtAdam",
@@ -47,6 +53,7 @@ __all__ = [
     "PushDiging",
     "PushPull",
     "PushSum",
+    "QgDsgdm",
     "Requires",
     "Stochastic",
     "WangElia",

@@ -79,7 +79,7 @@ def _described(name: str, cls: type[Algorithm[Any]]) -> dict[str, Any]:
         "name": name,
         "about": _first_line(cls),
         "parameters": _parameters(cls),
-        "derived": {"step_size": _STEP_SIZE} if needs_smoothness(cls, {}) else {},
+        "derived": _derived(cls),
         "requires": _requirements(cls),
         "reaches": cls.limit.value,
         "exchanges": exchanges,
@@ -105,9 +105,14 @@ def _first_line(cls: type[Algorithm[Any]]) -> str:
     return " ".join(text.replace("*", "").split()).rstrip(".:")
 
 
+def _derived(cls: type[Algorithm[Any]]) -> dict[str, str]:
+    step_size = {"step_size": _STEP_SIZE} if needs_smoothness(cls, {}) else {}
+    return step_size | dict(cls.from_network)
+
+
 def _parameters(cls: type[Algorithm[Any]]) -> dict[str, Any]:
     return {
-        f.name: None if f.default is MISSING else f.default
+        f.name: None if f.default is MISSING or f.name in cls.from_network else f.default
         for f in fields(cls)  # type: ignore[arg-type]
         if f.init
     }

@@ -376,7 +376,7 @@ def _with_losses(plan: Plan, target: Array, within: float) -> Array:
 
 def _here(plan: Plan, i: int, k: int) -> Here:
     place = plan.place(i)
-    return Here(k, i, place.in_neighbors, place.out_neighbors, plan.seed)
+    return Here(k, i, place.in_neighbors, place.out_neighbors, plan.seed, place.row)
 
 
 def _initial(plan: Plan, i: int) -> Any:
