@@ -98,7 +98,7 @@ class FastMix(_Accelerated):
 
 @dataclass(frozen=True)
 class ChebyshevGossip(_Accelerated):
-    """Chebyshev gossip (Auzinger 2011; Scaman, Bach, Bubeck, Lee & Massoulié 2017, algorithm 2).
+    """Chebyshev gossip (Scaman, Bach, Bubeck, Lee & Massoulié 2017; Golub & Varga 1961).
 
     x^{k+1} = (1 + c_k) W x^k − c_k x^{k−1}        c_k = a_{k−1} / a_{k+1}        c_0 = 0
     a_k = T_k(1/λ) = cosh(k θ), θ = arcosh(1/λ)

@@ -57,10 +57,11 @@ class Limit(Enum):
     MEAN = "the mean of the starts"
     LARGEST = "the largest of the starts, entry by entry"
     SMALLEST = "the smallest of the starts, entry by entry"
+    HULL = "values between the smallest and the largest start, one value on a complete graph"
     UNSTATED = "what its author says"
 
 
-CONSENSUS = (Limit.AGREEMENT, Limit.MEAN, Limit.LARGEST, Limit.SMALLEST)
+CONSENSUS = (Limit.AGREEMENT, Limit.MEAN, Limit.LARGEST, Limit.SMALLEST, Limit.HULL)
 
 
 class Missing(Enum):

@@ -9,6 +9,7 @@ from typing import Any
 from p2pdo.algorithms.accelerated_gossip import ChebyshevGossip, FastMix
 from p2pdo.algorithms.adapt_then_combine import AtcTracking, AugDgm
 from p2pdo.algorithms.base import CONSENSUS, Algorithm
+from p2pdo.algorithms.compressed import Beer, ChocoGossip, ChocoSgd, Lead
 from p2pdo.algorithms.consensus import Consensus, MaxConsensus, MinConsensus
 from p2pdo.algorithms.directed import Ab, GradientPush, PushDiging, PushPull, PushSum
 from p2pdo.algorithms.edge_admm import AdmmTracking, EdgeAdmm, LtAdmm, LtAdmmVr
@@ -19,6 +20,8 @@ from p2pdo.algorithms.installed import installed_algorithms, load
 from p2pdo.algorithms.local_training import KGt, Led, ProxSkip
 from p2pdo.algorithms.momentum import DecentLam, DmSgd, QgDsgdm
 from p2pdo.algorithms.node_admm import ConsensusAdmm, Dinno, Dlm
+from p2pdo.algorithms.proximal import PgExtra, ProxNids
+from p2pdo.algorithms.robust import ClippedGossip, MedianConsensus, TrimmedMean
 from p2pdo.algorithms.variance_reduced import GtSaga, GtSarah
 from p2pdo.errors import ConfigError, did_you_mean
 from p2pdo.graphs.weights import Weights
@@ -61,6 +64,15 @@ ALGORITHMS: Mapping[str, type[Algorithm[Any]]] = {
     "qg-dsgdm": QgDsgdm,
     "fastmix": FastMix,
     "chebyshev-gossip": ChebyshevGossip,
+    "choco-gossip": ChocoGossip,
+    "choco-sgd": ChocoSgd,
+    "beer": Beer,
+    "lead": Lead,
+    "pg-extra": PgExtra,
+    "prox-nids": ProxNids,
+    "median-consensus": MedianConsensus,
+    "trimmed-mean": TrimmedMean,
+    "clipped-gossip": ClippedGossip,
 }
 
 

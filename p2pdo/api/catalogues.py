@@ -16,6 +16,8 @@ from p2pdo.data.catalogue import DEFAULTS, DESCRIPTIONS
 from p2pdo.errors import ConfigError
 from p2pdo.graphs.topologies import ring
 from p2pdo.graphs.weights import Stochastic, default
+from p2pdo.problems.base import Composite
+from p2pdo.problems.lasso import Lasso
 from p2pdo.problems.least_squares import LeastSquares
 from p2pdo.protocol.plan import Plan
 from p2pdo.protocol.stepper import Stepper
@@ -30,6 +32,7 @@ _SUMS = {
 _ORACLES = {
     "Gradient": "a gradient",
     "Prox": "a proximal map",
+    "Composite": "a smooth part and a proximal map of the rest",
     "FiniteSum": "gradients of its terms",
 }
 
@@ -152,10 +155,13 @@ def _traffic(cls: type[Algorithm[Any]]) -> tuple[float | None, float | None]:
 
 def _steppers(algorithm: Algorithm[Any]) -> list[Stepper[Any]]:
     rng, graph = np.random.default_rng(0), ring(3)
-    costs = [
-        LeastSquares(rng.standard_normal((3, _DIMENSION)), rng.standard_normal(3))
-        for _ in range(graph.n)
+    samples = [
+        (rng.standard_normal((3, _DIMENSION)), rng.standard_normal(3)) for _ in range(graph.n)
     ]
+    if algorithm.requires.oracle is Composite:
+        costs: list[Any] = [Lasso(A, b, 0.01) for A, b in samples]
+    else:
+        costs = [LeastSquares(A, b) for A, b in samples]
     starts = [np.zeros(_DIMENSION) for _ in costs]
     plan = Plan(algorithm, costs, graph, default(graph), starts, rounds=_MEASURED)
     return [Stepper(algorithm, costs[i], plan.place(i), starts[i], 0) for i in range(graph.n)]

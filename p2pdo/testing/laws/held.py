@@ -186,6 +186,9 @@ def reaches_its_limit(case: Case) -> None:
             _shrinks_its_bias(algorithm, setting, case.rounds)
             break
         plan = setting.plan(algorithm, case.rounds)
+        if limit is Limit.HULL:
+            _stays_in_the_hull(plan, setting, case.within)
+            continue
         target = _target(plan, limit)
         error = _error(_final(plan, target, case.within), target)
         _hold(
@@ -346,6 +349,20 @@ def _final(plan: Plan, target: Array, within: float) -> Array:
 def _error(X: Array, target: Array) -> float:
     error = float(np.linalg.norm(X - target, axis=1).max())
     return error if np.isfinite(error) else np.inf
+
+
+def _stays_in_the_hull(plan: Plan, setting: Setting, within: float) -> None:
+    """Entry by entry, to rounding; and agrees where everybody hears everybody."""
+    starts = np.stack(plan.starts)
+    lowest, highest = starts.min(axis=0) - EXACT, starts.max(axis=0) + EXACT
+    X = starts
+    for k, states in enumerate(iterates(plan)):
+        X = decisions(states)
+        inside = bool(((lowest <= X) & (highest >= X)).all())
+        _hold(inside, f"outside the hull of the starts {setting} at iteration {k}")
+    if setting.network.topology == "complete":
+        error = _error(X, X.mean(axis=0))
+        _hold(error <= within, f"{error:.1e} from agreement {setting} after {plan.rounds}")
 
 
 def _shrinks_its_bias(algorithm: Algorithm[Any], setting: Setting, rounds: int) -> None:
