@@ -23,7 +23,7 @@ arrival. This, and nothing else, makes the bits of a result independent of the n
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from functools import cached_property
 from typing import Any, TypeAlias, TypeVar, overload
@@ -125,6 +125,9 @@ class Here:
 
     Its generators are made afresh in each iteration, so a node's k-th mini-batch is a function
     of (seed, node, k) and there is no generator state to keep.
+
+    `row` is the node's row of W, for sums over what an `exchange` brought: values that are decoded
+    or clipped before they are weighted.
     """
 
     iteration: int
@@ -132,6 +135,7 @@ class Here:
     in_neighbors: tuple[int, ...]
     out_neighbors: tuple[int, ...]
     seed: int = 0
+    row: Row = field(default_factory=lambda: Row(()))
 
     def at(self, iteration: int) -> Here:
         """The same node in another iteration. One is made in each, so it is made cheaply."""
@@ -142,6 +146,7 @@ class Here:
             in_neighbors=self.in_neighbors,
             out_neighbors=self.out_neighbors,
             seed=self.seed,
+            row=self.row,
         )
         return there
 

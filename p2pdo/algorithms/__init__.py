@@ -1,7 +1,9 @@
 """The algorithm library: one file a family, every method a pure step."""
 
+from p2pdo.algorithms.accelerated_gossip import ChebyshevGossip, FastMix
 from p2pdo.algorithms.adapt_then_combine import AtcTracking, AugDgm
 from p2pdo.algorithms.base import Algorithm, HasDecision, Limit, Missing, Requires, Stochastic
+from p2pdo.algorithms.compressed import Beer, ChocoGossip, ChocoSgd, Lead
 from p2pdo.algorithms.consensus import Consensus, MaxConsensus, MinConsensus
 from p2pdo.algorithms.directed import Ab, GradientPush, PushDiging, PushPull, PushSum
 from p2pdo.algorithms.edge_admm import AdmmTracking, EdgeAdmm, LtAdmm, LtAdmmVr
@@ -9,7 +11,10 @@ from p2pdo.algorithms.exact_first_order import ExactDiffusion, Extra, Nids, Wang
 from p2pdo.algorithms.gradient_descent import Atc, Dgd, DgdCta
 from p2pdo.algorithms.gradient_tracking import GradientTracking, GtAdam
 from p2pdo.algorithms.local_training import KGt, Led, ProxSkip
+from p2pdo.algorithms.momentum import DecentLam, DmSgd, QgDsgdm
 from p2pdo.algorithms.node_admm import ConsensusAdmm, Dinno, Dlm
+from p2pdo.algorithms.proximal import PgExtra, ProxNids
+from p2pdo.algorithms.robust import ClippedGossip, MedianConsensus, TrimmedMean
 from p2pdo.algorithms.variance_reduced import GtSaga, GtSarah
 
 __all__ = [
@@ -19,15 +24,23 @@ __all__ = [
     "Atc",
     "AtcTracking",
     "AugDgm",
+    "Beer",
+    "ChebyshevGossip",
+    "ChocoGossip",
+    "ChocoSgd",
+    "ClippedGossip",
     "Consensus",
     "ConsensusAdmm",
+    "DecentLam",
     "Dgd",
     "DgdCta",
     "Dinno",
     "Dlm",
+    "DmSgd",
     "EdgeAdmm",
     "ExactDiffusion",
     "Extra",
+    "FastMix",
     "GradientPush",
     "GradientTracking",
     "GtAdam",
@@ -35,19 +48,25 @@ __all__ = [
     "GtSarah",
     "HasDecision",
     "KGt",
+    "Lead",
     "Led",
     "Limit",
     "LtAdmm",
     "LtAdmmVr",
     "MaxConsensus",
+    "MedianConsensus",
     "MinConsensus",
     "Missing",
     "Nids",
+    "PgExtra",
+    "ProxNids",
     "ProxSkip",
     "PushDiging",
     "PushPull",
     "PushSum",
+    "QgDsgdm",
     "Requires",
     "Stochastic",
+    "TrimmedMean",
     "WangElia",
 ]

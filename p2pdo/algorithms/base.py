@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
@@ -25,7 +26,7 @@ from typing import Any, ClassVar, Generic, Protocol, TypeVar
 from p2pdo.algorithms.stability import half_of_largest_stable, spectral_radius
 from p2pdo.effects import Here, Step
 from p2pdo.errors import ConfigError
-from p2pdo.graphs.weights import Stochastic
+from p2pdo.graphs.weights import Stochastic, Weights
 from p2pdo.problems.base import Gradient, Problem
 from p2pdo.types import Array
 
@@ -56,10 +57,11 @@ class Limit(Enum):
     MEAN = "the mean of the starts"
     LARGEST = "the largest of the starts, entry by entry"
     SMALLEST = "the smallest of the starts, entry by entry"
+    HULL = "values between the smallest and the largest start, one value on a complete graph"
     UNSTATED = "what its author says"
 
 
-CONSENSUS = (Limit.AGREEMENT, Limit.MEAN, Limit.LARGEST, Limit.SMALLEST)
+CONSENSUS = (Limit.AGREEMENT, Limit.MEAN, Limit.LARGEST, Limit.SMALLEST, Limit.HULL)
 
 
 class Missing(Enum):
@@ -93,6 +95,8 @@ class Algorithm(ABC, Generic[S]):
     """Whether on quadratic costs a step is a linear map of the state, without random numbers."""
     limit: ClassVar[Limit] = Limit.UNSTATED
     missing: ClassVar[Missing] = Missing.WAIT
+    from_network: ClassVar[Mapping[str, str]] = {}
+    """Parameters that the weights tell where they are not given, in words; see `of_network`."""
 
     @abstractmethod
     def init(self, x: Array, problem: Any, here: Here) -> S:
@@ -101,6 +105,15 @@ class Algorithm(ABC, Generic[S]):
     @abstractmethod
     def step(self, s: S, problem: Any, here: Here) -> Step[S]:
         """One iteration."""
+
+    @classmethod
+    def of_network(cls, weights: Weights) -> Mapping[str, float]:  # noqa: ARG003 - most need none
+        """The parameters named by `from_network` for these weights, found when a run is submitted.
+
+        Raises:
+            ConfigError: the weights do not have them.
+        """
+        return {}
 
     @classmethod
     def safe_share(cls, modes: Array) -> float:

@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from dataclasses import MISSING, fields
 from typing import Any
 
+from p2pdo.algorithms.accelerated_gossip import ChebyshevGossip, FastMix
 from p2pdo.algorithms.adapt_then_combine import AtcTracking, AugDgm
 from p2pdo.algorithms.base import CONSENSUS, Algorithm
+from p2pdo.algorithms.compressed import Beer, ChocoGossip, ChocoSgd, Lead
 from p2pdo.algorithms.consensus import Consensus, MaxConsensus, MinConsensus
 from p2pdo.algorithms.directed import Ab, GradientPush, PushDiging, PushPull, PushSum
 from p2pdo.algorithms.edge_admm import AdmmTracking, EdgeAdmm, LtAdmm, LtAdmmVr
@@ -16,9 +18,13 @@ from p2pdo.algorithms.gradient_descent import Atc, Dgd, DgdCta
 from p2pdo.algorithms.gradient_tracking import GradientTracking, GtAdam
 from p2pdo.algorithms.installed import installed_algorithms, load
 from p2pdo.algorithms.local_training import KGt, Led, ProxSkip
+from p2pdo.algorithms.momentum import DecentLam, DmSgd, QgDsgdm
 from p2pdo.algorithms.node_admm import ConsensusAdmm, Dinno, Dlm
+from p2pdo.algorithms.proximal import PgExtra, ProxNids
+from p2pdo.algorithms.robust import ClippedGossip, MedianConsensus, TrimmedMean
 from p2pdo.algorithms.variance_reduced import GtSaga, GtSarah
 from p2pdo.errors import ConfigError, did_you_mean
+from p2pdo.graphs.weights import Weights
 from p2pdo.types import Plain
 
 ALGORITHMS: Mapping[str, type[Algorithm[Any]]] = {
@@ -53,6 +59,20 @@ ALGORITHMS: Mapping[str, type[Algorithm[Any]]] = {
     "ab": Ab,
     "push-pull": PushPull,
     "push-diging": PushDiging,
+    "decentlam": DecentLam,
+    "dmsgd": DmSgd,
+    "qg-dsgdm": QgDsgdm,
+    "fastmix": FastMix,
+    "chebyshev-gossip": ChebyshevGossip,
+    "choco-gossip": ChocoGossip,
+    "choco-sgd": ChocoSgd,
+    "beer": Beer,
+    "lead": Lead,
+    "pg-extra": PgExtra,
+    "prox-nids": ProxNids,
+    "median-consensus": MedianConsensus,
+    "trimmed-mean": TrimmedMean,
+    "clipped-gossip": ClippedGossip,
 }
 
 
@@ -92,6 +112,19 @@ def needs_smoothness(cls: type[Algorithm[Any]], parameters: Mapping[str, Plain])
         f.name == "step_size" and f.default is MISSING and f.name not in parameters
         for f in fields(cls)  # type: ignore[arg-type]
     )
+
+
+def told_by_network(
+    cls: type[Algorithm[Any]], parameters: Mapping[str, Plain], weights: Weights
+) -> dict[str, Plain]:
+    """What the weights say of the parameters that are not given.
+
+    Raises:
+        ConfigError: the weights do not have it.
+    """
+    if parameters.keys() >= cls.from_network.keys():
+        return {}  # eigenvalues of large networks take time
+    return {k: v for k, v in cls.of_network(weights).items() if k not in parameters}
 
 
 def build(

@@ -16,6 +16,8 @@ from p2pdo.data.catalogue import DEFAULTS, DESCRIPTIONS
 from p2pdo.errors import ConfigError
 from p2pdo.graphs.topologies import ring
 from p2pdo.graphs.weights import Stochastic, default
+from p2pdo.problems.base import Composite
+from p2pdo.problems.lasso import Lasso
 from p2pdo.problems.least_squares import LeastSquares
 from p2pdo.protocol.plan import Plan
 from p2pdo.protocol.stepper import Stepper
@@ -30,6 +32,7 @@ _SUMS = {
 _ORACLES = {
     "Gradient": "a gradient",
     "Prox": "a proximal map",
+    "Composite": "a smooth part and a proximal map of the rest",
     "FiniteSum": "gradients of its terms",
 }
 
@@ -79,7 +82,7 @@ def _described(name: str, cls: type[Algorithm[Any]]) -> dict[str, Any]:
         "name": name,
         "about": _first_line(cls),
         "parameters": _parameters(cls),
-        "derived": {"step_size": _STEP_SIZE} if needs_smoothness(cls, {}) else {},
+        "derived": _derived(cls),
         "requires": _requirements(cls),
         "reaches": cls.limit.value,
         "exchanges": exchanges,
@@ -105,9 +108,14 @@ def _first_line(cls: type[Algorithm[Any]]) -> str:
     return " ".join(text.replace("*", "").split()).rstrip(".:")
 
 
+def _derived(cls: type[Algorithm[Any]]) -> dict[str, str]:
+    step_size = {"step_size": _STEP_SIZE} if needs_smoothness(cls, {}) else {}
+    return step_size | dict(cls.from_network)
+
+
 def _parameters(cls: type[Algorithm[Any]]) -> dict[str, Any]:
     return {
-        f.name: None if f.default is MISSING else f.default
+        f.name: None if f.default is MISSING or f.name in cls.from_network else f.default
         for f in fields(cls)  # type: ignore[arg-type]
         if f.init
     }
@@ -147,10 +155,13 @@ def _traffic(cls: type[Algorithm[Any]]) -> tuple[float | None, float | None]:
 
 def _steppers(algorithm: Algorithm[Any]) -> list[Stepper[Any]]:
     rng, graph = np.random.default_rng(0), ring(3)
-    costs = [
-        LeastSquares(rng.standard_normal((3, _DIMENSION)), rng.standard_normal(3))
-        for _ in range(graph.n)
+    samples = [
+        (rng.standard_normal((3, _DIMENSION)), rng.standard_normal(3)) for _ in range(graph.n)
     ]
+    if algorithm.requires.oracle is Composite:
+        costs: list[Any] = [Lasso(A, b, 0.01) for A, b in samples]
+    else:
+        costs = [LeastSquares(A, b) for A, b in samples]
     starts = [np.zeros(_DIMENSION) for _ in costs]
     plan = Plan(algorithm, costs, graph, default(graph), starts, rounds=_MEASURED)
     return [Stepper(algorithm, costs[i], plan.place(i), starts[i], 0) for i in range(graph.n)]

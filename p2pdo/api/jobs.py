@@ -374,6 +374,7 @@ def _algorithm(
     weights: Weights,
 ) -> Algorithm[Any]:
     if not isinstance(asked, Algorithm):
+        parameters = {**algorithms.told_by_network(cls, parameters, weights), **parameters}
         if not algorithms.needs_smoothness(cls, parameters):
             return algorithms.build(cls, parameters)
         are_quadratic = all(getattr(p, "is_quadratic", True) for p in problems)

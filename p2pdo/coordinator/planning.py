@@ -126,10 +126,12 @@ def make_plan(spec: Spec, text: str, members: Sequence[Member]) -> Plan:
     told = PARTICIPANT_SETTINGS if isinstance(spec, ParticipantSpec) else SETTINGS
     payloads = config_payloads(members, graph, weights, spec.model_dump(mode="json"), told)
     digest = topology_digest(weights, [member.name for member in members])
-    share = 1.0
+    resolved: dict[str, Plain] = {"topology": label, "digest": digest, "safe_share": 1.0}
     if isinstance(spec, OptimizationSpec) and spec.algorithm.where is None:
-        share = catalogue.find(spec.algorithm.name).safe_share(modes(weights))
-    resolved: dict[str, Plain] = {"topology": label, "digest": digest, "safe_share": share}
+        cls = catalogue.find(spec.algorithm.name)
+        resolved["safe_share"] = cls.safe_share(modes(weights))
+        found = catalogue.told_by_network(cls, spec.algorithm.parameters, weights)
+        resolved |= {"told_by_network": found} if found else {}
     return Plan(spec, text, members, payloads, resolved)
 
 

@@ -1,6 +1,7 @@
 """Costs: what a node minimises, and the oracles that an algorithm may call on it."""
 
 from p2pdo.problems.base import (
+    Composite,
     FiniteSum,
     Gradient,
     Problem,
@@ -12,15 +13,18 @@ from p2pdo.problems.base import (
     StochasticGradient,
 )
 from p2pdo.problems.jax_problem import JaxProblem
+from p2pdo.problems.lasso import Lasso
 from p2pdo.problems.least_squares import LeastSquares
 from p2pdo.problems.logistic import Logistic
 from p2pdo.problems.quadratic import Quadratic
 from p2pdo.problems.torch_problem import TorchProblem
 
 __all__ = [
+    "Composite",
     "FiniteSum",
     "Gradient",
     "JaxProblem",
+    "Lasso",
     "LeastSquares",
     "Logistic",
     "Problem",

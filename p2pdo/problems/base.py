@@ -82,6 +82,25 @@ class Prox(Problem, Protocol):
 
 
 @runtime_checkable
+class Composite(Problem, Protocol):
+    """A cost f = s + r of a smooth part and a rest whose proximal map can be had.
+
+    `value` is that of f. Its constants, where it tells them, are those of s. It is no `Gradient`:
+    a method that would overlook r is refused.
+    """
+
+    def value(self, x: Array) -> float: ...
+
+    def smooth_gradient(self, x: Array) -> Array:
+        """Return ∇s(x) of the shape and dtype of `x`."""
+        ...
+
+    def rest_prox(self, v: Array, rho: float) -> Array:
+        """Return argmin_x r(x) + (ρ/2)‖x − v‖² of the shape and dtype of `v`, ρ > 0."""
+        ...
+
+
+@runtime_checkable
 class FiniteSum(Gradient, Protocol):
     """A cost that is the mean of m terms, one a sample: f = (1/m) Σₖ fₖ."""
 

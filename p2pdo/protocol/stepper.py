@@ -58,7 +58,8 @@ class Stepper(Exchanging, Generic[S]):
         self._step: Step[S] | None = None
         self._received = _NONE  # until the next value is found to be finite
         self._x_like = freeze(x)
-        self._start = Here(0, place.node, place.in_neighbors, place.out_neighbors, seed)
+        ends = place.in_neighbors, place.out_neighbors
+        self._start = Here(0, place.node, *ends, seed, place.row)
         self._check_problem(self._x_like)
         try:
             here = self._here()

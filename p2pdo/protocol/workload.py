@@ -339,7 +339,9 @@ class Optimization(_Machine):
         smoothness = self._smoothness()
         if not self.is_foreign:
             cls = catalogue.find(self.algorithm)
-            parameters = resolved_parameters(cls, self.parameters, smoothness, self._share())
+            told = self.resolved.get("told_by_network")
+            known = {**(told if isinstance(told, dict) else {}), **self.parameters}
+            parameters = resolved_parameters(cls, known, smoothness, self._share())
         else:
             parameters = dict(self.parameters)
         return {"dimension": dimension, "smoothness": smoothness, "parameters": parameters}

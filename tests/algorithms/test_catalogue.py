@@ -138,6 +138,10 @@ def test_the_safe_share_is_stable_on_equal_quadratics(
 
 def test_a_consensus_starts_where_nodes_differ_and_a_descent_where_they_do_not() -> None:
     agreeing = {name for name in ALGORITHMS if agrees_on_starts(name)}
-    assert agreeing == {"consensus", "max-consensus", "min-consensus", "push-sum"}
+    assert agreeing == {
+        *("consensus", "max-consensus", "min-consensus", "push-sum"),
+        *("fastmix", "chebyshev-gossip", "choco-gossip"),
+        *("median-consensus", "trimmed-mean", "clipped-gossip"),
+    }
     assert [start_of(None, name) for name in ("push-sum", "extra")] == ["normal", "zeros"]
     assert start_of("zeros", "push-sum") == "zeros"

@@ -63,6 +63,21 @@ async def test_an_optimization_goes_from_configuring_to_done(tmp_path: Path) -> 
 
 
 @pytest.mark.asyncio
+async def test_a_parameter_that_the_network_tells_is_the_same_at_every_node(tmp_path: Path) -> None:
+    async with coordinator(tmp_path) as client:
+        nodes = await up(client, "a", "b", "c", "d")
+        ring = optimization(algorithm={"name": "fastmix", "parameters": {}}, nodes=4)
+        await client.submit(ring)
+        for node in nodes:
+            (config,) = await node.tasks()
+            await node.report(config, result={"dimension": 3, "smoothness": 1.0})
+        for node in nodes:
+            (run,) = await node.tasks()
+            slem = json.loads(run.payload)["parameters"]["slem"]
+            assert slem == pytest.approx(1 / 3), "Metropolis weights on a ring of four"
+
+
+@pytest.mark.asyncio
 async def test_a_member_tells_in_plain_words_where_its_task_is(tmp_path: Path) -> None:
     async with coordinator(tmp_path) as client:
         a, _ = await up(client, "a", "b")

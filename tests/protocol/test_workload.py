@@ -165,6 +165,13 @@ def test_quadratic_costs_everywhere_take_the_safe_share_of_the_step_size() -> No
         assert parameters["step_size"] == step_size
 
 
+def test_what_the_network_tells_is_taken_where_it_is_not_given() -> None:
+    for parameters, taken in (({}, 0.75), ({"slem": 0.5}, 0.5)):
+        told: dict[str, Any] = {"told_by_network": {"slem": 0.75}}
+        m = running(algorithm="fastmix", parameters=parameters, resolved=told)
+        assert m.resolved["parameters"] == {"slem": taken}
+
+
 def test_the_first_cause_is_the_one_that_is_told() -> None:
     m = running()
     error = {

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from p2pdo.problems.lasso import Lasso
 from p2pdo.problems.least_squares import LeastSquares
 from p2pdo.problems.logistic import Logistic
 from p2pdo.problems.quadratic import Quadratic
@@ -107,10 +108,24 @@ def _logistic_formula(A: Array, b: Array, total: int, l2: float) -> NodeCost:
     return NodeCost(gradient, prox, m, term_gradients)
 
 
+def lasso(n: int) -> Cost:
+    """Those least squares with 0.05 ‖x‖₁ at each node; the two parts of `formulas` are apart."""
+    smooth, l1 = least_squares(n), 0.05
+
+    def soft(v: Array, rho: float) -> Array:
+        return np.where(np.abs(v) > l1 / rho, v - np.copysign(l1 / rho, v), 0.0)
+
+    return Cost(
+        [Lasso(p.A, p.b, l1) for p in smooth.problems],
+        [NodeCost(formula.gradient, soft) for formula in smooth.formulas],
+    )
+
+
 COSTS: Mapping[str, Callable[[int], Cost]] = {
     "quadratic": quadratic,
     "logistic": logistic,
     "least-squares": least_squares,
+    "lasso": lasso,
 }
 
 

@@ -20,7 +20,8 @@ class NodeCost:
 
     Attributes:
         gradient: of x.
-        prox: argmin_x f(x) + (ρ/2)‖x − v‖² from v and ρ.
+        prox: argmin_x f(x) + (ρ/2)‖x − v‖² from v and ρ; where f = s + r, that of r, and the
+            gradient that of s.
         terms: m, where f is the mean of m terms; 0 where it is not.
         term_gradients: of x and row numbers, one row a term.
     """

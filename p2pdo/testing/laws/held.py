@@ -186,6 +186,9 @@ def reaches_its_limit(case: Case) -> None:
             _shrinks_its_bias(algorithm, setting, case.rounds)
             break
         plan = setting.plan(algorithm, case.rounds)
+        if limit is Limit.HULL:
+            _stays_in_the_hull(plan, setting, case.within)
+            continue
         target = _target(plan, limit)
         error = _error(_final(plan, target, case.within), target)
         _hold(
@@ -348,6 +351,20 @@ def _error(X: Array, target: Array) -> float:
     return error if np.isfinite(error) else np.inf
 
 
+def _stays_in_the_hull(plan: Plan, setting: Setting, within: float) -> None:
+    """Entry by entry, to rounding; and agrees where everybody hears everybody."""
+    starts = np.stack(plan.starts)
+    lowest, highest = starts.min(axis=0) - EXACT, starts.max(axis=0) + EXACT
+    X = starts
+    for k, states in enumerate(iterates(plan)):
+        X = decisions(states)
+        inside = bool(((lowest <= X) & (highest >= X)).all())
+        _hold(inside, f"outside the hull of the starts {setting} at iteration {k}")
+    if setting.network.topology == "complete":
+        error = _error(X, X.mean(axis=0))
+        _hold(error <= within, f"{error:.1e} from agreement {setting} after {plan.rounds}")
+
+
 def _shrinks_its_bias(algorithm: Algorithm[Any], setting: Setting, rounds: int) -> None:
     """Of order α: a quarter of the step leaves about a quarter of the bias."""
     biases = []
@@ -376,7 +393,7 @@ def _with_losses(plan: Plan, target: Array, within: float) -> Array:
 
 def _here(plan: Plan, i: int, k: int) -> Here:
     place = plan.place(i)
-    return Here(k, i, place.in_neighbors, place.out_neighbors, plan.seed)
+    return Here(k, i, place.in_neighbors, place.out_neighbors, plan.seed, place.row)
 
 
 def _initial(plan: Plan, i: int) -> Any:
