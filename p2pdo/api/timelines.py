@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from p2pdo.errors import ConfigError
+from p2pdo.protocol.spans import spans_of_each
 from p2pdo.reporting.timeline import NodeTimeline, Shares, write_trace
-from p2pdo.runtime.timeline import Timeline, spans_of_each
+from p2pdo.runtime.timeline import Timeline
 from p2pdo.types import Plain
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-from p2pdo.runtime.timeline import COMPUTE, SEND, TURN, WAIT, Span
+from p2pdo.protocol.spans import COMPUTE, SEND, TURN, WAIT, Span
 from p2pdo.types import Plain
 
 _TOLD = (COMPUTE, WAIT, SEND, TURN)  # they do not lie in each other

@@ -1,11 +1,4 @@
-"""Where a node's time goes: spans of what it does, for whoever wants to look at them afterwards.
-
-    compute      the author's step, from one exchange to the next; an iteration's end divides it
-      mix        the weighted sums of what came
-    send         handing the own values over
-      room       of that, waiting until a neighbour has taken earlier ones
-    wait         for an in-neighbour's value, and for whose
-    turn         in one process: the values are here, another node is computing
+"""Where a node's time goes: `protocol.spans` of what it does, for whoever looks at them afterwards.
 
 A node does one thing at a time, so its spans follow each other or lie in each other. Where several
 values are missing, the time counts for the first of them in node order: the waits of an exchange
@@ -20,36 +13,17 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Mapping
 from time import monotonic_ns
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from p2pdo.algorithms.base import HasDecision
 from p2pdo.protocol.exchanging import Outgoing
 from p2pdo.protocol.frames import Tag
+from p2pdo.protocol.spans import COMPUTE, MIX, ROOM, SEND, WAIT, Span
 from p2pdo.protocol.stepper import Stepper
 from p2pdo.runtime.exchange import Exchanger
 from p2pdo.types import Value
 
-COMPUTE, MIX, SEND, ROOM, WAIT, TURN = "compute", "mix", "send", "room", "wait", "turn"
-
-SPANS = 400_000
-"""What all nodes of a run keep together: some fifty megabytes as a file."""
-
 S = TypeVar("S", bound=HasDecision)
-
-
-class Span(NamedTuple):
-    """What was done, from when to when (ns), in which iteration; of a wait: for whom."""
-
-    what: str
-    began: int
-    ended: int
-    iteration: int
-    peer: str
-
-
-def spans_of_each(nodes: int) -> int:
-    """How many a node keeps."""
-    return max(1, SPANS // nodes)
 
 
 class Timeline:

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from p2pdo.protocol.handover import Seat
-from p2pdo.runtime.timeline import TURN, WAIT, Timeline
+from p2pdo.protocol.spans import TURN, WAIT
+from p2pdo.runtime.timeline import Timeline
 
 
 class Waits:

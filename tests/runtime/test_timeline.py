@@ -12,7 +12,8 @@ from p2pdo.effects import Row, freeze
 from p2pdo.errors import LinkLost
 from p2pdo.protocol.exchanging import Outgoing, Place
 from p2pdo.protocol.frames import Data, EffectKind, Frame, Hello, Tag
-from p2pdo.runtime.timeline import SPANS, Span, TimedExchanger, Timeline, spans_of_each
+from p2pdo.protocol.spans import SPANS, Span, spans_of_each
+from p2pdo.runtime.timeline import TimedExchanger, Timeline
 from p2pdo.testing import clock
 from p2pdo.transports.shared_memory import futex
 from p2pdo.transports.shared_memory.lane import SharedMemoryLane

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from p2pdo.protocol.exchanging import Outgoing
-from p2pdo.runtime.timeline import ROOM, SEND, WAIT, Timeline
+from p2pdo.protocol.spans import ROOM, SEND, WAIT
+from p2pdo.runtime.timeline import Timeline
 from p2pdo.transports.shared_memory.lane import SharedMemoryLane
 from p2pdo.transports.shared_memory.segment import Neighbour
 
