@@ -14,8 +14,7 @@ For gRPC, before it is first imported, wherever that happens; only what the user
 For glibc's malloc, in a process that is p2pdo's own (`keep_memory`): what was freed is kept, in one
 arena. Otherwise each array and message of some size is mapped, faulted in page by page, and
 unmapped again, in every iteration: twice the processor time at 64 MB a value, half as much again
-at 4 MB. Arrays above 64 MiB go back to the system at once: kept ones leave holes in which smaller
-messages settle, and a node of 128 MB values was seen with the memory of nine instead of four.
+at 4 MB. Above 1 GiB memory goes back to the system at once: there the pages are not what counts.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ for _name, _value in GRPC_SETTINGS.items():
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8  # malloc.h
 _NEVER = (1 << 31) - 1
-MALLOC_SETTINGS = {_ARENA_MAX: 1, _MMAP_THRESHOLD: 1 << 26, _TRIM_THRESHOLD: _NEVER}
+MALLOC_SETTINGS = {_ARENA_MAX: 1, _MMAP_THRESHOLD: 1 << 30, _TRIM_THRESHOLD: _NEVER}
 
 
 def keep_memory() -> bool:

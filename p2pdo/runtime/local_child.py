@@ -10,9 +10,11 @@ id that another process could have been given since.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import stat
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 from p2pdo.errors import ConfigError
@@ -28,39 +30,56 @@ async def read_handover(fd: int = 0) -> dict[str, Any]:
     Raises:
         ConfigError: stdin is no pipe, or ended before the line, or the line is no JSON object.
     """
-    reader, transport = await _open(fd)
+    line = bytearray()
+    async with _reading(fd) as read:
+        while not line.endswith(b"\n") and len(line) < _LIMIT:
+            byte = await read(1)  # what follows the line is for `parent_gone`
+            if not byte:
+                break
+            line += byte
     try:
-        line = await reader.readuntil(b"\n")
         handover = json.loads(line)
-    except (asyncio.IncompleteReadError, asyncio.LimitOverrunError, ValueError):
+    except ValueError:
         handover = None
-    finally:
-        transport.close()
-    if not isinstance(handover, dict):
+    if not (line.endswith(b"\n") and isinstance(handover, dict)):
         raise ConfigError("the launcher's handover is not a line of JSON on stdin", hint=_HINT)
     return handover
 
 
 async def parent_gone(fd: int = 0) -> bool:
     """Returns at the end of stdin: whether the launcher died, rather than said that this is it."""
-    reader, transport = await _open(fd)
     said = b""
-    try:
-        while data := await reader.read(4096):
-            said = (said + data)[-_LIMIT:]
-    finally:
-        transport.close()
-    return not said.endswith(END)
+    async with _reading(fd) as read:
+        while data := await read(4096):
+            said = (said + data)[-len(END) :]
+    return said != END
 
 
-async def _open(fd: int) -> tuple[asyncio.StreamReader, asyncio.ReadTransport]:
-    """A reader of its own duplicate of `fd`, so that closing it leaves stdin to the next."""
+@contextlib.asynccontextmanager
+async def _reading(fd: int) -> AsyncIterator[Callable[[int], Awaitable[bytes]]]:
+    """Reads a pipe without blocking the loop; leaves `fd` itself open.
+
+    Not by `connect_read_pipe`: uvloop closes its descriptor twice, and a thread that opens a file
+    between the two loses it.
+    """
     mode = os.fstat(fd).st_mode
-    if not (stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)):  # libuv aborts the process on others
+    if not (stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)):
         raise ConfigError("stdin is not a pipe", hint=_HINT)
-    loop = asyncio.get_running_loop()
-    reader = asyncio.StreamReader(limit=_LIMIT)
-    transport, _ = await loop.connect_read_pipe(
-        lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(os.dup(fd), "rb", buffering=0)
-    )
-    return reader, transport
+    copy = os.dup(fd)
+    os.set_blocking(copy, False)
+    loop, readable = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_reader(copy, readable.set)
+
+    async def read(most: int) -> bytes:
+        while True:
+            readable.clear()
+            try:
+                return os.read(copy, most)
+            except BlockingIOError:
+                await readable.wait()
+
+    try:
+        yield read
+    finally:
+        loop.remove_reader(copy)
+        os.close(copy)

@@ -13,7 +13,7 @@ import pytest
 
 import p2pdo
 from p2pdo.errors import ConfigError, WorkloadFailed
-from p2pdo.runtime import timeline as recording
+from p2pdo.protocol import spans as recording
 from p2pdo.types import Array
 
 SETTINGS = {"nodes": 4, "rounds": 30, "observe_every": 10, "on": "inprocess"}

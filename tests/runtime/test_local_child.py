@@ -9,7 +9,7 @@ import pytest
 import uvloop
 
 from p2pdo.errors import ConfigError
-from p2pdo.runtime.local_child import parent_gone, read_handover
+from p2pdo.runtime.local_child import END, parent_gone, read_handover
 
 LOOPS = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
 
@@ -55,6 +55,17 @@ def test_the_launchers_end_is_noticed_and_not_before(runner: asyncio.Runner) -> 
             assert not gone.done()
             close()
             await asyncio.wait_for(gone, 5)
+
+    runner.run(main())
+
+
+def test_an_end_that_follows_the_handover_at_once_is_heard(runner: asyncio.Runner) -> None:
+    async def main() -> None:
+        with pipe() as (fd, write, close):
+            write(b"{}\n" + END)
+            close()
+            assert await read_handover(fd) == {}
+            assert not await parent_gone(fd)
 
     runner.run(main())
 
