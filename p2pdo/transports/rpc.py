@@ -9,7 +9,8 @@ Settings, with their reasons:
 - *Keepalive* 10 s / 5 s and `http2.ping_timeout_ms` 5 s. Keepalive alone does not bound how late a
   frozen peer is noticed: with its defaults the ping time-out rules and takes a minute.
   Between calls nobody pings: a server takes that for an attack, whatever it is told to permit, and
-  cuts the client off after half a minute with "too many pings".
+  cuts the client off after half a minute with "too many pings". Within calls a server counts no
+  *ping strikes* (0: none): keepalive and gRPC's own bandwidth probes together broke long watches.
 - *Reconnect back-off* 100 ms to 1 s: the default maximum of two minutes would outlast a run. The
   minimum is how long one attempt may take: a busy machine needs more than the back-off.
 - *Messages up to 8 MiB*: values above 4 MiB go in chunks.
@@ -45,6 +46,7 @@ _SERVER = [
     *_COMMON,
     ("grpc.so_reuseport", 0),
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),
+    ("grpc.http2.max_ping_strikes", 0),
 ]
 _CHANNEL = [
     *_COMMON,
