@@ -8,8 +8,8 @@ wait never returns as if it had succeeded.
 A finished node keeps its exchange open, serving what slower neighbours still need, until it is
 closed from outside.
 
-Neighbours on the same host may exchange by a `Lane` instead: memory that both read, without the
-loop. The sessions settle with each neighbour which way it is, once; `settled` waits for that.
+Neighbours on the same host may exchange by a `LocalLane` instead: memory that both read, without
+the loop. The sessions settle with each neighbour which way it is, once; `settled` waits for that.
 From then on `exchange` is for the neighbours of the link alone, and `lane` for those beside it.
 Ends of every kind come by the link in any case, and wake whoever waits on the lane.
 """

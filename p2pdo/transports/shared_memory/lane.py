@@ -39,7 +39,7 @@ _log = logging.getLogger(__name__)
 
 
 class SharedMemoryLane:
-    """`runtime.exchange.Lane`, over segments."""
+    """`runtime.exchange.LocalLane`, over segments."""
 
     def __init__(self, node: int) -> None:
         """Makes its segment.
