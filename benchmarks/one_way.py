@@ -1,10 +1,11 @@
 """MB/s from one process to another: memory, a TCP socket, and the links between two nodes.
 
-    python benchmarks/one_way.py --way memcpy|tcp|grpc --megabytes 4 [--seconds 1]
+    python benchmarks/one_way.py --way memcpy|tcp|bare|grpc --megabytes 4 [--seconds 1]
 
 Prints one line of JSON, {"mb_per_s": …}. The receiver says when the last byte is there, so what
-waits in buffers does not count. Over the links go whole frames of the values' stream, four of them
-under way, as sessions send them.
+waits in buffers does not count. Over the links (grpc) go whole frames of the values' stream, four
+of them under way, as sessions send them. Bare is grpc.aio and nothing else: the same bytes object
+again and again, in pieces of the same size, which nobody looks at.
 """
 
 from __future__ import annotations
@@ -15,15 +16,21 @@ import json
 import multiprocessing
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from multiprocessing.connection import Connection
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from p2pdo.environment import keep_memory
 from p2pdo.protocol.frames import Ack, Data, EffectKind, Frame, Tag
 from p2pdo.transports import rpc
 from p2pdo.transports.peers import PeerLinks
 from p2pdo.types import NodeId, WorkloadId
+from p2pdo.wire.codec import CHUNK
+
+if TYPE_CHECKING:
+    import grpc.aio
 
 WORK = WorkloadId("one-way")
 UNDER_WAY = 4
@@ -163,18 +170,30 @@ async def _receive_links(pipe: Connection) -> None:
 def _receive_grpc(pipe: Connection, _size: int) -> None:
     import uvloop
 
+    keep_memory()
     uvloop.run(_receive_links(pipe))
 
 
-def grpc(size: int, seconds: float) -> float:
+def links(size: int, seconds: float) -> float:
+    return on_a_loop(_receive_grpc, _over_links, size, seconds)
+
+
+def on_a_loop(
+    receive: Callable[[Connection, int], None],
+    over: Callable[[str, int, float], Coroutine[Any, Any, float]],
+    size: int,
+    seconds: float,
+) -> float:
+    """As a node does: on uvloop, with malloc told to keep what is freed."""
     import uvloop
 
+    keep_memory()
     ours, theirs = multiprocessing.get_context("spawn").Pipe()
     with (
-        receiving(_receive_grpc, theirs, size),
+        receiving(receive, theirs, size),
         asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
     ):
-        return runner.run(_over_links(ours.recv(), size, seconds))
+        return runner.run(over(ours.recv(), size, seconds))
 
 
 async def _over_links(address: str, size: int, seconds: float) -> float:
@@ -183,18 +202,89 @@ async def _over_links(address: str, size: int, seconds: float) -> float:
         port.links = links
         links.open(WORK, port, {RECEIVER: address})
         await port.up.wait()
-        await port.send(2)
-        count, taken = 1, 0.0
-        while taken < seconds:
-            if taken:
-                count = max(count, min(10 * count, int(count * 1.2 * seconds / taken)))
-            began = time.perf_counter()
-            await port.send(count)
-            taken = time.perf_counter() - began
-        return count * size / taken / 1e6
+        return await timed_on_a_loop(port.send, size, seconds)
 
 
-WAYS = {"memcpy": memcpy, "tcp": tcp, "grpc": grpc}
+async def timed_on_a_loop(
+    send: Callable[[int], Awaitable[None]], size: int, seconds: float
+) -> float:
+    """`timed`, of a send that is awaited."""
+    await send(2)
+    count, taken = 1, 0.0
+    while taken < seconds:
+        if taken:
+            count = max(count, min(10 * count, int(count * 1.2 * seconds / taken)))
+        began = time.perf_counter()
+        await send(count)
+        taken = time.perf_counter() - began
+    return count * size / taken / 1e6
+
+
+# ---- grpc.aio alone ----
+
+METHOD = "/bare/way"
+
+
+async def _receive_all(pipe: Connection, size: int) -> None:
+    import grpc
+
+    async def answer(
+        requests: AsyncIterator[bytes], context: grpc.aio.ServicerContext[bytes, bytes]
+    ) -> None:
+        came = 0
+        async for piece in requests:
+            came += len(piece)
+            if came == size:
+                came = 0
+                await context.write(b"1")
+
+    server = rpc.make_server(None)
+    handler: grpc.RpcMethodHandler[bytes, bytes] = grpc.stream_stream_rpc_method_handler(answer)
+    service, method = METHOD.strip("/").split("/")
+    server.add_generic_rpc_handlers(
+        (grpc.method_handlers_generic_handler(service, {method: handler}),)
+    )
+    pipe.send(rpc.bind(server, "127.0.0.1:0"))
+    await server.start()
+    await asyncio.Event().wait()
+
+
+def _receive_bare(pipe: Connection, size: int) -> None:
+    import uvloop
+
+    keep_memory()
+    uvloop.run(_receive_all(pipe, size))
+
+
+def bare(size: int, seconds: float) -> float:
+    return on_a_loop(_receive_bare, _over_grpc, size, seconds)
+
+
+async def _over_grpc(address: str, size: int, seconds: float) -> float:
+    pieces = [bytes(min(CHUNK, size - at)) for at in range(0, size, CHUNK)]
+    async with rpc.make_channel(address) as channel:
+        call: grpc.aio.StreamStreamCall[bytes, bytes] = channel.stream_stream(METHOD)()
+
+        async def write(count: int, room: asyncio.Semaphore) -> None:
+            for _ in range(count):
+                await room.acquire()
+                for piece in pieces:
+                    await call.write(piece)
+
+        async def send(count: int) -> None:
+            room = asyncio.Semaphore(UNDER_WAY)
+            writing = asyncio.create_task(write(count, room))
+            for _ in range(count):
+                await call.read()
+                room.release()
+            await writing
+
+        rate = await timed_on_a_loop(send, size, seconds)
+        call.cancel()
+        return rate
+
+
+WAYS = {"memcpy": memcpy, "tcp": tcp, "bare": bare, "grpc": links}
 
 
 def main() -> None:

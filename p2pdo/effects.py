@@ -23,10 +23,10 @@ arrival. This, and nothing else, makes the bits of a result independent of the n
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import Enum
 from functools import cached_property
-from typing import Any, TypeAlias, TypeVar, overload
+from typing import Any, NamedTuple, TypeAlias, TypeVar, overload
 
 import numpy as np
 
@@ -45,8 +45,7 @@ class By(Enum):
     PUSH = "the sender, in equal shares"
 
 
-@dataclass(frozen=True, slots=True)
-class Mix:
+class Mix(NamedTuple):
     """Asks for the weighted sums of these values over self and in-neighbours.
 
     `by` names who sets the weights of each value; where it is empty, all are pulled.
@@ -56,15 +55,13 @@ class Mix:
     by: tuple[By, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Exchange:
+class Exchange(NamedTuple):
     """Sends one value to every out-neighbour; asks for every in-neighbour's."""
 
     value: Value
 
 
-@dataclass(frozen=True, slots=True)
-class ExchangeEach:
+class ExchangeEach(NamedTuple):
     """Sends each out-neighbour its own value; asks for what every in-neighbour sent here."""
 
     values: Mapping[int, Value]
@@ -140,15 +137,13 @@ class Here:
     def at(self, iteration: int) -> Here:
         """The same node in another iteration. One is made in each, so it is made cheaply."""
         there = object.__new__(Here)
-        there.__dict__.update(
-            iteration=iteration,
-            node=self.node,
-            in_neighbors=self.in_neighbors,
-            out_neighbors=self.out_neighbors,
-            seed=self.seed,
-            row=self.row,
-        )
+        there.__dict__.update(self._fixed, iteration=iteration)
         return there
+
+    @cached_property
+    def _fixed(self) -> dict[str, Any]:
+        """What does not change with the iteration."""
+        return {name: getattr(self, name) for name in _FIXED}
 
     @cached_property
     def rng(self) -> np.random.Generator:
@@ -166,6 +161,9 @@ class Here:
     def common_rng(self) -> np.random.Generator:
         """A generator for this iteration that draws the same on all nodes."""
         return np.random.default_rng([self.seed, 1, self.iteration])
+
+
+_FIXED = tuple(field.name for field in fields(Here) if field.name != "iteration")
 
 
 @dataclass(frozen=True)
@@ -201,7 +199,12 @@ class Row:
         if isinstance(first, np.ndarray):
             return self._array_sum(values)
         if isinstance(first, tuple):
-            return tuple([self._sum(leaf) for leaf in zip(*values, strict=True)])
+            return tuple(
+                [
+                    self._array_sum(leaf) if type(leaf[0]) is np.ndarray else self._sum(leaf)
+                    for leaf in zip(*values, strict=True)
+                ]
+            )
         if isinstance(first, dict):
             return {key: self._sum([v[key] for v in values]) for key in first}
         return _scalar_sum(self._weights, values)
@@ -213,26 +216,30 @@ class Row:
             one = np.empty(first.shape)
             one.fill(_scalar_sum(self._weights, [v.item() for v in arrays]))
             return one
-        total = np.zeros(first.shape, dtype)
         weights = self._weights_as(dtype)
-        if total.size > _BLOCK and all(v.flags.c_contiguous for v in arrays):
+        if first.size > _BLOCK and all(v.flags.c_contiguous for v in arrays):
+            total = np.empty(first.shape, dtype)
             _add_blocks(total.reshape(-1), weights, [v.reshape(-1) for v in arrays])
-        else:
-            for w, v in zip(weights, arrays, strict=True):
-                total += w * v
+            return total
+        total = np.zeros(first.shape, dtype)
+        for w, v in zip(weights, arrays, strict=True):
+            total += w * v
         return total
 
 
-_BLOCK = 1 << 14
+_BLOCK = 1 << 15
 """Entries of every array that are added up while they are in the processor's cache."""
 
 
 def _add_blocks(total: Array, weights: Sequence[Array], arrays: Sequence[Array]) -> None:
-    """Block by block: the bits are the same, and no product is kept whole."""
+    """Block by block: the bits are the same, and neither zeros nor products are kept whole."""
     product = np.empty(_BLOCK, total.dtype)
+    zero = total.dtype.type(0)
     for at in range(0, total.size, _BLOCK):
         block = total[at : at + _BLOCK]
-        for w, v in zip(weights, arrays, strict=True):
+        np.multiply(arrays[0][at : at + _BLOCK], weights[0], out=block)
+        block += zero  # the first to be added to it: of -0 it makes 0
+        for w, v in zip(weights[1:], arrays[1:], strict=True):
             block += np.multiply(v[at : at + _BLOCK], w, out=product[: len(block)])
 
 
@@ -274,7 +281,7 @@ def _freeze(value: Any) -> Any:
     if isinstance(value, np.ndarray):
         return _freeze_array(value)
     if isinstance(value, tuple):
-        return tuple([_freeze(item) for item in value])
+        return tuple([_freeze_array(v) if type(v) is np.ndarray else _freeze(v) for v in value])
     if isinstance(value, dict) and all(isinstance(key, str) for key in value):
         return {key: _freeze(item) for key, item in value.items()}
     scalar = value.item() if isinstance(value, np.generic) else value

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 from p2pdo.effects import By, Effect, Exchange, ExchangeEach, Mix, Row, freeze
 from p2pdo.errors import LocalProtocolError
 from p2pdo.protocol.frames import EffectKind, Tag
-from p2pdo.protocol.values import is_finite, same_layout, size_of
+from p2pdo.protocol.values import is_finite, like_tuple, size_of
 from p2pdo.types import Value
 
 
@@ -152,7 +152,7 @@ class Exchanging(ABC):
         if own is None:
             return {j: inbox[j] for j in place.in_neighbors}
         for sender in place.in_neighbors:
-            if not same_layout(own, inbox[sender]):
+            if not like_tuple(own, inbox[sender]):
                 raise self.unlike(own, inbox[sender], sender)
         heard: dict[int, Any] = {**inbox, place.node: own}
         if not self._by:

@@ -59,7 +59,7 @@ def same_layout(a: Value, b: Value) -> bool:
     if isinstance(a, np.ndarray):
         return isinstance(b, np.ndarray) and a.shape == b.shape and a.dtype == b.dtype
     if isinstance(a, tuple):
-        return isinstance(b, tuple) and len(a) == len(b) and _same_layouts(a, b)
+        return like_tuple(a, b)
     if isinstance(a, dict):
         return (
             isinstance(b, dict)
@@ -69,7 +69,10 @@ def same_layout(a: Value, b: Value) -> bool:
     return not isinstance(b, np.ndarray | tuple | dict)
 
 
-def _same_layouts(a: tuple[Value, ...], b: tuple[Value, ...]) -> bool:
+def like_tuple(a: tuple[Value, ...], b: Value) -> bool:
+    """`same_layout` where one is known to be a tuple, as what is mixed always is."""
+    if not isinstance(b, tuple) or len(a) != len(b):
+        return False
     for x, y in zip(a, b, strict=True):
         if type(x) is ndarray and type(y) is ndarray:  # most are: without a call
             if x.shape != y.shape or x.dtype != y.dtype:

@@ -7,7 +7,8 @@ A stream carries writes; a write is a sequence of frames:
 Payloads up to `CHUNK` travel whole, larger ones in pieces that follow each other directly, so
 that no write is larger than `WRITE_LIMIT` and a receiver allocates a large value once, after its
 announced size was checked. `pack_frames` puts many small frames into one write, because a write
-costs the same whatever it carries.
+costs the same whatever it carries. A frame from `ALONE` on has one of its own, and its header is
+padded so that the largest array in it lies aligned: the receiver's value is a view of the write.
 """
 
 from __future__ import annotations
@@ -25,12 +26,15 @@ from p2pdo.protocol.frames import Ack, Bye, Data, EffectKind, Frame, Hello, Tag
 from p2pdo.protocol.judging import Report
 from p2pdo.protocol.values import size_of
 from p2pdo.types import Array, Value, WorkloadId
-from p2pdo.wire.arrays import Part, pack, reader
+from p2pdo.wire.arrays import ALIGNMENT, Part, pack, reader
 from p2pdo.wire.v1 import peer_pb2 as pb
 
 PROTOCOL = 2
-CHUNK = 2 * 1024 * 1024
-WRITE_LIMIT = 4 * 1024 * 1024
+CHUNK = 4 * 1024 * 1024
+WRITE_LIMIT = 5 * 1024 * 1024
+"""More than a piece and the largest header."""
+ALONE = 1024 * 1024
+"""Bytes of a frame that cost more to copy into a common write than a write of its own does."""
 VALUE_LIMIT = 1 << 30
 """Bytes of one value that a receiver makes room for, unless told otherwise."""
 SHARED = 256 * 1024
@@ -166,6 +170,8 @@ def _frame(kind: int, header: Message, parts: Iterable[Part] = ()) -> bytes:
 
 
 def _with_payload(kind: int, header: Message, parts: list[Part], size: int) -> Iterator[bytes]:
+    if size >= ALONE:
+        _align(header)
     if size <= CHUNK:
         yield _frame(kind, header, parts)
         return
@@ -173,6 +179,16 @@ def _with_payload(kind: int, header: Message, parts: list[Part], size: int) -> I
     yield _frame(kind, header, next(pieces))
     for offset, piece in enumerate(pieces, 1):
         yield _frame(_CHUNK, pb.Chunk(offset=offset * CHUNK), piece)
+
+
+def _align(header: Any) -> None:
+    """Pads the header of a frame that begins a write: its payload begins at an aligned place.
+
+    The bytes of a Python object begin at one.
+    """
+    header.padding = b" "
+    over = _PREFIX.size + header.ByteSize() - reader(header.layout).shift
+    header.padding = bytes(1 + -over % ALIGNMENT)
 
 
 def _pieces(parts: list[Part]) -> Iterator[list[Part]]:
@@ -196,11 +212,15 @@ def pack_frames(frames: Iterable[bytes]) -> Iterator[bytes]:
     held: list[bytes] = []
     size = 0
     for frame in frames:
-        if held and size + len(frame) > WRITE_LIMIT:
+        is_alone = len(frame) >= ALONE
+        if held and (is_alone or size + len(frame) > WRITE_LIMIT):
             yield b"".join(held)
             held, size = [], 0
-        held.append(frame)
-        size += len(frame)
+        if is_alone:
+            yield frame
+        else:
+            held.append(frame)
+            size += len(frame)
     if held:
         yield held[0] if len(held) == 1 else b"".join(held)
 

@@ -155,6 +155,7 @@ class Value(_message.Message):
     SIZE_FIELD_NUMBER: _builtins.int
     RECEIVE_NEXT_FIELD_NUMBER: _builtins.int
     CREDIT_TO_FIELD_NUMBER: _builtins.int
+    PADDING_FIELD_NUMBER: _builtins.int
     workload_id: _builtins.str
     seq: _builtins.int
     """+ 1 per exchange, per directed edge"""
@@ -169,6 +170,8 @@ class Value(_message.Message):
     receive_next: _builtins.int
     """with credit_to: an Ack that travels with the value"""
     credit_to: _builtins.int
+    padding: _builtins.bytes
+    """as long as puts the largest array at an aligned place"""
     def __init__(
         self,
         *,
@@ -181,10 +184,11 @@ class Value(_message.Message):
         size: _builtins.int = ...,
         receive_next: _builtins.int = ...,
         credit_to: _builtins.int | None = ...,
+        padding: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_credit_to", b"_credit_to", "credit_to", b"credit_to"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_credit_to", b"_credit_to", "credit_to", b"credit_to", "effect", b"effect", "iteration", b"iteration", "layout", b"layout", "phase", b"phase", "receive_next", b"receive_next", "seq", b"seq", "size", b"size", "workload_id", b"workload_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_credit_to", b"_credit_to", "credit_to", b"credit_to", "effect", b"effect", "iteration", b"iteration", "layout", b"layout", "padding", b"padding", "phase", b"phase", "receive_next", b"receive_next", "seq", b"seq", "size", b"size", "workload_id", b"workload_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__credit_to: _TypeAlias = _typing.Literal["credit_to"]  # noqa: Y015
     _WhichOneofArgType__credit_to: _TypeAlias = _typing.Literal["_credit_to", b"_credit_to"]  # noqa: Y015
@@ -384,6 +388,7 @@ class Observation(_message.Message):
     SIZE_FIELD_NUMBER: _builtins.int
     BYTES_SENT_FIELD_NUMBER: _builtins.int
     MESSAGES_SENT_FIELD_NUMBER: _builtins.int
+    PADDING_FIELD_NUMBER: _builtins.int
     node: _builtins.int
     """its index"""
     iteration: _builtins.int
@@ -391,6 +396,8 @@ class Observation(_message.Message):
     size: _builtins.int
     bytes_sent: _builtins.int
     messages_sent: _builtins.int
+    padding: _builtins.bytes
+    """as of Value"""
     def __init__(
         self,
         *,
@@ -400,10 +407,11 @@ class Observation(_message.Message):
         size: _builtins.int = ...,
         bytes_sent: _builtins.int = ...,
         messages_sent: _builtins.int = ...,
+        padding: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bytes_sent", b"bytes_sent", "iteration", b"iteration", "layout", b"layout", "messages_sent", b"messages_sent", "node", b"node", "size", b"size"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bytes_sent", b"bytes_sent", "iteration", b"iteration", "layout", b"layout", "messages_sent", b"messages_sent", "node", b"node", "padding", b"padding", "size", b"size"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
