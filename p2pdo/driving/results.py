@@ -43,6 +43,7 @@ class TaskResult:
         value: what the handler returned, with its arrays; None unless it is ok.
         error: what went wrong, with node and workload; None if nothing did.
         traceback: the handler's, where the site tells it.
+        place: which result of its workload it is, from 1, in the order in which they were accepted.
     """
 
     task_id: TaskId
@@ -52,6 +53,7 @@ class TaskResult:
     value: Any = None
     error: P2pdoError | None = None
     traceback: str = ""
+    place: int = 0
 
     @property
     def is_ok(self) -> bool:
@@ -74,7 +76,8 @@ def result_of(told: pb.TaskResult) -> TaskResult:
     try:
         data: Any = parse_plain(told.payload)
         if told.ok:
-            return TaskResult(task_id, node, told.name, TaskStatus.OK, decode_data(data))
+            value = decode_data(data)
+            return TaskResult(task_id, node, told.name, TaskStatus.OK, value, place=told.place)
     except ValueError as why:
         data = {
             "code": "task-failed",
@@ -83,7 +86,9 @@ def result_of(told: pb.TaskResult) -> TaskResult:
     error = _error_in(data)
     error.node = error.node or node
     traceback = str(data.get("traceback", "")) if isinstance(data, dict) else ""
-    return TaskResult(task_id, node, told.name, _status_of(error), None, error, traceback)
+    return TaskResult(
+        task_id, node, told.name, _status_of(error), None, error, traceback, told.place
+    )
 
 
 def _error_in(data: Any) -> P2pdoError:
