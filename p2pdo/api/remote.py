@@ -29,6 +29,7 @@ from p2pdo.api.participants import Ended, metric_of, summarize
 from p2pdo.api.runs import Result
 from p2pdo.config import OptimizationSpec, ParticipantSpec
 from p2pdo.data import catalogue as problem_catalogue
+from p2pdo.driving.attaching import AttachedTasks
 from p2pdo.driving.client import Client
 from p2pdo.driving.results import count_links
 from p2pdo.driving.tasks import SITE, Tasks, control
@@ -81,9 +82,23 @@ class RemoteNetwork:
         "executor": "torch"}}.
 
         A driver that is killed leaves its workload, and the coordinator ends it when nobody has
-        watched it for a minute (`p2pdo-coordinator --driver-grace`); with `keep` it does not.
+        watched it for a minute (`p2pdo-coordinator --driver-grace`); with `keep` it does not, and
+        `attach` takes it over.
         """
         return Tasks(self.client, nodes, executor=executor, roles=roles, keep=keep)
+
+    def attach(self, workload_id: str, *, seen: int | None = None) -> AttachedTasks:
+        """Takes over a workload of tasks whose driver was killed or detached; use it as a block.
+
+        Told are the results that nobody has acknowledged, and those still to come. A program that
+        has stored the first so many itself says so with `seen`: the `place` of the last one.
+
+        Raises, on entering the block:
+            NotFound: there is no such workload; says which id is near.
+            ConfigError: it is a run, or a controller drives it.
+            Conflict: `seen` does not fit.
+        """
+        return AttachedTasks(self.client, workload_id, seen)
 
     async def control(
         self,
