@@ -141,6 +141,7 @@ class Run(Running[Result]):
         self.job = job
         self.executor = executor
         self.observe: Observe | None = None
+        self.is_drawn = True  # whether the folder gets pictures
         self._judge = self._make_judge()
         self._links: dict[str, int] = {}
 
@@ -210,7 +211,7 @@ class Run(Running[Result]):
 
     async def _draw(self) -> Drawn:
         """The pictures, off the loop; whoever stops the run now is late, and gets them too."""
-        if self.is_temporary:
+        if not self.is_drawn:
             return Drawn()
         drawing = asyncio.ensure_future(asyncio.to_thread(draw_if_possible, self.folder))
         try:
