@@ -209,10 +209,11 @@ class LocalNetwork:
         keep: bool = False,
         observe: Observe | None = None,
         timeline: Path | str | None = None,
+        draw: bool = True,
     ) -> Run:
         """Starts what `api.jobs.resolve` made.
 
-        The run folder stays at `out`, or with `keep` at runs/ID.
+        The run folder stays at `out`, or with `keep` at runs/ID; with `draw` it has pictures.
 
         Raises:
             ConfigError: a script is being imported; or too many processes for this machine, or a
@@ -235,6 +236,7 @@ class LocalNetwork:
             names = [job.plan.name(i) for i in range(job.plan.nodes)]
             run.timeline = TimelineFile(Path(timeline), names, {"workload": workload_id})
         run.is_temporary = out is None and not keep
+        run.is_drawn = draw and not run.is_temporary
         self._runs.append(run)
         self._tasks.append(asyncio.create_task(run.work(), name=f"run {workload_id}"))
         return run

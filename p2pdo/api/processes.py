@@ -377,7 +377,7 @@ class _Children:
                 stdout=asyncio.subprocess.PIPE,
                 stderr=log,
                 start_new_session=True,  # a Ctrl-C at the terminal is for the launcher alone
-                env=_environment(),
+                env=single_threaded(),
             )
         self._processes[name] = process
         assert process.stdin is not None, "piped"
@@ -443,7 +443,7 @@ async def _raised_by(failure: asyncio.Future[None]) -> None:
     await failure
 
 
-def _environment() -> dict[str, str]:
+def single_threaded() -> dict[str, str]:
     """One BLAS thread a process: bits must not depend on the number of cores."""
     single = dict.fromkeys(
         ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"),

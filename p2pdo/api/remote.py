@@ -469,9 +469,9 @@ def _write_result(folder: RunFolder, workload: pb.Workload, result: Result) -> N
     folder.write_summary(result.summary)
 
 
-def _figures(spec: Mapping[str, Any], states: Sequence[Array]) -> dict[str, float | None]:
+def _figures(spec: Mapping[str, Any], states: Sequence[Array]) -> dict[str, Any]:
     """What only those can know who see the states and have the data as well."""
-    unknown: dict[str, float | None] = dict.fromkeys(
+    unknown: dict[str, Any] = dict.fromkeys(
         ("gap", "consensus_error", "value", "optimum", "distance_to_optimum")
     )
     if not states:

@@ -25,6 +25,7 @@ from p2pdo.api.running import Running
 from p2pdo.api.timelines import TimelineFile
 from p2pdo.errors import ConfigError, WorkloadFailed, did_you_mean
 from p2pdo.participants.history import History
+from p2pdo.protocol.counting import NO_CALLS
 from p2pdo.protocol.judging import (
     Judge,
     Judgement,
@@ -140,6 +141,7 @@ class Run(Running[Result]):
         self.job = job
         self.executor = executor
         self.observe: Observe | None = None
+        self.is_drawn = True  # whether the folder gets pictures
         self._judge = self._make_judge()
         self._links: dict[str, int] = {}
 
@@ -209,7 +211,7 @@ class Run(Running[Result]):
 
     async def _draw(self) -> Drawn:
         """The pictures, off the loop; whoever stops the run now is late, and gets them too."""
-        if self.is_temporary:
+        if not self.is_drawn:
             return Drawn()
         drawing = asyncio.ensure_future(asyncio.to_thread(draw_if_possible, self.folder))
         try:
@@ -253,6 +255,8 @@ class Run(Running[Result]):
                 judgement.value,
                 judgement.bytes_sent,
                 judgement.messages_sent,
+                calls=judgement.calls,
+                accuracy=judgement.accuracy,
             )
         )
 
@@ -283,11 +287,19 @@ class Run(Running[Result]):
             run_dir=str(self.folder.path),
             state_sha256=state_sha256(states),
             links=self._links,
+            calls=sum((report.calls for report in reports), NO_CALLS),
+            accuracy=objective.accuracy(mean),
         )
         for node, x in enumerate(states):
             self.folder.write_state(self.job.plan.name(node), x)
+        self.folder.write_counts({self.job.plan.name(r.node): _counts(r) for r in reports})
         self.folder.write_summary(summary)
         return Result(states, list(self.told), summary, timeline=self.timeline)
+
+
+def _counts(report: Report) -> dict[str, Plain]:
+    sent: dict[str, Plain] = {"messages": report.messages_sent, "bytes": report.bytes_sent}
+    return {**report.calls.to_plain(), **sent}
 
 
 def _number(value: float | None) -> float | None:

@@ -12,6 +12,7 @@ main = Program(
     "p2pdo",
     {
         "run": Place("run", "Run an algorithm on this machine, to the end."),
+        "compare": Place("compare", "Compare runs: tables, figures, data."),
         "submit": Place("workloads", "Send a run to the nodes of a coordinator."),
         "ls": Place("workloads", "List a coordinator's workloads."),
         "show": Place("workloads", "Show one workload and how far each node is."),

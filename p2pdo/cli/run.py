@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from p2pdo.cli import options, signals
+from p2pdo.cli import comparing, options, signals
 from p2pdo.cli.following import follow
 from p2pdo.cli.program import Reply, Verb, bug_error, remark
 from p2pdo.cli.summaries import finished
@@ -28,7 +28,7 @@ _OF_ALGORITHMS = ("algorithm", "tol", "start", "partition", "dtype", "timeline")
 
 
 @click.command(cls=Verb)
-@click.argument("problem")
+@click.argument("problem", required=False, metavar="PROBLEM")
 @options.what_runs
 @click.option(
     "--rounds",
@@ -50,7 +50,8 @@ _OF_ALGORITHMS = ("algorithm", "tol", "start", "partition", "dtype", "timeline")
     default="processes",
     show_default=True,
     metavar="EXECUTOR",
-    help="processes (real daemons), inprocess, simulated, stacked or dense.",
+    help="processes (real daemons), inprocess, simulated, stacked or dense; a comparison is "
+    "dense where nobody said.",
 )
 @click.option(
     "--delay-seed",
@@ -69,6 +70,7 @@ _OF_ALGORITHMS = ("algorithm", "tol", "start", "partition", "dtype", "timeline")
     metavar="FILE",
     help="Write where the time goes, for Perfetto or chrome://tracing; of processes or inprocess.",
 )
+@comparing.options
 @options.quiet
 @click.pass_context
 def run(
@@ -81,6 +83,9 @@ def run(
     quiet: bool,
     rounds: int | None,
     tol: float | None,
+    trials: int,
+    jobs: int | None,
+    resume: Path | None,
     **asked: Any,
 ) -> Reply:
     """Run an algorithm on PROBLEM over nodes of this machine, to the end.
@@ -88,16 +93,43 @@ def run(
     PROBLEM is breast-cancer, quadratic or least-squares (see p2pdo problems), or FILE.py:OBJECT,
     a list of problems or a factory of them. In its place may stand a participant, which brings a
     loop and data of its own.
+
+    Several algorithms or trials are a comparison: -a dgd,extra --trials 5, and -s dgd.step_size=0.1
+    for one of them; -a dgd,slow=dgd -s slow.step_size=0.01 compares one with itself. The same
+    command with the same --out, or --resume DIR, goes on where it was interrupted.
     """
+    if resume is not None:
+        return comparing.resume(resume, _given(ctx), jobs, quiet=quiet)
+    if asked["problem"] is None:
+        raise click.MissingParameter(ctx=ctx, param=ctx.command.params[0])
     from p2pdo.api.jobs import Request, participant_at, resolve, with_tolerance
     from p2pdo.api.runs import check_executor
 
     executor = check_executor(on)
     participant = participant_at(asked["problem"])
+    is_comparison = comparing.is_comparison(asked, trials)
     if participant is not None:
+        if is_comparison:
+            raise ConfigError(
+                f"{asked['problem']} is a participant, which is run once and not compared",
+                hint="leave --algorithm and --trials out",
+            )
         wanted = _request_of(participant, ctx.params, _given(ctx))
         ended = signals.run(_take_part(wanted, asked, executor, out, quiet=quiet))
         return finished(ended, quiet=quiet)
+    if is_comparison:
+        return comparing.compare(
+            asked,
+            _given(ctx),
+            trials=trials,
+            jobs=jobs,
+            on=on,
+            out=out,
+            rounds=ROUNDS if rounds is None else rounds,
+            tol=tol,
+            default_tol=TOL if rounds is None and tol is None else None,
+            quiet=quiet,
+        )
     request = Request(rounds=ROUNDS if rounds is None else rounds, tol=tol, **asked)
     job = resolve(request)
     if rounds is None and tol is None:

@@ -19,6 +19,8 @@ from typing import Any
 import numpy as np
 
 from p2pdo.errors import RemoteProtocolError, WorkloadFailed
+from p2pdo.problems.base import Classifier
+from p2pdo.protocol.counting import NO_CALLS, Calls
 from p2pdo.types import Array
 
 
@@ -31,6 +33,7 @@ class Report:
     x: Array
     bytes_sent: int
     messages_sent: int
+    calls: Calls = NO_CALLS
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,8 @@ class Judgement:
     messages_sent: int
     stop: bool
     reports: Sequence[Report] = field(default=(), compare=False, repr=False)
+    calls: Calls = NO_CALLS
+    accuracy: float | None = None
 
 
 @dataclass
@@ -92,6 +97,30 @@ class Objective:
             raise WorkloadFailed(
                 f"value(x) of node {node}'s problem raised {type(error).__name__}: {error}",
                 hint=f"value of {type(problem).__name__} takes x of shape (d,), gives a number",
+            ) from error
+
+    def accuracy(self, x: Array) -> float | None:
+        """The share of all nodes' samples that x classifies rightly; None where none classifies.
+
+        Raises:
+            WorkloadFailed: a problem's `classified` went wrong.
+        """
+        if not all(isinstance(p, Classifier) for p in self.problems):
+            return None
+        x64 = x.astype(np.float64)
+        with np.errstate(over="ignore", invalid="ignore"):
+            told = [self._classified(node, x64) for node in range(len(self.problems))]
+        samples = sum(number for _, number in told)
+        return sum(right for right, _ in told) / samples if samples else None
+
+    def _classified(self, node: int, x: Array) -> tuple[int, int]:
+        try:
+            right, samples = self.problems[node].classified(x)
+            return int(right), int(samples)
+        except Exception as error:
+            raise WorkloadFailed(
+                f"classified(x) of node {node}'s problem raised {type(error).__name__}: {error}",
+                hint="it takes x of shape (d,) and gives (rightly classified samples, samples)",
             ) from error
 
     def gap(self, value: float | None) -> float | None:
@@ -168,4 +197,6 @@ class Judge:
             sum(report.messages_sent for report in reports),
             stop,
             reports,
+            sum((report.calls for report in reports), NO_CALLS),
+            self._objective.accuracy(mean),
         )

@@ -7,6 +7,7 @@ from dataclasses import MISSING, asdict, dataclass, field, fields
 from typing import Any
 
 from p2pdo.errors import ConfigError
+from p2pdo.protocol.counting import Calls
 from p2pdo.types import Plain
 
 OWN_DATA = "its own data"
@@ -26,6 +27,8 @@ class Metric:
         bytes_sent: payload bytes sent by all nodes so far.
         messages_sent: values sent by all nodes so far, one per edge and exchange.
         logged: what participants have logged, by its name and then by the node's.
+        calls: what all nodes' steps have asked of their costs so far; None where nobody knows.
+        accuracy: the share of all samples that x̄ classifies rightly, where the problem tells it.
     """
 
     iteration: int
@@ -36,12 +39,13 @@ class Metric:
     bytes_sent: int
     messages_sent: int
     logged: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
+    calls: Calls | None = None
+    accuracy: float | None = None
 
     def to_plain(self) -> dict[str, Plain]:
         plain = asdict(self)
-        if not self.logged:
-            del plain["logged"]
-        return plain
+        optional = ("logged", "calls", "accuracy")
+        return {k: v for k, v in plain.items() if not (k in optional and v in (None, {}))}
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Plain]) -> Metric:
@@ -54,6 +58,8 @@ class Summary:
 
     Attributes:
         links: how many pairs of neighbours exchanged by which lane; empty in one process.
+        calls: what all nodes' steps asked of their costs.
+        accuracy: the share of all samples that x̄ classifies rightly, where the problem tells it.
     """
 
     workload_id: str
@@ -75,6 +81,8 @@ class Summary:
     run_dir: str | None
     state_sha256: str | None
     links: dict[str, int] = field(default_factory=dict)
+    calls: Calls | None = None
+    accuracy: float | None = None
 
     def to_plain(self) -> dict[str, Plain]:
         return asdict(self)
@@ -86,11 +94,14 @@ class Summary:
 
 def _fields_of(cls: type[Metric | Summary], plain: Mapping[str, Plain]) -> dict[str, Any]:
     """What the record needs; what a newer version wrote besides is left alone."""
-    needed = [f.name for f in fields(cls) if f.default_factory is MISSING]
+    needed = [f.name for f in fields(cls) if f.default_factory is MISSING and f.default is MISSING]
     missing = [name for name in needed if name not in plain]
     if missing:
         raise ConfigError(
             f"a {cls.__name__.lower()} lacks {', '.join(missing)}",
             hint="read it with the version of p2pdo that wrote it",
         )
-    return {f.name: plain[f.name] for f in fields(cls) if f.name in plain}
+    found: dict[str, Any] = {f.name: plain[f.name] for f in fields(cls) if f.name in plain}
+    if isinstance(calls := found.get("calls"), dict):
+        found["calls"] = Calls(**calls)
+    return found

@@ -5,6 +5,7 @@
     events.jsonl                 what happened and when: a node lost, a node back
     states/NODE.safetensors      each node's final decision variable, key x
     results.json                 what each node's participant returned, by the node's name
+    counts.json                  what each node asked of its cost and sent, by the node's name
     summary.json                 once, at the end
     nodes/NODE/                  of participants on this machine: checkpoints, history
 
@@ -38,6 +39,7 @@ _METRICS = "metrics.jsonl"
 _EVENTS = "events.jsonl"
 _SUMMARY = "summary.json"
 _RESULTS = "results.json"
+_COUNTS = "counts.json"
 _STATES = "states"
 _SUFFIX = ".safetensors"
 
@@ -126,6 +128,9 @@ class RunFolder:
 
     def write_results(self, results: Mapping[str, Plain]) -> None:
         self._write(_RESULTS, json_lines.encode(results, indent=2).encode() + b"\n")
+
+    def write_counts(self, counts: Mapping[str, Mapping[str, Plain]]) -> None:
+        self._write(_COUNTS, json_lines.encode(counts, indent=2).encode() + b"\n")
 
     def read_settings(self) -> dict[str, Any]:
         """The settings; one that was None is absent."""

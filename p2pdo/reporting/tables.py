@@ -113,6 +113,8 @@ def _figures(s: Summary) -> list[tuple[str, str]]:
             "distance to optimum",
             None if s.distance_to_optimum is None else formats.small(s.distance_to_optimum),
         ),
+        ("accuracy", None if s.accuracy is None else f"{s.accuracy:.2%}"),
+        ("gradients", None if s.calls is None else _gradients(s)),
         ("sent", f"{formats.size(s.bytes_sent)} in {formats.plural(s.messages_sent, 'message')}"),
         ("links", links_in_words(s.links) or None),
         ("time", _time(s)),
@@ -120,6 +122,13 @@ def _figures(s: Summary) -> list[tuple[str, str]]:
         ("run folder", s.run_dir),
     ]
     return [(label, figure) for label, figure in lines if figure is not None]
+
+
+def _gradients(s: Summary) -> str:
+    """Of all nodes; a finite sum's term is a share of one."""
+    assert s.calls is not None
+    told = formats.count(round(s.calls.gradients))
+    return f"{told}, {formats.count(s.calls.proxes)} proximal maps" if s.calls.proxes else told
 
 
 def links_in_words(links: Mapping[str, int]) -> str:

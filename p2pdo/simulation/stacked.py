@@ -16,6 +16,7 @@ from p2pdo.effects import By, Here, Mix
 from p2pdo.errors import ConfigError, P2pdoError, WorkloadFailed
 from p2pdo.graphs.weights import push
 from p2pdo.problems.base import Stackable, is_stochastic
+from p2pdo.protocol.counting import Covering
 from p2pdo.protocol.judging import Judge, Judgement, Report
 from p2pdo.protocol.plan import Plan
 from p2pdo.protocol.values import is_finite
@@ -49,14 +50,16 @@ def run_stacked(
         ConfigError: the algorithm or the problem does not stack.
     """
     limit_blas_threads()
-    problem = _stack(plan)
+    covering = Covering()  # one call of the stack is one of each node
+    problem = covering.cover(_stack(plan))
     state = plan.algorithm.init(np.stack(plan.starts), problem, _here(0, plan))
     traffic = _Traffic(plan)
     for iteration in range(plan.rounds + 1):
         if iteration % plan.observe_every == 0 or iteration == plan.rounds:
             _require_finite(state.x, iteration)
             reports = [
-                Report(i, iteration, x.copy(), *traffic.of(i)) for i, x in enumerate(state.x)
+                Report(i, iteration, x.copy(), *traffic.of(i), covering.calls)
+                for i, x in enumerate(state.x)
             ]
             for report in reports:
                 for judgement in judge.receive(report):
