@@ -27,14 +27,17 @@ from p2pdo.graphs.spectral import modes
 from p2pdo.graphs.topologies import TOPOLOGIES
 from p2pdo.graphs.weights import Weights, by_name, check_weights, default
 from p2pdo.participants.definition import Participant
+from p2pdo.problems.many import Many
 from p2pdo.protocol.assignment import resolve_graph
 from p2pdo.protocol.judging import Objective
-from p2pdo.protocol.plan import Plan, dtype_of, start_at
+from p2pdo.protocol.plan import STARTS, Plan, dtype_of, make_starts, start_at, start_of
 from p2pdo.runtime.compute import limit_blas_threads
-from p2pdo.types import Array, Plain
+from p2pdo.types import Array, Plain, States
 
 PROBLEM_PREFIX = "problem."
 MOST_NODES = 100_000
+MOST_STACKED = 5_000_000
+"""The same where a node is a row of an array and no object."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +50,7 @@ class Request:
         parameters: the algorithm's by name, and the problem's with the prefix "problem.".
         topology: a name, a JSON file or its content, a networkx graph or a `Graph`.
         weights: a name; None takes the graph's default.
-        start: "zeros", "normal", an array of shape (d,) or (N, d), or a file of one.
+        start: "zeros", "normal", "uniform", an array of shape (d,) or (N, d), or a file of one.
         record: "x": each node keeps a history of it at observed iterations.
         dtype: "float64" or "float32"; None is what the problems compute in, mostly float64.
         delay_seed: of the weather of a simulated network; the result does not depend on it.
@@ -199,10 +202,10 @@ def split_parameters(
 
 
 def check_most(nodes: int) -> None:
-    """Refuses a number of nodes that only fills the memory."""
-    if nodes > MOST_NODES:
+    """Refuses a number of nodes that only fills the memory; an executor may take fewer."""
+    if nodes > MOST_STACKED:
         raise ConfigError(
-            f"{nodes:,} nodes are too many for one machine", hint=f"at most {MOST_NODES:,}"
+            f"{nodes:,} nodes are too many for one machine", hint=f"at most {MOST_STACKED:,}"
         )
 
 
@@ -234,7 +237,7 @@ def _check_limits(request: Request) -> None:
 # ---- problems ----
 
 
-def _problems(request: Request, parameters: Mapping[str, Plain]) -> tuple[list[Any], str]:
+def _problems(request: Request, parameters: Mapping[str, Plain]) -> tuple[Sequence[Any], str]:
     problem = request.problem
     if not isinstance(problem, str):
         return _given(list(problem), request, "given problems")
@@ -252,7 +255,7 @@ def _problems(request: Request, parameters: Mapping[str, Plain]) -> tuple[list[A
             dtype=request.dtype or "float64",
             parameters=parameters,
         )
-        return list(built), problem
+        return built, problem
     return _from_file(problem, request, parameters)
 
 
@@ -377,7 +380,8 @@ def _algorithm(
         parameters = {**algorithms.told_by_network(cls, parameters, weights), **parameters}
         if not algorithms.needs_smoothness(cls, parameters):
             return algorithms.build(cls, parameters)
-        are_quadratic = all(getattr(p, "is_quadratic", True) for p in problems)
+        some = problems[:1] if isinstance(problems, Many) else problems  # those are of one kind
+        are_quadratic = all(getattr(p, "is_quadratic", True) for p in some)
         return algorithms.build(
             cls,
             parameters,
@@ -404,6 +408,8 @@ def _with_plain_numbers(algorithm: Algorithm[Any]) -> Algorithm[Any]:
 
 def _smoothness(problems: Sequence[Any]) -> float | None:
     """L = maxᵢ Lᵢ, where all tell theirs."""
+    if isinstance(problems, Many):
+        return problems.stack.smoothness
     constants = [getattr(p, "smoothness", None) for p in problems]
     known = [float(c) for c in constants if c is not None]
     return max(known) if len(known) == len(constants) else None
@@ -463,10 +469,13 @@ def read_topology(topology: Any) -> Any:
 # ---- starts ----
 
 
-def _starts(request: Request, algorithm: str, problems: Sequence[Any], dtype: str) -> list[Array]:
+def _starts(request: Request, algorithm: str, problems: Sequence[Any], dtype: str) -> States:
     d = int(problems[0].dimension)
     start = request.start
-    if start is None or (isinstance(start, str) and start in ("zeros", "normal")):
+    if start is None or (isinstance(start, str) and start in STARTS):
+        if isinstance(problems, Many):
+            kind = start_of(start, algorithm)
+            return make_starts(kind, len(problems), d, request.seed, dtype)
         return [
             start_at(problem, start, algorithm, node=node, seed=request.seed, dtype=dtype)
             for node, problem in enumerate(problems)
@@ -480,6 +489,8 @@ def _starts(request: Request, algorithm: str, problems: Sequence[Any], dtype: st
             f"or ({len(problems)}, {d})",
             hint="or use --start zeros or --start normal",
         )
+    if isinstance(problems, Many):
+        return freeze(np.array(x, dtype))
     return [freeze(np.array(row, dtype)) for row in x]
 
 
@@ -495,7 +506,7 @@ def load_start(path: Path) -> Array:
     except (OSError, ValueError, EOFError) as error:
         raise ConfigError(
             f"cannot read the start {path}: {error}",
-            hint="'zeros', 'normal', or a .npy or .safetensors file of shape (d,) or (N, d)",
+            hint=f"{', '.join(STARTS)}, or a .npy or .safetensors file of shape (d,) or (N, d)",
         ) from None
     except SafetensorError as error:
         raise ConfigError(

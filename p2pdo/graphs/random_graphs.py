@@ -14,6 +14,7 @@ import numpy as np
 
 from p2pdo.errors import ConfigError
 from p2pdo.graphs.graph import Graph, require_nodes
+from p2pdo.graphs.keys import among
 from p2pdo.types import Array
 
 TRIES = 100
@@ -118,8 +119,8 @@ def _pair_stubs(n: int, k: int, rng: np.random.Generator) -> Array | None:
         keys = low * n + high
         first = np.zeros(len(keys), bool)
         first[np.unique(keys, return_index=True)[1]] = True
-        good = first & (low != high) & ~np.isin(keys, taken)
-        taken = np.r_[taken, keys[good]]
+        good = first & (low != high) & ~among(keys, taken)
+        taken = np.sort(np.r_[taken, keys[good]])
         stubs = np.r_[low[~good], high[~good]]
         stalled = 0 if good.any() else stalled + 1
     return None if stubs.size else np.stack(np.divmod(taken, n), axis=1)
@@ -128,5 +129,5 @@ def _pair_stubs(n: int, k: int, rng: np.random.Generator) -> Array | None:
 def _complement(n: int, links: Array) -> Array:
     low, high = np.triu_indices(n, 1)
     keys = low * n + high
-    absent = ~np.isin(keys, links.min(axis=1) * n + links.max(axis=1))
+    absent = ~among(keys, np.sort(links.min(axis=1) * n + links.max(axis=1)))
     return np.stack([low[absent], high[absent]], axis=1)
