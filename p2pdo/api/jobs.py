@@ -201,18 +201,16 @@ def split_parameters(
     return own, of_problem
 
 
-def check_most(nodes: int) -> None:
-    """Refuses a number of nodes that only fills the memory; an executor may take fewer."""
-    if nodes > MOST_STACKED:
-        raise ConfigError(
-            f"{nodes:,} nodes are too many for one machine", hint=f"at most {MOST_STACKED:,}"
-        )
+def check_most(nodes: int, most: int = MOST_NODES) -> None:
+    """Refuses a number of nodes that only fills the memory."""
+    if nodes > most:
+        raise ConfigError(f"{nodes:,} nodes are too many for one machine", hint=f"at most {most:,}")
 
 
 def _check_limits(request: Request) -> None:
     if request.nodes < 1:
         raise ConfigError(f"nodes must be one or more, got {request.nodes}", hint="--nodes 8")
-    check_most(request.nodes)
+    check_most(request.nodes, MOST_STACKED)  # the executor may take fewer
     if request.delay_seed < 0:
         raise ConfigError(
             f"the delay seed must be zero or more, got {request.delay_seed}", hint="--delay-seed 0"
@@ -506,7 +504,8 @@ def load_start(path: Path) -> Array:
     except (OSError, ValueError, EOFError) as error:
         raise ConfigError(
             f"cannot read the start {path}: {error}",
-            hint=f"{', '.join(STARTS)}, or a .npy or .safetensors file of shape (d,) or (N, d)",
+            hint=f"{', '.join(map(repr, STARTS))}, or a .npy or .safetensors file "
+            "of shape (d,) or (N, d)",
         ) from None
     except SafetensorError as error:
         raise ConfigError(
