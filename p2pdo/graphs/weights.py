@@ -13,7 +13,6 @@ The tolerance is 1e-10 times the size of what was summed.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import IntFlag
 from functools import cached_property
@@ -169,7 +168,7 @@ def metropolis(graph: Graph) -> Weights:
     senders, receivers = graph.edges.T
     shares = 1.0 / (1 + np.maximum(degree[senders], degree[receivers]))
     given_away = np.bincount(receivers, weights=shares, minlength=graph.n)
-    return _assemble(receivers, senders, shares, diagonal=1.0 - given_away)
+    return assemble(receivers, senders, shares, diagonal=1.0 - given_away)
 
 
 def uniform(graph: Graph) -> Weights:
@@ -180,7 +179,7 @@ def uniform(graph: Graph) -> Weights:
     """
     share = 1.0 / (1 + graph.in_degree)
     senders, receivers = graph.edges.T
-    return _assemble(receivers, senders, share[receivers], diagonal=share)
+    return assemble(receivers, senders, share[receivers], diagonal=share)
 
 
 def push(graph: Graph) -> Weights:
@@ -190,7 +189,7 @@ def push(graph: Graph) -> Weights:
     """
     share = 1.0 / (1 + graph.out_degree)
     senders, receivers = graph.edges.T
-    return _assemble(receivers, senders, share[senders], diagonal=share)
+    return assemble(receivers, senders, share[senders], diagonal=share)
 
 
 def from_matrix(matrix: Any) -> Weights:
@@ -198,17 +197,16 @@ def from_matrix(matrix: Any) -> Weights:
     dense = square(matrix)
     off_diagonal = ~np.eye(len(dense), dtype=bool)
     receivers, senders = np.nonzero((dense != 0) & off_diagonal)
-    return _assemble(receivers, senders, dense[receivers, senders], diagonal=dense.diagonal())
-
-
-WEIGHTS: Mapping[str, Callable[[Graph], Weights]] = {"metropolis": metropolis, "uniform": uniform}
+    return assemble(receivers, senders, dense[receivers, senders], diagonal=dense.diagonal())
 
 
 def by_name(name: str, graph: Graph) -> Weights:
-    """The weights of that rule on this graph."""
+    """The weights of that rule on this graph; `rules.WEIGHTS` has them all."""
+    from p2pdo.graphs.rules import WEIGHTS  # rules are made of what is here
+
     if name not in WEIGHTS:
         raise ConfigError(f"unknown weights '{name}'", hint=did_you_mean(name, list(WEIGHTS)))
-    return WEIGHTS[name](graph)
+    return WEIGHTS[name].build(graph)
 
 
 def default(graph: Graph) -> Weights:
@@ -352,7 +350,8 @@ def _first_wrong_sum(weights: Weights, side: Stochastic) -> tuple[int, float] | 
     return (int(wrong[0]), float(totals[wrong[0]])) if wrong.size else None
 
 
-def _assemble(rows: Array, columns: Array, data: Array, diagonal: Array) -> Weights:
+def assemble(rows: Array, columns: Array, data: Array, diagonal: Array) -> Weights:
+    """The matrix of these entries beside its diagonal, in any order, each place once."""
     n = len(diagonal)
     rows, columns = np.r_[rows, np.arange(n)], np.r_[columns, np.arange(n)]
     order = np.argsort(rows * n + columns)

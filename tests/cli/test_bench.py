@@ -125,6 +125,6 @@ def test_stacked_nodes_are_compared_with_the_recursion_by_hand(call: Call, algor
 
 
 def test_what_nobody_wrote_by_hand_is_not_compared(call: Call) -> None:
-    told = call(*"bench stacked -a extra -q".split())
+    told = call(*["bench", "stacked", "-a", "extra", "-q"])
     assert told.code == 3
     assert "nobody has written 'extra' by hand" in " ".join(told.stderr.split())
