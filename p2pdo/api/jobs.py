@@ -7,7 +7,6 @@ the labels under which all of it is reported.
 
 from __future__ import annotations
 
-import json
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -18,13 +17,12 @@ import numpy as np
 
 from p2pdo.algorithms import catalogue as algorithms
 from p2pdo.algorithms.base import Algorithm
+from p2pdo.api.topology_files import read_topology
 from p2pdo.data import catalogue as problem_catalogue, encode
 from p2pdo.effects import freeze
 from p2pdo.errors import ConfigError, did_you_mean
-from p2pdo.graphs import files as topology_files
 from p2pdo.graphs.graph import Graph, from_networkx
 from p2pdo.graphs.spectral import modes
-from p2pdo.graphs.topologies import TOPOLOGIES
 from p2pdo.graphs.weights import Weights, by_name, check_weights, default
 from p2pdo.participants.definition import Participant
 from p2pdo.problems.many import Many
@@ -35,6 +33,7 @@ from p2pdo.runtime.compute import limit_blas_threads
 from p2pdo.types import Array, Plain, States
 
 PROBLEM_PREFIX = "problem."
+MOST_DRAWN = 1000
 MOST_NODES = 100_000
 MOST_STACKED = 5_000_000
 """The same where a node is a row of an array and no object."""
@@ -48,7 +47,8 @@ class Request:
         problem: a catalogue name, "file.py:object", or the nodes' problems in node order.
         algorithm: a catalogue name, "file.py:Class", or an algorithm object.
         parameters: the algorithm's by name, and the problem's with the prefix "problem.".
-        topology: a name, a JSON file or its content, a networkx graph or a `Graph`.
+        topology: a name, a file (see `api.topology_files`) or its content, a matrix of NumPy or
+            SciPy, a networkx graph or a `Graph`.
         weights: a name; None takes the graph's default.
         start: "zeros", "normal", "uniform", an array of shape (d,) or (N, d), or a file of one.
         record: "x": each node keeps a history of it at observed iterations.
@@ -107,7 +107,7 @@ class Job:
             "parameters": dict(parameters_of(self.plan.algorithm)),
             "nodes": self.plan.nodes,
             "topology": self.topology,
-            "graph": None if isinstance(request.topology, str) else self.topology_data(),
+            "graph": self.topology_data() if self._keeps_graph() else None,
             "weights": request.weights or "default",
             "rounds": request.rounds,
             "tol": request.tol,
@@ -119,6 +119,10 @@ class Job:
             "record": list(self.record),
             "lane": request.lane,
         }
+
+    def _keeps_graph(self) -> bool:
+        """Whether the settings spell the graph: one without a name, of a size that is drawn."""
+        return not isinstance(self.request.topology, str) and self.plan.nodes <= MOST_DRAWN
 
     @property
     def record(self) -> tuple[str, ...]:
@@ -439,29 +443,6 @@ def _graph(request: Request, algorithm: type[Algorithm[Any]]) -> tuple[Graph, We
         undirected=needs.undirected,
     )
     return topology, weights, "custom"
-
-
-def read_topology(topology: Any) -> Any:
-    """A topology file's content where `topology` is its path; anything else as it is.
-
-    Raises:
-        ConfigError: there is no such file, or it is not JSON.
-    """
-    if not isinstance(topology, str) or topology.partition(":")[0] in TOPOLOGIES:
-        return topology
-    path = Path(topology)
-    if not (topology.endswith(".json") or path.is_file()):
-        return topology
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(
-            f"cannot read the topology {path}: {error.strerror}", hint=topology_files.SHAPE
-        ) from None
-    except (ValueError, RecursionError) as error:
-        raise ConfigError(
-            f"the topology {path} is not JSON: {error}", hint=topology_files.SHAPE
-        ) from None
 
 
 # ---- starts ----

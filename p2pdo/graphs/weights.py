@@ -200,6 +200,27 @@ def from_matrix(matrix: Any) -> Weights:
     return assemble(receivers, senders, dense[receivers, senders], diagonal=dense.diagonal())
 
 
+def from_entries(n: int, rows: Array, columns: Array, data: Array) -> Weights:
+    """A user's sparse matrix of these entries, each place at most once. Must be finite.
+
+    Raises:
+        ConfigError: a weight is not finite, or a place is given twice.
+    """
+    if not np.isfinite(data).all():
+        raise ConfigError("a weight is not finite", hint="weights are numbers")
+    keys = rows * n + columns
+    ordered = np.sort(keys)
+    twice = np.flatnonzero(ordered[1:] == ordered[:-1])
+    if twice.size:
+        i, j = divmod(int(ordered[twice[0]]), n)
+        raise ConfigError(f"weight [{i}][{j}] is given twice", hint="give each place once")
+    is_diagonal = rows == columns
+    diagonal = np.zeros(n)
+    diagonal[rows[is_diagonal]] = data[is_diagonal]
+    off = ~is_diagonal
+    return assemble(rows[off], columns[off], data[off], diagonal=diagonal)
+
+
 def by_name(name: str, graph: Graph) -> Weights:
     """The weights of that rule on this graph; `rules.WEIGHTS` has them all."""
     from p2pdo.graphs.rules import WEIGHTS  # rules are made of what is here
