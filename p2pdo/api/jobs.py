@@ -7,7 +7,6 @@ the labels under which all of it is reported.
 
 from __future__ import annotations
 
-import json
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -18,23 +17,26 @@ import numpy as np
 
 from p2pdo.algorithms import catalogue as algorithms
 from p2pdo.algorithms.base import Algorithm
+from p2pdo.api.topology_files import read_topology
 from p2pdo.data import catalogue as problem_catalogue, encode
 from p2pdo.effects import freeze
 from p2pdo.errors import ConfigError, did_you_mean
-from p2pdo.graphs import files as topology_files
 from p2pdo.graphs.graph import Graph, from_networkx
 from p2pdo.graphs.spectral import modes
-from p2pdo.graphs.topologies import TOPOLOGIES
 from p2pdo.graphs.weights import Weights, by_name, check_weights, default
 from p2pdo.participants.definition import Participant
+from p2pdo.problems.many import Many
 from p2pdo.protocol.assignment import resolve_graph
 from p2pdo.protocol.judging import Objective
-from p2pdo.protocol.plan import Plan, dtype_of, start_at
+from p2pdo.protocol.plan import STARTS, Plan, dtype_of, make_starts, start_at, start_of
 from p2pdo.runtime.compute import limit_blas_threads
-from p2pdo.types import Array, Plain
+from p2pdo.types import Array, Plain, States
 
 PROBLEM_PREFIX = "problem."
+MOST_DRAWN = 1000
 MOST_NODES = 100_000
+MOST_STACKED = 5_000_000
+"""The same where a node is a row of an array and no object."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,9 +47,10 @@ class Request:
         problem: a catalogue name, "file.py:object", or the nodes' problems in node order.
         algorithm: a catalogue name, "file.py:Class", or an algorithm object.
         parameters: the algorithm's by name, and the problem's with the prefix "problem.".
-        topology: a name, a JSON file or its content, a networkx graph or a `Graph`.
+        topology: a name, a file (see `api.topology_files`) or its content, a matrix of NumPy or
+            SciPy, a networkx graph or a `Graph`.
         weights: a name; None takes the graph's default.
-        start: "zeros", "normal", an array of shape (d,) or (N, d), or a file of one.
+        start: "zeros", "normal", "uniform", an array of shape (d,) or (N, d), or a file of one.
         record: "x": each node keeps a history of it at observed iterations.
         dtype: "float64" or "float32"; None is what the problems compute in, mostly float64.
         delay_seed: of the weather of a simulated network; the result does not depend on it.
@@ -104,7 +107,7 @@ class Job:
             "parameters": dict(parameters_of(self.plan.algorithm)),
             "nodes": self.plan.nodes,
             "topology": self.topology,
-            "graph": None if isinstance(request.topology, str) else self.topology_data(),
+            "graph": self.topology_data() if self._keeps_graph() else None,
             "weights": request.weights or "default",
             "rounds": request.rounds,
             "tol": request.tol,
@@ -116,6 +119,10 @@ class Job:
             "record": list(self.record),
             "lane": request.lane,
         }
+
+    def _keeps_graph(self) -> bool:
+        """Whether the settings spell the graph: one without a name, of a size that is drawn."""
+        return not isinstance(self.request.topology, str) and self.plan.nodes <= MOST_DRAWN
 
     @property
     def record(self) -> tuple[str, ...]:
@@ -198,18 +205,16 @@ def split_parameters(
     return own, of_problem
 
 
-def check_most(nodes: int) -> None:
+def check_most(nodes: int, most: int = MOST_NODES) -> None:
     """Refuses a number of nodes that only fills the memory."""
-    if nodes > MOST_NODES:
-        raise ConfigError(
-            f"{nodes:,} nodes are too many for one machine", hint=f"at most {MOST_NODES:,}"
-        )
+    if nodes > most:
+        raise ConfigError(f"{nodes:,} nodes are too many for one machine", hint=f"at most {most:,}")
 
 
 def _check_limits(request: Request) -> None:
     if request.nodes < 1:
         raise ConfigError(f"nodes must be one or more, got {request.nodes}", hint="--nodes 8")
-    check_most(request.nodes)
+    check_most(request.nodes, MOST_STACKED)  # the executor may take fewer
     if request.delay_seed < 0:
         raise ConfigError(
             f"the delay seed must be zero or more, got {request.delay_seed}", hint="--delay-seed 0"
@@ -234,7 +239,7 @@ def _check_limits(request: Request) -> None:
 # ---- problems ----
 
 
-def _problems(request: Request, parameters: Mapping[str, Plain]) -> tuple[list[Any], str]:
+def _problems(request: Request, parameters: Mapping[str, Plain]) -> tuple[Sequence[Any], str]:
     problem = request.problem
     if not isinstance(problem, str):
         return _given(list(problem), request, "given problems")
@@ -252,7 +257,7 @@ def _problems(request: Request, parameters: Mapping[str, Plain]) -> tuple[list[A
             dtype=request.dtype or "float64",
             parameters=parameters,
         )
-        return list(built), problem
+        return built, problem
     return _from_file(problem, request, parameters)
 
 
@@ -377,7 +382,8 @@ def _algorithm(
         parameters = {**algorithms.told_by_network(cls, parameters, weights), **parameters}
         if not algorithms.needs_smoothness(cls, parameters):
             return algorithms.build(cls, parameters)
-        are_quadratic = all(getattr(p, "is_quadratic", True) for p in problems)
+        some = problems[:1] if isinstance(problems, Many) else problems  # those are of one kind
+        are_quadratic = all(getattr(p, "is_quadratic", True) for p in some)
         return algorithms.build(
             cls,
             parameters,
@@ -404,6 +410,8 @@ def _with_plain_numbers(algorithm: Algorithm[Any]) -> Algorithm[Any]:
 
 def _smoothness(problems: Sequence[Any]) -> float | None:
     """L = maxᵢ Lᵢ, where all tell theirs."""
+    if isinstance(problems, Many):
+        return problems.stack.smoothness
     constants = [getattr(p, "smoothness", None) for p in problems]
     known = [float(c) for c in constants if c is not None]
     return max(known) if len(known) == len(constants) else None
@@ -437,36 +445,16 @@ def _graph(request: Request, algorithm: type[Algorithm[Any]]) -> tuple[Graph, We
     return topology, weights, "custom"
 
 
-def read_topology(topology: Any) -> Any:
-    """A topology file's content where `topology` is its path; anything else as it is.
-
-    Raises:
-        ConfigError: there is no such file, or it is not JSON.
-    """
-    if not isinstance(topology, str) or topology.partition(":")[0] in TOPOLOGIES:
-        return topology
-    path = Path(topology)
-    if not (topology.endswith(".json") or path.is_file()):
-        return topology
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(
-            f"cannot read the topology {path}: {error.strerror}", hint=topology_files.SHAPE
-        ) from None
-    except (ValueError, RecursionError) as error:
-        raise ConfigError(
-            f"the topology {path} is not JSON: {error}", hint=topology_files.SHAPE
-        ) from None
-
-
 # ---- starts ----
 
 
-def _starts(request: Request, algorithm: str, problems: Sequence[Any], dtype: str) -> list[Array]:
+def _starts(request: Request, algorithm: str, problems: Sequence[Any], dtype: str) -> States:
     d = int(problems[0].dimension)
     start = request.start
-    if start is None or (isinstance(start, str) and start in ("zeros", "normal")):
+    if start is None or (isinstance(start, str) and start in STARTS):
+        if isinstance(problems, Many):
+            kind = start_of(start, algorithm)
+            return make_starts(kind, len(problems), d, request.seed, dtype)
         return [
             start_at(problem, start, algorithm, node=node, seed=request.seed, dtype=dtype)
             for node, problem in enumerate(problems)
@@ -480,6 +468,8 @@ def _starts(request: Request, algorithm: str, problems: Sequence[Any], dtype: st
             f"or ({len(problems)}, {d})",
             hint="or use --start zeros or --start normal",
         )
+    if isinstance(problems, Many):
+        return freeze(np.array(x, dtype))
     return [freeze(np.array(row, dtype)) for row in x]
 
 
@@ -495,7 +485,8 @@ def load_start(path: Path) -> Array:
     except (OSError, ValueError, EOFError) as error:
         raise ConfigError(
             f"cannot read the start {path}: {error}",
-            hint="'zeros', 'normal', or a .npy or .safetensors file of shape (d,) or (N, d)",
+            hint=f"{', '.join(map(repr, STARTS))}, or a .npy or .safetensors file "
+            "of shape (d,) or (N, d)",
         ) from None
     except SafetensorError as error:
         raise ConfigError(

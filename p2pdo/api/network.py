@@ -28,7 +28,7 @@ from p2pdo.api.local_nodes import Executors
 from p2pdo.api.order import check_submit_order
 from p2pdo.api.participants import ParticipantRun
 from p2pdo.api.processes import check_crossing
-from p2pdo.api.runs import Observe, Run, check_executor, check_processes
+from p2pdo.api.runs import Observe, Run, check_executor, check_in_memory, check_processes
 from p2pdo.api.serving import Serving
 from p2pdo.api.timelines import TimelineFile, check_timeline
 from p2pdo.data import encode
@@ -221,6 +221,7 @@ class LocalNetwork:
             Conflict: there are files in the folder already.
         """
         encode.refuse_while_importing()
+        check_in_memory(self._executor, job.plan.nodes)
         if self._executor == "processes":
             check_processes(job.plan.nodes)
             check_crossing(job)

@@ -66,7 +66,7 @@ async def run_processes(
     happened: Happened,
     request_id: str,
     timeline: TimelineFile | None = None,
-) -> tuple[list[Report], dict[str, int]]:
+) -> tuple[Sequence[Report], dict[str, int]]:
     """Runs the job in processes of its own; returns each node's resulting state, and the links.
 
     `folder` takes the processes' logs, and their work while they run; the children remove that,

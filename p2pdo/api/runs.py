@@ -19,13 +19,12 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-from p2pdo.api.jobs import Job
+from p2pdo.api.jobs import MOST_NODES, Job
 from p2pdo.api.processes import run_processes
 from p2pdo.api.running import Running
 from p2pdo.api.timelines import TimelineFile
 from p2pdo.errors import ConfigError, WorkloadFailed, did_you_mean
 from p2pdo.participants.history import History
-from p2pdo.protocol.counting import NO_CALLS
 from p2pdo.protocol.judging import (
     Judge,
     Judgement,
@@ -34,16 +33,17 @@ from p2pdo.protocol.judging import (
     consensus_error,
     mean_state,
 )
+from p2pdo.protocol.reports import calls_of_all, sent_by_all, states_of
 from p2pdo.reporting.digests import state_sha256
 from p2pdo.reporting.pictures import Drawn, draw_if_possible
 from p2pdo.reporting.records import Metric, Summary
-from p2pdo.reporting.run_folder import RunFolder
+from p2pdo.reporting.run_folder import MOST_FILES, RunFolder
 from p2pdo.simulation.inprocess import run_in_process, run_simulated
 from p2pdo.simulation.lockstep import run_lockstep
 from p2pdo.simulation.stacked import run_stacked
-from p2pdo.types import Array, Plain
+from p2pdo.types import Array, Plain, States
 
-Observe: TypeAlias = Callable[[int, Sequence[Array]], None]
+Observe: TypeAlias = Callable[[int, States], None]
 """observe(iteration, states): called at each observed iteration, in order, with every node's x."""
 
 Executor: TypeAlias = Literal["dense", "stacked", "simulated", "inprocess", "processes"]
@@ -68,12 +68,22 @@ def check_processes(nodes: int) -> None:
         )
 
 
+def check_in_memory(executor: Executor, nodes: int) -> None:
+    """Refuses what would only fill the memory: a node that is not stacked is some objects."""
+    if executor != "stacked" and nodes > MOST_NODES:
+        raise ConfigError(
+            f"{nodes:,} nodes are too many for the executor {executor}",
+            hint=f"--on stacked, or at most {MOST_NODES:,} nodes",
+        )
+
+
 @dataclass(frozen=True, eq=False)
 class Result:
     """What a run came to.
 
     Attributes:
-        states: each node's final decision variable, in node order.
+        states: each node's final decision variable, in node order; of the executor "stacked"
+            the rows of one array (N, d).
         metrics: every observed iteration.
         summary: the figures, as in the run folder's summary.json.
         pictures: those that were drawn into the run folder, where it is kept.
@@ -81,7 +91,7 @@ class Result:
         timeline: the file that tells where the time went, if it was asked for.
     """
 
-    states: list[Array]
+    states: States
     metrics: list[Metric]
     summary: Summary
     pictures: Drawn = field(default_factory=Drawn)
@@ -126,6 +136,12 @@ class RecordingJudge(Judge):
             self._histories[report.node].append("x", report.iteration, report.x)
         return super().receive(report)
 
+    def receive_all(self, reports: Sequence[Report]) -> list[Judgement]:
+        """Takes in all reports of an iteration; see `Judge.receive_all`."""
+        for history, report in zip(self._histories, reports, strict=True):
+            history.append("x", report.iteration, report.x)
+        return super().receive_all(reports)
+
     def close(self) -> None:
         for history in self._histories:
             history.close()
@@ -162,7 +178,7 @@ class Run(Running[Result]):
             if isinstance(self._judge, RecordingJudge):
                 await asyncio.to_thread(self._judge.close)
 
-    async def _execute(self) -> list[Report]:
+    async def _execute(self) -> Sequence[Report]:
         match self.executor:
             case "dense":
                 return await self._off_loop(run_lockstep)
@@ -188,7 +204,7 @@ class Run(Running[Result]):
                 )
                 return reports
 
-    async def _in_process(self) -> list[Report]:
+    async def _in_process(self) -> Sequence[Report]:
         plan, file = self.job.plan, self.timeline
         if file is None:
             return await run_in_process(plan, self._judge, self._show_and_tell)
@@ -198,7 +214,7 @@ class Run(Running[Result]):
         finally:
             await file.write(timelines)
 
-    async def _off_loop(self, run: Callable[..., list[Report]]) -> list[Report]:
+    async def _off_loop(self, run: Callable[..., Sequence[Report]]) -> Sequence[Report]:
         def run_here(tell: Callable[[Judgement], None], check_stop: Callable[[], None]) -> Any:
             def show_and_tell(judgement: Judgement) -> None:
                 self._show(judgement)
@@ -206,7 +222,7 @@ class Run(Running[Result]):
 
             return run(self.job.plan, self._judge, show_and_tell, check_stop)
 
-        reports: list[Report] = await self._in_thread(run_here, self._tell)
+        reports: Sequence[Report] = await self._in_thread(run_here, self._tell)
         return reports
 
     async def _draw(self) -> Drawn:
@@ -235,7 +251,7 @@ class Run(Running[Result]):
         """
         if self.observe is None:
             return
-        states = [report.x for report in judgement.reports]
+        states = states_of(judgement.reports)
         try:
             self.observe(judgement.iteration, states)
         except Exception as error:
@@ -260,8 +276,9 @@ class Run(Running[Result]):
             )
         )
 
-    def _make_result(self, reports: list[Report]) -> Result:
-        states = [report.x for report in reports]
+    def _make_result(self, reports: Sequence[Report]) -> Result:
+        states = states_of(reports)
+        bytes_sent, messages_sent = sent_by_all(reports)
         mean = mean_state(states)
         objective = self.job.objective
         value = objective.value(mean)
@@ -281,18 +298,18 @@ class Run(Running[Result]):
             value=_number(value),
             optimum=objective.optimum,
             distance_to_optimum=_number(objective.distance(mean)),
-            bytes_sent=sum(report.bytes_sent for report in reports),
-            messages_sent=sum(report.messages_sent for report in reports),
+            bytes_sent=bytes_sent,
+            messages_sent=messages_sent,
             seconds=time.monotonic() - self._began,
             run_dir=str(self.folder.path),
             state_sha256=state_sha256(states),
             links=self._links,
-            calls=sum((report.calls for report in reports), NO_CALLS),
+            calls=calls_of_all(reports),
             accuracy=objective.accuracy(mean),
         )
-        for node, x in enumerate(states):
-            self.folder.write_state(self.job.plan.name(node), x)
-        self.folder.write_counts({self.job.plan.name(r.node): _counts(r) for r in reports})
+        self.folder.write_states(self.job.plan.name, states)
+        if len(reports) <= MOST_FILES:
+            self.folder.write_counts({self.job.plan.name(r.node): _counts(r) for r in reports})
         self.folder.write_summary(summary)
         return Result(states, list(self.told), summary, timeline=self.timeline)
 

@@ -68,7 +68,7 @@ what_runs = _options(
         click.option(
             "--weights",
             metavar="W",
-            help="metropolis or uniform; the default is the topology's own.",
+            help="A rule, metropolis or uniform or another; the default is the topology's own.",
         ),
         click.option(
             "-s",

@@ -44,7 +44,9 @@ _OF_ALGORITHMS = ("algorithm", "tol", "start", "partition", "dtype", "timeline")
     help="Stop where neither the gap nor the consensus error is larger.",
 )
 @options.how_it_runs
-@click.option("--start", metavar="X", help="zeros, normal, or a .npy or .safetensors file.")
+@click.option(
+    "--start", metavar="X", help="zeros, normal, uniform, or a .npy or .safetensors file."
+)
 @click.option(
     "--on",
     default="processes",
@@ -103,9 +105,10 @@ def run(
     if asked["problem"] is None:
         raise click.MissingParameter(ctx=ctx, param=ctx.command.params[0])
     from p2pdo.api.jobs import Request, participant_at, resolve, with_tolerance
-    from p2pdo.api.runs import check_executor
+    from p2pdo.api.runs import check_executor, check_in_memory
 
     executor = check_executor(on)
+    check_in_memory(executor, asked["nodes"])
     participant = participant_at(asked["problem"])
     is_comparison = comparing.is_comparison(asked, trials)
     if participant is not None:

@@ -86,7 +86,7 @@ def submit(
     given = ctx.get_parameter_source("nodes") is click.core.ParameterSource.COMMANDLINE
     if names and given and nodes != len(names):
         raise click.UsageError(f"--nodes {nodes} and {len(names)} times --node", ctx)
-    from p2pdo.api.jobs import read_topology
+    from p2pdo.api.topology_files import read_topology
 
     async def work() -> str | Result:
         folder = _folder(out, "") if out is not None else None

@@ -93,7 +93,7 @@ class Setting:
         W = plan.weights.to_dense()
         shares = hears + np.eye(n)
         B = shares / shares.sum(axis=0)
-        X = np.stack(plan.starts)
+        X = np.asarray(plan.starts)
         return Dense(W, B, hears, X, COSTS[self.cost](n).formulas, SEED)
 
 
@@ -305,7 +305,7 @@ def _by_default(case: Case, setting: Setting) -> Algorithm[Any]:
 
 
 def _target(plan: Plan, limit: Limit) -> Array:
-    X = np.stack(plan.starts)
+    X = np.asarray(plan.starts)
     match limit:
         case Limit.LARGEST:
             return np.asarray(X.max(axis=0))
@@ -353,7 +353,7 @@ def _error(X: Array, target: Array) -> float:
 
 def _stays_in_the_hull(plan: Plan, setting: Setting, within: float) -> None:
     """Entry by entry, to rounding; and agrees where everybody hears everybody."""
-    starts = np.stack(plan.starts)
+    starts = np.asarray(plan.starts)
     lowest, highest = starts.min(axis=0) - EXACT, starts.max(axis=0) + EXACT
     X = starts
     for k, states in enumerate(iterates(plan)):
