@@ -77,7 +77,12 @@ LANES = ("auto", "grpc", "shared-memory")
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """A request, resolved: what runs, and what it is called."""
+    """A request, resolved: what runs, and what it is called.
+
+    Attributes:
+        rate: what its pre-flight predicted; None where nobody looked, or could tell.
+        warnings: what its pre-flight warned of, and who started it let pass.
+    """
 
     plan: Plan
     objective: Objective
@@ -85,6 +90,8 @@ class Job:
     problem: str
     algorithm: str
     topology: str
+    rate: float | None = None
+    warnings: tuple[str, ...] = ()
 
     def topology_data(self) -> Plain:
         """As it was asked for; the arcs of a graph that was given as an object."""
@@ -115,6 +122,7 @@ class Job:
             "dtype": request.dtype,
             "record": list(self.record),
             "lane": request.lane,
+            **({"warnings": list(self.warnings)} if self.warnings else {}),
         }
 
     @property

@@ -19,6 +19,7 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
+from p2pdo.algorithms.base import Limit
 from p2pdo.api.jobs import Job
 from p2pdo.api.processes import run_processes
 from p2pdo.api.running import Running
@@ -35,6 +36,7 @@ from p2pdo.protocol.judging import (
 )
 from p2pdo.reporting.digests import state_sha256
 from p2pdo.reporting.pictures import Drawn, draw_if_possible
+from p2pdo.reporting.rates import observed_rate
 from p2pdo.reporting.records import Metric, Summary
 from p2pdo.reporting.run_folder import RunFolder
 from p2pdo.simulation.inprocess import run_in_process, run_simulated
@@ -283,11 +285,18 @@ class Run(Running[Result]):
             run_dir=str(self.folder.path),
             state_sha256=state_sha256(states),
             links=self._links,
+            rates=self._rates(),
         )
         for node, x in enumerate(states):
             self.folder.write_state(self.job.plan.name(node), x)
         self.folder.write_summary(summary)
         return Result(states, list(self.told), summary, timeline=self.timeline)
+
+    def _rates(self) -> dict[str, float]:
+        found = {"predicted": self.job.rate, "observed": None}
+        if type(self.job.plan.algorithm).limit not in (Limit.NEAR_OPTIMUM, Limit.UNSTATED):
+            found["observed"] = observed_rate(self.told)
+        return {name: rate for name, rate in found.items() if rate is not None}
 
 
 def _number(value: float | None) -> float | None:

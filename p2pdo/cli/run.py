@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from p2pdo.participants.definition import Participant
 
 ROUNDS, TOL = 10_000, 1e-8
-_OF_ALGORITHMS = ("algorithm", "tol", "start", "partition", "dtype", "timeline")
+_OF_ALGORITHMS = ("algorithm", "tol", "start", "partition", "dtype", "timeline", "force")
 
 
 @click.command(cls=Verb)
@@ -69,6 +69,7 @@ _OF_ALGORITHMS = ("algorithm", "tol", "start", "partition", "dtype", "timeline")
     metavar="FILE",
     help="Write where the time goes, for Perfetto or chrome://tracing; of processes or inprocess.",
 )
+@click.option("--force", is_flag=True, help="Run it also where it cannot converge; see p2pdo plan.")
 @options.quiet
 @click.pass_context
 def run(
@@ -78,6 +79,7 @@ def run(
     on: str,
     out: Path | None,
     timeline: Path | None,
+    force: bool,
     quiet: bool,
     rounds: int | None,
     tol: float | None,
@@ -90,6 +92,7 @@ def run(
     loop and data of its own.
     """
     from p2pdo.api.jobs import Request, participant_at, resolve, with_tolerance
+    from p2pdo.api.preflight import look_before
     from p2pdo.api.runs import check_executor
 
     executor = check_executor(on)
@@ -102,6 +105,9 @@ def run(
     job = resolve(request)
     if rounds is None and tol is None:
         job = with_tolerance(job, TOL)
+    job = look_before(job, force=force)
+    for warning in job.warnings:
+        remark(f"warning: {warning}", quiet=quiet)
     result = signals.run(_run(job, executor, out, timeline, quiet=quiet))
     return finished(result, quiet=quiet)
 

@@ -54,6 +54,8 @@ class Summary:
 
     Attributes:
         links: how many pairs of neighbours exchanged by which lane; empty in one process.
+        rates: "predicted" before the run and "observed" in it, as far as they can be told: what the
+            distance to the limit shrank by in an iteration.
     """
 
     workload_id: str
@@ -75,6 +77,7 @@ class Summary:
     run_dir: str | None
     state_sha256: str | None
     links: dict[str, int] = field(default_factory=dict)
+    rates: dict[str, float] = field(default_factory=dict)
 
     def to_plain(self) -> dict[str, Plain]:
         return asdict(self)

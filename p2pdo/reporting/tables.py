@@ -113,6 +113,7 @@ def _figures(s: Summary) -> list[tuple[str, str]]:
             "distance to optimum",
             None if s.distance_to_optimum is None else formats.small(s.distance_to_optimum),
         ),
+        ("rate", _rates(s.rates)),
         ("sent", f"{formats.size(s.bytes_sent)} in {formats.plural(s.messages_sent, 'message')}"),
         ("links", links_in_words(s.links) or None),
         ("time", _time(s)),
@@ -126,6 +127,11 @@ def links_in_words(links: Mapping[str, int]) -> str:
     """For people: 4 by shared memory, 2 by gRPC."""
     names = {"shared-memory": "shared memory", "grpc": "gRPC"}
     return ", ".join(f"{count} by {names.get(lane, lane)}" for lane, count in links.items())
+
+
+def _rates(rates: Mapping[str, float]) -> str | None:
+    """What an iteration shrank the distance by: 0.970590 predicted, 0.970612 observed."""
+    return ", ".join(f"{rate:.6f} {name}" for name, rate in rates.items()) or None
 
 
 def _time(s: Summary) -> str:

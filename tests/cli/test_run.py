@@ -37,6 +37,7 @@ DATA = [
     "run_dir",
     "state_sha256",
     "links",
+    "rates",
 ]
 FAST = ["--on", "dense", "--nodes", "4"]
 
