@@ -264,10 +264,14 @@ class Run(Running[Result]):
         objective = self.job.objective
         value = objective.value(mean)
         error = consensus_error(states, mean)
-        is_reached = self._judge.stopped_at is not None
+        status, plan = "done", self.job.plan
+        if self._judge.stopped_at is not None:
+            status = "converged"
+        elif plan.settle is not None and reports[0].iteration < plan.rounds:
+            status = "settled"
         summary = Summary(
             workload_id=self.workload_id,
-            status="converged" if is_reached else "done",
+            status=status,
             problem=self.job.problem,
             algorithm=self.job.algorithm,
             topology=self.job.topology,

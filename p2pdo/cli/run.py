@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from p2pdo.participants.definition import Participant
 
 ROUNDS, TOL = 10_000, 1e-8
-_OF_ALGORITHMS = ("algorithm", "tol", "start", "partition", "dtype", "timeline", "force")
+_OF_ALGORITHMS = (
+    *("algorithm", "tol", "settle", "start", "partition", "dtype", "timeline", "force"),
+)
 
 
 @click.command(cls=Verb)
@@ -103,7 +105,7 @@ def run(
         return finished(ended, quiet=quiet)
     request = Request(rounds=ROUNDS if rounds is None else rounds, tol=tol, **asked)
     job = resolve(request)
-    if rounds is None and tol is None:
+    if rounds is None and tol is None and asked["settle"] is None:
         job = with_tolerance(job, TOL)
     job = look_before(job, force=force)
     for warning in job.warnings:

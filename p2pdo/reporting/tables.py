@@ -24,7 +24,10 @@ Cell: TypeAlias = str | int | float | None
 
 _GAP = "  "
 _WIDEST = 40  # characters of what a participant returned
-_STYLES = {"done": "bold green", "converged": "bold green", "running": "bold cyan"}
+_STYLES = {
+    **dict.fromkeys(("done", "converged", "settled"), "bold green"),
+    "running": "bold cyan",
+}
 
 
 def table(console: Console, columns: Sequence[str], rows: Iterable[Sequence[Cell]]) -> None:
