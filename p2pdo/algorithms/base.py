@@ -10,8 +10,9 @@ parameters, `here.iteration` and `here.common_rng` only, never on local data.
 
 Parameters are the fields of a frozen dataclass: plain numbers that travel by name.
 
-What a class declares beside its step (`requires`, `limit`, `missing`, `batched`, `affine`) is what
-`p2pdo algorithms` lists, what is checked before a run, and what `p2pdo.testing.laws` holds it to.
+What a class declares beside its step (`requires`, `limit`, `theorem`, `missing`, `batched`,
+`affine`) is what `p2pdo algorithms` lists, what is checked before a run, and what
+`p2pdo.testing.laws` holds it to.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from enum import Enum
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from p2pdo.algorithms.stability import half_of_largest_stable, spectral_radius
+from p2pdo.algorithms.theory import Theorem
 from p2pdo.effects import Here, Step
 from p2pdo.errors import ConfigError
 from p2pdo.graphs.weights import Stochastic, Weights
@@ -97,6 +99,8 @@ class Algorithm(ABC, Generic[S]):
     missing: ClassVar[Missing] = Missing.WAIT
     from_network: ClassVar[Mapping[str, str]] = {}
     """Parameters that the weights tell where they are not given, in words; see `of_network`."""
+    theorem: ClassVar[Theorem | None] = None
+    """What is proved of its step size and rate; see `theory`."""
 
     @abstractmethod
     def init(self, x: Array, problem: Any, here: Here) -> S:

@@ -8,6 +8,7 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 
 from p2pdo.algorithms.base import Algorithm, Limit, Requires, Stochastic
+from p2pdo.algorithms.theory import Theorem, slem_rate
 from p2pdo.effects import Here, Step, exchange, mix
 from p2pdo.problems.base import Problem
 from p2pdo.types import Array
@@ -30,6 +31,7 @@ class Consensus(Algorithm[ConsensusState]):
     requires: ClassVar[Requires] = Requires(weights=Stochastic.ROW)
     batched: ClassVar[bool] = True
     limit: ClassVar[Limit] = Limit.AGREEMENT
+    theorem: ClassVar[Theorem] = Theorem("DeGroot 1974", slem_rate)
 
     def init(self, x: Array, problem: Problem, here: Here) -> ConsensusState:  # noqa: ARG002
         return ConsensusState(x)

@@ -21,6 +21,7 @@ from p2pdo.api.topology_files import read_topology
 from p2pdo.data import catalogue as problem_catalogue, encode
 from p2pdo.effects import freeze
 from p2pdo.errors import ConfigError, did_you_mean
+from p2pdo.graphs.distances import hops
 from p2pdo.graphs.graph import Graph, from_networkx
 from p2pdo.graphs.spectral import modes
 from p2pdo.graphs.weights import Weights, by_name, check_weights, default
@@ -29,6 +30,7 @@ from p2pdo.problems.many import Many
 from p2pdo.protocol.assignment import resolve_graph
 from p2pdo.protocol.judging import Objective
 from p2pdo.protocol.plan import STARTS, Plan, dtype_of, make_starts, start_at, start_of
+from p2pdo.protocol.settling import Settle, require_settle
 from p2pdo.runtime.compute import limit_blas_threads
 from p2pdo.types import Array, Plain, States
 
@@ -55,6 +57,7 @@ class Request:
         dtype: "float64" or "float32"; None is what the problems compute in, mostly float64.
         delay_seed: of the weather of a simulated network; the result does not depend on it.
         lane: how values go between node processes: "auto", "grpc" or "shared-memory".
+        settle: stop where no node's x moves by more than this, as the nodes find out themselves.
     """
 
     problem: str | Sequence[Any]
@@ -73,6 +76,7 @@ class Request:
     delay_seed: int = 0
     record: str | Sequence[str] = ()
     lane: str = "auto"
+    settle: float | None = None
 
 
 LANES = ("auto", "grpc", "shared-memory")
@@ -80,7 +84,12 @@ LANES = ("auto", "grpc", "shared-memory")
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """A request, resolved: what runs, and what it is called."""
+    """A request, resolved: what runs, and what it is called.
+
+    Attributes:
+        rate: what its pre-flight predicted; None where nobody looked, or could tell.
+        warnings: what its pre-flight warned of, and who started it let pass.
+    """
 
     plan: Plan
     objective: Objective
@@ -88,6 +97,8 @@ class Job:
     problem: str
     algorithm: str
     topology: str
+    rate: float | None = None
+    warnings: tuple[str, ...] = ()
 
     def topology_data(self) -> Plain:
         """As it was asked for; the arcs of a graph that was given as an object."""
@@ -118,6 +129,8 @@ class Job:
             "dtype": request.dtype,
             "record": list(self.record),
             "lane": request.lane,
+            "settle": request.settle,
+            **({"warnings": list(self.warnings)} if self.warnings else {}),
         }
 
     def _keeps_graph(self) -> bool:
@@ -167,6 +180,7 @@ def resolve(request: Request) -> Job:
         request.observe_every,
         request.tol,
         request.seed,
+        None if request.settle is None else Settle(request.settle, hops(graph)),
     )
     objective = Objective(problems)
     if request.tol is not None and objective.optimum is None:
@@ -232,6 +246,8 @@ def _check_limits(request: Request) -> None:
         )
     if request.seed < 0:
         raise ConfigError(f"the seed must be zero or more, got {request.seed}", hint="--seed 0")
+    if request.settle is not None:
+        require_settle(request.settle)
     if request.tol is not None and not (np.isfinite(request.tol) and request.tol > 0):
         raise ConfigError(f"the tolerance must be positive, got {request.tol}", hint="--tol 1e-8")
 

@@ -45,8 +45,11 @@ from p2pdo.wire.v1 import coordinator_pb2 as pb
 
 EXECUTOR = "daemons"
 NO_TOLERANCE = (
-    "a tolerance needs somebody who sees all states, and a network of daemons has nobody; "
-    "nodes cannot yet agree among themselves when to stop"
+    "a tolerance of the gap needs somebody who sees all states, and a network of daemons has nobody"
+)
+SETTLE = (
+    "--settle EPS ends where no node moves any more, as the nodes find out themselves; "
+    "or p2pdo run for a run on this machine"
 )
 
 
@@ -188,7 +191,7 @@ def specification(
         ConfigError: a tolerance was asked for, or code instead of a name.
     """
     if settings.get("tol") is not None:
-        raise ConfigError(NO_TOLERANCE, hint="use --rounds, or p2pdo run for a run on this machine")
+        raise ConfigError(NO_TOLERANCE, hint=SETTLE)
     if ":" in str(problem):
         raise ConfigError(
             f"{problem!r} is code, and code never travels: a site runs what it has installed",
@@ -406,6 +409,7 @@ class RemoteRun:
             run_dir=None if self._folder is None else str(self._folder.path),
             state_sha256=combine_digests(bytes.fromhex(r["state_sha256"]) for r in results),
             links=count_links(workload),
+            rates={},
             **figures,
         )
 

@@ -19,6 +19,7 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
+from p2pdo.algorithms.base import Limit
 from p2pdo.api.jobs import MOST_NODES, Job
 from p2pdo.api.processes import run_processes
 from p2pdo.api.running import Running
@@ -36,6 +37,7 @@ from p2pdo.protocol.judging import (
 from p2pdo.protocol.reports import calls_of_all, sent_by_all, states_of
 from p2pdo.reporting.digests import state_sha256
 from p2pdo.reporting.pictures import Drawn, draw_if_possible
+from p2pdo.reporting.rates import observed_rate
 from p2pdo.reporting.records import Metric, Summary
 from p2pdo.reporting.run_folder import MOST_FILES, RunFolder
 from p2pdo.simulation.inprocess import run_in_process, run_simulated
@@ -283,10 +285,14 @@ class Run(Running[Result]):
         objective = self.job.objective
         value = objective.value(mean)
         error = consensus_error(states, mean)
-        is_reached = self._judge.stopped_at is not None
+        status, plan = "done", self.job.plan
+        if self._judge.stopped_at is not None:
+            status = "converged"
+        elif plan.settle is not None and reports[0].iteration < plan.rounds:
+            status = "settled"
         summary = Summary(
             workload_id=self.workload_id,
-            status="converged" if is_reached else "done",
+            status=status,
             problem=self.job.problem,
             algorithm=self.job.algorithm,
             topology=self.job.topology,
@@ -306,12 +312,19 @@ class Run(Running[Result]):
             links=self._links,
             calls=calls_of_all(reports),
             accuracy=objective.accuracy(mean),
+            rates=self._rates(),
         )
         self.folder.write_states(self.job.plan.name, states)
         if len(reports) <= MOST_FILES:
             self.folder.write_counts({self.job.plan.name(r.node): _counts(r) for r in reports})
         self.folder.write_summary(summary)
         return Result(states, list(self.told), summary, timeline=self.timeline)
+
+    def _rates(self) -> dict[str, float]:
+        found = {"predicted": self.job.rate, "observed": None}
+        if type(self.job.plan.algorithm).limit not in (Limit.NEAR_OPTIMUM, Limit.UNSTATED):
+            found["observed"] = observed_rate(self.told)
+        return {name: rate for name, rate in found.items() if rate is not None}
 
 
 def _counts(report: Report) -> dict[str, Plain]:

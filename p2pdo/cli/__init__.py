@@ -20,6 +20,7 @@ main = Program(
         "stop": Place("workloads", "Stop a workload."),
         "results": Place("workloads", "Write a finished workload's run folder."),
         "nodes": Place("nodes", "List a coordinator's nodes."),
+        "plan": Place("plan", "Tell what a run would do, before it runs."),
         "topo": Place("topo", "Tell what a topology is worth before running on it."),
         "plot": Place("plot", "Draw a run folder's pictures."),
         "bench": Place("bench", "Measure how fast it is on this machine."),

@@ -127,6 +127,13 @@ how_it_runs = _options(
             help="x: each node keeps its history of x, in its own folder and nowhere else.",
         ),
         lane,
+        click.option(
+            "--settle",
+            type=float,
+            metavar="EPS",
+            help="Stop where no node's x moves by more than EPS in an iteration; the nodes find "
+            "out among themselves, and nobody needs to see their states.",
+        ),
     ]
 )
 

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from p2pdo.participants.definition import Participant
 
 ROUNDS, TOL = 10_000, 1e-8
-_OF_ALGORITHMS = ("algorithm", "tol", "start", "partition", "dtype", "timeline")
+_OF_ALGORITHMS = (
+    *("algorithm", "tol", "settle", "start", "partition", "dtype", "timeline", "force"),
+)
 
 
 @click.command(cls=Verb)
@@ -73,6 +75,7 @@ _OF_ALGORITHMS = ("algorithm", "tol", "start", "partition", "dtype", "timeline")
     help="Write where the time goes, for Perfetto or chrome://tracing; of processes or inprocess.",
 )
 @comparing.options
+@click.option("--force", is_flag=True, help="Run it also where it cannot converge; see p2pdo plan.")
 @options.quiet
 @click.pass_context
 def run(
@@ -82,6 +85,7 @@ def run(
     on: str,
     out: Path | None,
     timeline: Path | None,
+    force: bool,
     quiet: bool,
     rounds: int | None,
     tol: float | None,
@@ -105,6 +109,7 @@ def run(
     if asked["problem"] is None:
         raise click.MissingParameter(ctx=ctx, param=ctx.command.params[0])
     from p2pdo.api.jobs import Request, participant_at, resolve, with_tolerance
+    from p2pdo.api.preflight import look_before
     from p2pdo.api.runs import check_executor, check_in_memory
 
     executor = check_executor(on)
@@ -135,8 +140,11 @@ def run(
         )
     request = Request(rounds=ROUNDS if rounds is None else rounds, tol=tol, **asked)
     job = resolve(request)
-    if rounds is None and tol is None:
+    if rounds is None and tol is None and asked["settle"] is None:
         job = with_tolerance(job, TOL)
+    job = look_before(job, force=force)
+    for warning in job.warnings:
+        remark(f"warning: {warning}", quiet=quiet)
     result = signals.run(_run(job, executor, out, timeline, quiet=quiet))
     return finished(result, quiet=quiet)
 

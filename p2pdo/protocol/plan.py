@@ -19,6 +19,7 @@ from p2pdo.graphs.weights import Weights
 from p2pdo.problems.base import Startable
 from p2pdo.problems.seeded import uniform
 from p2pdo.protocol.exchanging import Place
+from p2pdo.protocol.settling import Settle
 from p2pdo.types import Array, NodeId, States
 
 STARTS = ("zeros", "normal", "uniform")
@@ -35,6 +36,7 @@ class Plan:
         rounds: the iteration limit.
         observe_every: iterations between observations.
         tol: stop at the first observed iteration with max(gap, consensus error) ≤ tol.
+        settle: stop where no node moves any more, as the nodes find out by themselves.
     """
 
     algorithm: Algorithm[Any]
@@ -46,6 +48,7 @@ class Plan:
     observe_every: int = 50
     tol: float | None = None
     seed: int = 0
+    settle: Settle | None = None
 
     @property
     def nodes(self) -> int:

@@ -58,6 +58,7 @@ class Stepper(Exchanging, Generic[S]):
         self._is_stochastic = is_stochastic(problem)
         self._covering = Covering()
         self._covered = self._covering.cover(problem)
+        self.has_settled = False  # then no iteration follows; see `settling`
         self._step: Step[S] | None = None
         self._received = _NONE  # until the next value is found to be finite
         self._x_like = freeze(x)
@@ -107,7 +108,7 @@ class Stepper(Exchanging, Generic[S]):
         while True:
             try:
                 if self._step is None:
-                    if self.iteration >= pause_at:
+                    if self.iteration >= pause_at or self.has_settled:
                         self._check_finite(self.state.x)  # what nobody will send is shown too
                         return None
                     self._step, reply = self._begin(), None

@@ -60,6 +60,8 @@ class Summary:
         links: how many pairs of neighbours exchanged by which lane; empty in one process.
         calls: what all nodes' steps asked of their costs.
         accuracy: the share of all samples that x̄ classifies rightly, where the problem tells it.
+        rates: "predicted" before the run and "observed" in it, as far as they can be told: what the
+            distance to the limit shrank by in an iteration.
     """
 
     workload_id: str
@@ -83,6 +85,7 @@ class Summary:
     links: dict[str, int] = field(default_factory=dict)
     calls: Calls | None = None
     accuracy: float | None = None
+    rates: dict[str, float] = field(default_factory=dict)
 
     def to_plain(self) -> dict[str, Plain]:
         return asdict(self)

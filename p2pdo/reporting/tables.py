@@ -24,7 +24,10 @@ Cell: TypeAlias = str | int | float | None
 
 _GAP = "  "
 _WIDEST = 40  # characters of what a participant returned
-_STYLES = {"done": "bold green", "converged": "bold green", "running": "bold cyan"}
+_STYLES = {
+    **dict.fromkeys(("done", "converged", "settled"), "bold green"),
+    "running": "bold cyan",
+}
 
 
 def table(console: Console, columns: Sequence[str], rows: Iterable[Sequence[Cell]]) -> None:
@@ -115,6 +118,7 @@ def _figures(s: Summary) -> list[tuple[str, str]]:
         ),
         ("accuracy", None if s.accuracy is None else f"{s.accuracy:.2%}"),
         ("gradients", None if s.calls is None else _gradients(s)),
+        ("rate", _rates(s.rates)),
         ("sent", f"{formats.size(s.bytes_sent)} in {formats.plural(s.messages_sent, 'message')}"),
         ("links", links_in_words(s.links) or None),
         ("time", _time(s)),
@@ -135,6 +139,11 @@ def links_in_words(links: Mapping[str, int]) -> str:
     """For people: 4 by shared memory, 2 by gRPC."""
     names = {"shared-memory": "shared memory", "grpc": "gRPC"}
     return ", ".join(f"{count} by {names.get(lane, lane)}" for lane, count in links.items())
+
+
+def _rates(rates: Mapping[str, float]) -> str | None:
+    """What an iteration shrank the distance by: 0.970590 predicted, 0.970612 observed."""
+    return ", ".join(f"{rate:.6f} {name}" for name, rate in rates.items()) or None
 
 
 def _time(s: Summary) -> str:

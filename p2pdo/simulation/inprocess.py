@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 from p2pdo.errors import P2pdoError
 from p2pdo.protocol.judging import Judge, Judgement, Report
 from p2pdo.protocol.plan import Plan
-from p2pdo.protocol.stepper import Stepper
+from p2pdo.protocol.settling_stepper import stepper_that
 from p2pdo.runtime.compute import Compute, InlineCompute, limit_blas_threads
 from p2pdo.runtime.driver import Driver
 from p2pdo.runtime.exchange import Exchanger
@@ -91,7 +91,12 @@ async def _run_member(
     place = plan.place(node)
     names = {j: plan.name(j) for j in (*place.in_neighbors, *place.out_neighbors)}
     stepper = await compute.run(
-        Stepper, plan.algorithm, plan.problems[node], place, plan.starts[node], plan.seed
+        stepper_that(plan.settle),
+        plan.algorithm,
+        plan.problems[node],
+        place,
+        plan.starts[node],
+        plan.seed,
     )
     exchanger = Exchanger(place, names, plan.weights.digest())
     driver = Driver(

@@ -25,7 +25,8 @@ from p2pdo.protocol.counting import Calls, Covering
 from p2pdo.protocol.judging import Judge, Judgement, Report
 from p2pdo.protocol.plan import Plan
 from p2pdo.protocol.reports import StackedReports
-from p2pdo.protocol.values import is_finite
+from p2pdo.protocol.settling import Settling
+from p2pdo.protocol.values import is_finite, size_of
 from p2pdo.runtime.compute import limit_blas_threads
 from p2pdo.types import Array, Value
 
@@ -59,17 +60,22 @@ def run_stacked(
     covering = Covering()  # one call of the stack is one of each node
     problem = covering.cover(_stack(plan))
     state = plan.algorithm.init(_starts(plan), problem, _here(0, plan))
-    traffic = _Traffic(plan)
+    settling = None if plan.settle is None else Settling(plan.settle)
+    traffic, has_settled = _Traffic(plan, settling), False
     for iteration in range(plan.rounds + 1):
-        if iteration % plan.observe_every == 0 or iteration == plan.rounds:
+        is_last = iteration == plan.rounds or has_settled
+        if iteration % plan.observe_every == 0 or is_last:
             _require_finite(state.x, iteration)
             reports = traffic.reports(iteration, state.x, covering.calls)
             for judgement in judge.receive_all(reports):
                 tell(judgement)
-            if judge.stopped_at is not None or iteration == plan.rounds:
+            if judge.stopped_at is not None or is_last:
                 break
         check_stop()
-        state = _advance(plan, state, problem, iteration, traffic)
+        before, state = state, _advance(plan, state, problem, iteration, traffic)
+        if settling is not None:
+            moves = np.linalg.norm(state.x - before.x, axis=1)
+            has_settled = settling.complete(float(moves.max()))
     return reports
 
 
@@ -144,8 +150,9 @@ def _here(iteration: int, plan: Plan) -> Here:
 class _Traffic:
     """Mixes for all, and counts what the nodes would have sent: out-degree times values."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, settling: Settling | None) -> None:
         self._plan = plan
+        self._settling = settling
         self._degrees = plan.graph.out_degree
         self._exchanges = 0
         self._bytes = 0
@@ -154,6 +161,9 @@ class _Traffic:
         values = [np.asarray(value) for value in effect.values]
         self._exchanges += 1
         self._bytes += sum(value.nbytes // len(value) for value in values)
+        if self._settling is not None:
+            self._settling.hear(())  # all nodes' moves are known here at once
+            self._bytes += size_of(self._settling.known)
         by = effect.by or (By.PULL,) * len(values)
         return tuple(self._matrix(how).apply(x) for x, how in zip(values, by, strict=True))
 

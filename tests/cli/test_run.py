@@ -39,6 +39,7 @@ DATA = [
     "links",
     "calls",
     "accuracy",
+    "rates",
 ]
 FAST = ["--on", "dense", "--nodes", "4"]
 
