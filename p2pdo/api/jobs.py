@@ -18,6 +18,7 @@ import numpy as np
 
 from p2pdo.algorithms import catalogue as algorithms
 from p2pdo.algorithms.base import Algorithm
+from p2pdo.api.drops import read_drops, require_policy
 from p2pdo.data import catalogue as problem_catalogue, encode
 from p2pdo.effects import freeze
 from p2pdo.errors import ConfigError, did_you_mean
@@ -51,6 +52,7 @@ class Request:
         record: "x": each node keeps a history of it at observed iterations.
         dtype: "float64" or "float32"; None is what the problems compute in, mostly float64.
         delay_seed: of the weather of a simulated network; the result does not depend on it.
+        drop: values that never arrive, see `api.drops`; of algorithms that go on without.
         lane: how values go between node processes: "auto", "grpc" or "shared-memory".
     """
 
@@ -68,6 +70,7 @@ class Request:
     partition: str = "iid"
     dtype: str | None = None
     delay_seed: int = 0
+    drop: float | str | None = None
     record: str | Sequence[str] = ()
     lane: str = "auto"
 
@@ -115,6 +118,7 @@ class Job:
             "dtype": request.dtype,
             "record": list(self.record),
             "lane": request.lane,
+            "drop": request.drop,
         }
 
     @property
@@ -150,6 +154,9 @@ def resolve(request: Request) -> Job:
     cls, algorithm_label = _algorithm_class(request.algorithm)
     graph, weights, topology_label = _graph(request, cls)
     algorithm = _algorithm(request.algorithm, cls, own, problems, weights)
+    drops = read_drops(request.drop, request.seed)
+    if drops is not None:
+        require_policy(cls)
     plan = Plan(
         algorithm,
         problems,
@@ -160,6 +167,7 @@ def resolve(request: Request) -> Job:
         request.observe_every,
         request.tol,
         request.seed,
+        drops,
     )
     objective = Objective(problems)
     if request.tol is not None and objective.optimum is None:

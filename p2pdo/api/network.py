@@ -23,6 +23,7 @@ from typing import Any, Self
 
 from p2pdo.algorithms.base import Algorithm
 from p2pdo.api import participants
+from p2pdo.api.drops import check_dropping
 from p2pdo.api.jobs import Job, Request, resolve
 from p2pdo.api.local_nodes import Executors
 from p2pdo.api.order import check_submit_order
@@ -223,6 +224,7 @@ class LocalNetwork:
         if self._executor == "processes":
             check_processes(job.plan.nodes)
             check_crossing(job)
+        check_dropping(job.plan.drops, self._executor)
         if timeline is not None:
             check_timeline(Path(timeline), self._executor)
         request_id = uuid.uuid4().hex

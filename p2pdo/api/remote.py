@@ -391,6 +391,7 @@ class RemoteRun:
             run_dir=None if self._folder is None else str(self._folder.path),
             state_sha256=combine_digests(bytes.fromhex(r["state_sha256"]) for r in results),
             links=count_links(workload),
+            dropped=0,
             **figures,
         )
 

@@ -283,6 +283,7 @@ class Run(Running[Result]):
             run_dir=str(self.folder.path),
             state_sha256=state_sha256(states),
             links=self._links,
+            dropped=sum(report.dropped for report in reports),
         )
         for node, x in enumerate(states):
             self.folder.write_state(self.job.plan.name(node), x)

@@ -12,6 +12,7 @@ import click
 from p2pdo.cli import options, signals
 from p2pdo.cli.following import follow
 from p2pdo.cli.program import Reply, Verb, bug_error, remark
+from p2pdo.cli.simulation_options import simulation
 from p2pdo.cli.summaries import finished
 from p2pdo.errors import ConfigError, P2pdoError
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from p2pdo.participants.definition import Participant
 
 ROUNDS, TOL = 10_000, 1e-8
-_OF_ALGORITHMS = ("algorithm", "tol", "start", "partition", "dtype", "timeline")
+_OF_ALGORITHMS = ("algorithm", "tol", "start", "partition", "dtype", "timeline", "drop")
 
 
 @click.command(cls=Verb)
@@ -52,14 +53,7 @@ _OF_ALGORITHMS = ("algorithm", "tol", "start", "partition", "dtype", "timeline")
     metavar="EXECUTOR",
     help="processes (real daemons), inprocess, simulated, stacked or dense.",
 )
-@click.option(
-    "--delay-seed",
-    type=int,
-    default=0,
-    show_default=True,
-    metavar="S",
-    help="Of a simulated network's weather.",
-)
+@simulation
 @click.option(
     "--out", type=click.Path(path_type=Path), metavar="DIR", help="Run folder.  [default: runs/ID]"
 )

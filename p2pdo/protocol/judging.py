@@ -31,6 +31,7 @@ class Report:
     x: Array
     bytes_sent: int
     messages_sent: int
+    dropped: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from p2pdo.effects import freeze
 from p2pdo.graphs.graph import Graph
 from p2pdo.graphs.weights import Weights
 from p2pdo.problems.base import Startable
+from p2pdo.protocol.drops import Drops
 from p2pdo.protocol.exchanging import Place
 from p2pdo.types import Array, NodeId
 
@@ -31,6 +32,7 @@ class Plan:
         rounds: the iteration limit.
         observe_every: iterations between observations.
         tol: stop at the first observed iteration with max(gap, consensus error) ≤ tol.
+        drops: which values never arrive; the algorithm has to have a rule for it.
     """
 
     algorithm: Algorithm[Any]
@@ -42,6 +44,7 @@ class Plan:
     observe_every: int = 50
     tol: float | None = None
     seed: int = 0
+    drops: Drops | None = None
 
     @property
     def nodes(self) -> int:
@@ -58,6 +61,7 @@ class Plan:
             self.graph.out_neighbors(node),
             self.weights.row(node),
             {j: self.name(j) for j in self.graph.in_neighbors(node)},
+            self.drops,
         )
 
 

@@ -54,6 +54,7 @@ class Summary:
 
     Attributes:
         links: how many pairs of neighbours exchanged by which lane; empty in one process.
+        dropped: values that were sent and never arrived, because it was asked for.
     """
 
     workload_id: str
@@ -75,6 +76,7 @@ class Summary:
     run_dir: str | None
     state_sha256: str | None
     links: dict[str, int] = field(default_factory=dict)
+    dropped: int = 0
 
     def to_plain(self) -> dict[str, Plain]:
         return asdict(self)
@@ -86,7 +88,7 @@ class Summary:
 
 def _fields_of(cls: type[Metric | Summary], plain: Mapping[str, Plain]) -> dict[str, Any]:
     """What the record needs; what a newer version wrote besides is left alone."""
-    needed = [f.name for f in fields(cls) if f.default_factory is MISSING]
+    needed = [f.name for f in fields(cls) if f.default is MISSING is f.default_factory]
     missing = [name for name in needed if name not in plain]
     if missing:
         raise ConfigError(

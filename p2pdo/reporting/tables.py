@@ -114,6 +114,7 @@ def _figures(s: Summary) -> list[tuple[str, str]]:
             None if s.distance_to_optimum is None else formats.small(s.distance_to_optimum),
         ),
         ("sent", f"{formats.size(s.bytes_sent)} in {formats.plural(s.messages_sent, 'message')}"),
+        ("dropped", formats.plural(s.dropped, "value") if s.dropped else None),
         ("links", links_in_words(s.links) or None),
         ("time", _time(s)),
         ("state sha256", s.state_sha256),

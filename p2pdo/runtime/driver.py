@@ -179,6 +179,7 @@ class Driver:
             stepper.x,
             stepper.bytes_sent,
             stepper.messages_sent,
+            stepper.dropped,
         )
 
     def abort(self, error: P2pdoError | None = None) -> None:

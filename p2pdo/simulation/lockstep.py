@@ -92,4 +92,5 @@ def report_of(stepper: Stepper[Any]) -> Report:
         stepper.x,
         stepper.bytes_sent,
         stepper.messages_sent,
+        stepper.dropped,
     )
