@@ -19,6 +19,7 @@ import numpy as np
 from p2pdo.algorithms import catalogue as algorithms
 from p2pdo.algorithms.base import Algorithm
 from p2pdo.api.drops import read_drops, require_policy
+from p2pdo.api.simulating import links_for
 from p2pdo.data import catalogue as problem_catalogue, encode
 from p2pdo.effects import freeze
 from p2pdo.errors import ConfigError, did_you_mean
@@ -32,6 +33,7 @@ from p2pdo.protocol.assignment import resolve_graph
 from p2pdo.protocol.judging import Objective
 from p2pdo.protocol.plan import Plan, dtype_of, start_at
 from p2pdo.runtime.compute import limit_blas_threads
+from p2pdo.simulation.links.reading import Links
 from p2pdo.types import Array, Plain
 
 PROBLEM_PREFIX = "problem."
@@ -53,6 +55,7 @@ class Request:
         dtype: "float64" or "float32"; None is what the problems compute in, mostly float64.
         delay_seed: of the weather of a simulated network; the result does not depend on it.
         drop: values that never arrive, see `api.drops`; of algorithms that go on without.
+        links, link_loss, compute: of a simulated network, see `api.simulating`.
         lane: how values go between node processes: "auto", "grpc" or "shared-memory".
     """
 
@@ -71,6 +74,9 @@ class Request:
     dtype: str | None = None
     delay_seed: int = 0
     drop: float | str | None = None
+    links: Path | str | Mapping[str, Any] | None = None
+    link_loss: float | None = None
+    compute: float | str | None = None
     record: str | Sequence[str] = ()
     lane: str = "auto"
 
@@ -88,6 +94,7 @@ class Job:
     problem: str
     algorithm: str
     topology: str
+    links: Links | None = None
 
     def topology_data(self) -> Plain:
         """As it was asked for; the arcs of a graph that was given as an object."""
@@ -119,6 +126,10 @@ class Job:
             "record": list(self.record),
             "lane": request.lane,
             "drop": request.drop,
+            "links": _shown(request.links),
+            "link_loss": request.link_loss,
+            "compute": request.compute,
+            "delay_seed": request.delay_seed,
         }
 
     @property
@@ -175,7 +186,8 @@ def resolve(request: Request) -> Job:
             "a tolerance needs a problem whose optimum is known: its class has no minimiser",
             hint="give the class a minimiser(problems), or use --rounds alone",
         )
-    job = Job(plan, objective, request, problem_label, algorithm_label, topology_label)
+    links = links_for(request.links, request.link_loss, request.compute, graph)
+    job = Job(plan, objective, request, problem_label, algorithm_label, topology_label, links)
     for name in job.record:
         if name != "x":
             raise ConfigError(
@@ -183,6 +195,13 @@ def resolve(request: Request) -> Job:
                 hint="--record x, the decision variable; a participant records what it likes",
             )
     return job
+
+
+def _shown(links: Path | str | Mapping[str, Any] | None) -> Plain:
+    """A file by its name, what was given by itself."""
+    if isinstance(links, Mapping):
+        return dict(links)
+    return None if links is None else str(links)
 
 
 def with_tolerance(job: Job, tol: float) -> Job:

@@ -31,6 +31,7 @@ from p2pdo.api.participants import ParticipantRun
 from p2pdo.api.processes import check_crossing
 from p2pdo.api.runs import Observe, Run, check_executor, check_processes
 from p2pdo.api.serving import Serving
+from p2pdo.api.simulating import check_simulated
 from p2pdo.api.timelines import TimelineFile, check_timeline
 from p2pdo.data import encode
 from p2pdo.driving.tasks import SITE, Tasks
@@ -225,6 +226,7 @@ class LocalNetwork:
             check_processes(job.plan.nodes)
             check_crossing(job)
         check_dropping(job.plan.drops, self._executor)
+        check_simulated(job.links, self._executor)
         if timeline is not None:
             check_timeline(Path(timeline), self._executor)
         request_id = uuid.uuid4().hex

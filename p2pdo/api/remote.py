@@ -392,6 +392,7 @@ class RemoteRun:
             state_sha256=combine_digests(bytes.fromhex(r["state_sha256"]) for r in results),
             links=count_links(workload),
             dropped=0,
+            simulated={},
             **figures,
         )
 

@@ -22,6 +22,7 @@ import numpy as np
 from p2pdo.api.jobs import Job
 from p2pdo.api.processes import run_processes
 from p2pdo.api.running import Running
+from p2pdo.api.simulating import figures_of, simulation_of
 from p2pdo.api.timelines import TimelineFile
 from p2pdo.errors import ConfigError, WorkloadFailed, did_you_mean
 from p2pdo.participants.history import History
@@ -37,7 +38,7 @@ from p2pdo.reporting.digests import state_sha256
 from p2pdo.reporting.pictures import Drawn, draw_if_possible
 from p2pdo.reporting.records import Metric, Summary
 from p2pdo.reporting.run_folder import RunFolder
-from p2pdo.simulation.inprocess import run_in_process, run_simulated
+from p2pdo.simulation.inprocess import run_in_process
 from p2pdo.simulation.lockstep import run_lockstep
 from p2pdo.simulation.stacked import run_stacked
 from p2pdo.types import Array, Plain
@@ -142,6 +143,7 @@ class Run(Running[Result]):
         self.observe: Observe | None = None
         self._judge = self._make_judge()
         self._links: dict[str, int] = {}
+        self._simulated: dict[str, float] = {}
 
     def _make_judge(self) -> Judge:
         plan = self.job.plan
@@ -167,10 +169,10 @@ class Run(Running[Result]):
             case "stacked":
                 return await self._off_loop(run_stacked)
             case "simulated":
-                seed = self.job.request.delay_seed
-                return await self._off_loop(
-                    lambda *arguments: run_simulated(*arguments, delay_seed=seed)
-                )
+                simulation = simulation_of(self.job)
+                reports = await self._off_loop(simulation.run)
+                self._simulated = figures_of(simulation, self.job.plan.nodes)
+                return reports
             case "inprocess":
                 return await self._in_process()
             case "processes":
@@ -253,6 +255,7 @@ class Run(Running[Result]):
                 judgement.value,
                 judgement.bytes_sent,
                 judgement.messages_sent,
+                simulated_seconds=judgement.simulated_seconds,
             )
         )
 
@@ -284,6 +287,7 @@ class Run(Running[Result]):
             state_sha256=state_sha256(states),
             links=self._links,
             dropped=sum(report.dropped for report in reports),
+            simulated=self._simulated,
         )
         for node, x in enumerate(states):
             self.folder.write_state(self.job.plan.name(node), x)

@@ -25,7 +25,10 @@ if TYPE_CHECKING:
     from p2pdo.participants.definition import Participant
 
 ROUNDS, TOL = 10_000, 1e-8
-_OF_ALGORITHMS = ("algorithm", "tol", "start", "partition", "dtype", "timeline", "drop")
+_OF_ALGORITHMS = (
+    *("algorithm", "tol", "start", "partition", "dtype", "timeline"),
+    *("drop", "links", "link_loss", "compute"),
+)
 
 
 @click.command(cls=Verb)
@@ -121,9 +124,10 @@ def _request_of(
 
     for name in _OF_ALGORITHMS:
         if name in given:
+            option = name.replace("_", "-")
             raise ConfigError(
-                f"{asked['problem']} is a participant, which has no --{name}",
-                hint=f"leave --{name} out; its own parameters: --set NAME=VALUE",
+                f"{asked['problem']} is a participant, which has no --{option}",
+                hint=f"leave --{option} out; its own parameters: --set NAME=VALUE",
             )
     settings = ("rounds", "observe_every", "seed", "record", "delay_seed", "lane")
     return Request(

@@ -17,6 +17,23 @@ _OPTIONS = (
         "algorithms that go on without. On dense, inprocess and simulated.",
     ),
     click.option(
+        "--links",
+        type=click.Path(dir_okay=False),
+        metavar="FILE",
+        help="links.toml: delays, bandwidth, losses, stragglers, … of a simulated network.",
+    ),
+    click.option(
+        "--link-loss",
+        type=float,
+        metavar="P",
+        help="Share of frames that simulated links lose and send again: costs time alone.",
+    ),
+    click.option(
+        "--compute",
+        metavar="T",
+        help="How long an iteration takes on a simulated node: 5ms, lognormal:5ms,0.3, measured.",
+    ),
+    click.option(
         "--delay-seed",
         type=int,
         default=0,

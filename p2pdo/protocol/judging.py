@@ -38,7 +38,8 @@ class Report:
 class Judgement:
     """The network at one observed iteration; `stop` where the tolerance is reached.
 
-    `reports` are those that it judges, in node order; they stay where the judge is.
+    `reports` are those that it judges, in node order; they stay where the judge is. Of a simulated
+    run, `simulated_seconds` is when the last node had got there.
     """
 
     iteration: int
@@ -49,6 +50,7 @@ class Judgement:
     messages_sent: int
     stop: bool
     reports: Sequence[Report] = field(default=(), compare=False, repr=False)
+    simulated_seconds: float | None = field(default=None, compare=False)
 
 
 @dataclass

@@ -26,6 +26,7 @@ class Metric:
         bytes_sent: payload bytes sent by all nodes so far.
         messages_sent: values sent by all nodes so far, one per edge and exchange.
         logged: what participants have logged, by its name and then by the node's.
+        simulated_seconds: since the beginning, on the clock of a simulated run.
     """
 
     iteration: int
@@ -36,11 +37,14 @@ class Metric:
     bytes_sent: int
     messages_sent: int
     logged: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
+    simulated_seconds: float | None = None
 
     def to_plain(self) -> dict[str, Plain]:
         plain = asdict(self)
         if not self.logged:
             del plain["logged"]
+        if self.simulated_seconds is None:
+            del plain["simulated_seconds"]
         return plain
 
     @classmethod
@@ -55,6 +59,8 @@ class Summary:
     Attributes:
         links: how many pairs of neighbours exchanged by which lane; empty in one process.
         dropped: values that were sent and never arrived, because it was asked for.
+        simulated: of a simulated run: the seconds that it would have taken, and what its links
+            have carried.
     """
 
     workload_id: str
@@ -77,6 +83,7 @@ class Summary:
     state_sha256: str | None
     links: dict[str, int] = field(default_factory=dict)
     dropped: int = 0
+    simulated: dict[str, float] = field(default_factory=dict)
 
     def to_plain(self) -> dict[str, Plain]:
         return asdict(self)

@@ -37,6 +37,8 @@ DATA = [
     "run_dir",
     "state_sha256",
     "links",
+    "dropped",
+    "simulated",
 ]
 FAST = ["--on", "dense", "--nodes", "4"]
 
