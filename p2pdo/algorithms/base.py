@@ -67,14 +67,15 @@ CONSENSUS = (Limit.AGREEMENT, Limit.MEAN, Limit.LARGEST, Limit.SMALLEST, Limit.H
 
 
 class Missing(Enum):
-    """What a method does where a neighbour's message of this iteration is missing.
+    """What a method does where a neighbour's message of this iteration never arrives.
 
-    The exchange delivers every message exactly once, or ends the run naming the node, so with
-    p2pdo's own executors `HOLD` is never called for; it is what the mathematics allows.
+    The exchange delivers every message exactly once, or ends the run naming the node. Where values
+    are lost on purpose (`protocol.drops`), a method that holds gets what has come, and one that
+    waits is refused.
     """
 
     WAIT = "waits for it"
-    HOLD = "goes on with what it holds for that edge, and stays exact"
+    HOLD = "goes on with what it holds, and stays exact"
 
 
 class HasDecision(Protocol):

@@ -17,6 +17,8 @@ import numpy as np
 
 from p2pdo.algorithms import catalogue as algorithms
 from p2pdo.algorithms.base import Algorithm
+from p2pdo.api.drops import read_drops, require_policy
+from p2pdo.api.simulating import links_for
 from p2pdo.api.topology_files import read_topology
 from p2pdo.data import catalogue as problem_catalogue, encode
 from p2pdo.effects import freeze
@@ -32,6 +34,7 @@ from p2pdo.protocol.judging import Objective
 from p2pdo.protocol.plan import STARTS, Plan, dtype_of, make_starts, start_at, start_of
 from p2pdo.protocol.settling import Settle, require_settle
 from p2pdo.runtime.compute import limit_blas_threads
+from p2pdo.simulation.links.reading import Links
 from p2pdo.types import Array, Plain, States
 
 PROBLEM_PREFIX = "problem."
@@ -56,6 +59,8 @@ class Request:
         record: "x": each node keeps a history of it at observed iterations.
         dtype: "float64" or "float32"; None is what the problems compute in, mostly float64.
         delay_seed: of the weather of a simulated network; the result does not depend on it.
+        drop: values that never arrive, see `api.drops`; of algorithms that go on without.
+        links, link_loss, compute: of a simulated network, see `api.simulating`.
         lane: how values go between node processes: "auto", "grpc" or "shared-memory".
         settle: stop where no node's x moves by more than this, as the nodes find out themselves.
     """
@@ -74,6 +79,10 @@ class Request:
     partition: str = "iid"
     dtype: str | None = None
     delay_seed: int = 0
+    drop: float | str | None = None
+    links: Path | str | Mapping[str, Any] | None = None
+    link_loss: float | None = None
+    compute: float | str | None = None
     record: str | Sequence[str] = ()
     lane: str = "auto"
     settle: float | None = None
@@ -99,6 +108,7 @@ class Job:
     topology: str
     rate: float | None = None
     warnings: tuple[str, ...] = ()
+    links: Links | None = None
 
     def topology_data(self) -> Plain:
         """As it was asked for; the arcs of a graph that was given as an object."""
@@ -131,6 +141,11 @@ class Job:
             "lane": request.lane,
             "settle": request.settle,
             **({"warnings": list(self.warnings)} if self.warnings else {}),
+            "drop": request.drop,
+            "links": _shown(request.links),
+            "link_loss": request.link_loss,
+            "compute": request.compute,
+            "delay_seed": request.delay_seed,
         }
 
     def _keeps_graph(self) -> bool:
@@ -170,6 +185,14 @@ def resolve(request: Request) -> Job:
     cls, algorithm_label = _algorithm_class(request.algorithm)
     graph, weights, topology_label = _graph(request, cls)
     algorithm = _algorithm(request.algorithm, cls, own, problems, weights)
+    drops = read_drops(request.drop, request.seed)
+    if drops is not None:
+        require_policy(cls)
+        if request.settle is not None:
+            raise ConfigError(
+                "nodes find out together where none moves (--settle) from values that all arrive",
+                hint="with --drop, stop by --tol or --rounds",
+            )
     plan = Plan(
         algorithm,
         problems,
@@ -181,6 +204,7 @@ def resolve(request: Request) -> Job:
         request.tol,
         request.seed,
         None if request.settle is None else Settle(request.settle, hops(graph)),
+        drops,
     )
     objective = Objective(problems)
     if request.tol is not None and objective.optimum is None:
@@ -188,7 +212,9 @@ def resolve(request: Request) -> Job:
             "a tolerance needs a problem whose optimum is known: its class has no minimiser",
             hint="give the class a minimiser(problems), or use --rounds alone",
         )
-    job = Job(plan, objective, request, problem_label, algorithm_label, topology_label)
+    links = links_for(request.links, request.link_loss, request.compute, graph)
+    labels = problem_label, algorithm_label, topology_label
+    job = Job(plan, objective, request, *labels, links=links)
     for name in job.record:
         if name != "x":
             raise ConfigError(
@@ -196,6 +222,13 @@ def resolve(request: Request) -> Job:
                 hint="--record x, the decision variable; a participant records what it likes",
             )
     return job
+
+
+def _shown(links: Path | str | Mapping[str, Any] | None) -> Plain:
+    """A file by its name, what was given by itself."""
+    if isinstance(links, Mapping):
+        return dict(links)
+    return None if links is None else str(links)
 
 
 def with_tolerance(job: Job, tol: float) -> Job:

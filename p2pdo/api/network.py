@@ -23,6 +23,7 @@ from typing import Any, Self
 
 from p2pdo.algorithms.base import Algorithm
 from p2pdo.api import participants
+from p2pdo.api.drops import check_dropping
 from p2pdo.api.jobs import Job, Request, resolve
 from p2pdo.api.local_nodes import Executors
 from p2pdo.api.order import check_submit_order
@@ -30,6 +31,7 @@ from p2pdo.api.participants import ParticipantRun
 from p2pdo.api.processes import check_crossing
 from p2pdo.api.runs import Observe, Run, check_executor, check_in_memory, check_processes
 from p2pdo.api.serving import Serving
+from p2pdo.api.simulating import check_simulated
 from p2pdo.api.timelines import TimelineFile, check_timeline
 from p2pdo.data import encode
 from p2pdo.driving.tasks import SITE, Tasks
@@ -225,6 +227,8 @@ class LocalNetwork:
         if self._executor == "processes":
             check_processes(job.plan.nodes)
             check_crossing(job)
+        check_dropping(job.plan.drops, self._executor)
+        check_simulated(job.links, self._executor)
         if timeline is not None:
             check_timeline(Path(timeline), self._executor)
         request_id = uuid.uuid4().hex

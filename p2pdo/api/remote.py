@@ -410,6 +410,8 @@ class RemoteRun:
             state_sha256=combine_digests(bytes.fromhex(r["state_sha256"]) for r in results),
             links=count_links(workload),
             rates={},
+            dropped=0,
+            simulated={},
             **figures,
         )
 

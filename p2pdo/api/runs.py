@@ -23,6 +23,7 @@ from p2pdo.algorithms.base import Limit
 from p2pdo.api.jobs import MOST_NODES, Job
 from p2pdo.api.processes import run_processes
 from p2pdo.api.running import Running
+from p2pdo.api.simulating import figures_of, simulation_of
 from p2pdo.api.timelines import TimelineFile
 from p2pdo.errors import ConfigError, WorkloadFailed, did_you_mean
 from p2pdo.participants.history import History
@@ -40,7 +41,7 @@ from p2pdo.reporting.pictures import Drawn, draw_if_possible
 from p2pdo.reporting.rates import observed_rate
 from p2pdo.reporting.records import Metric, Summary
 from p2pdo.reporting.run_folder import MOST_FILES, RunFolder
-from p2pdo.simulation.inprocess import run_in_process, run_simulated
+from p2pdo.simulation.inprocess import run_in_process
 from p2pdo.simulation.lockstep import run_lockstep
 from p2pdo.simulation.stacked import run_stacked
 from p2pdo.types import Array, Plain, States
@@ -162,6 +163,7 @@ class Run(Running[Result]):
         self.is_drawn = True  # whether the folder gets pictures
         self._judge = self._make_judge()
         self._links: dict[str, int] = {}
+        self._simulated: dict[str, float] = {}
 
     def _make_judge(self) -> Judge:
         plan = self.job.plan
@@ -187,10 +189,10 @@ class Run(Running[Result]):
             case "stacked":
                 return await self._off_loop(run_stacked)
             case "simulated":
-                seed = self.job.request.delay_seed
-                return await self._off_loop(
-                    lambda *arguments: run_simulated(*arguments, delay_seed=seed)
-                )
+                simulation = simulation_of(self.job)
+                reports = await self._off_loop(simulation.run)
+                self._simulated = figures_of(simulation, self.job.plan.nodes)
+                return reports
             case "inprocess":
                 return await self._in_process()
             case "processes":
@@ -275,6 +277,7 @@ class Run(Running[Result]):
                 judgement.messages_sent,
                 calls=judgement.calls,
                 accuracy=judgement.accuracy,
+                simulated_seconds=judgement.simulated_seconds,
             )
         )
 
@@ -313,6 +316,8 @@ class Run(Running[Result]):
             calls=calls_of_all(reports),
             accuracy=objective.accuracy(mean),
             rates=self._rates(),
+            dropped=sum(report.dropped for report in reports),
+            simulated=self._simulated,
         )
         self.folder.write_states(self.job.plan.name, states)
         if len(reports) <= MOST_FILES:

@@ -12,6 +12,7 @@ import click
 from p2pdo.cli import comparing, options, signals
 from p2pdo.cli.following import follow
 from p2pdo.cli.program import Reply, Verb, bug_error, remark
+from p2pdo.cli.simulation_options import simulation
 from p2pdo.cli.summaries import finished
 from p2pdo.errors import ConfigError, P2pdoError
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 ROUNDS, TOL = 10_000, 1e-8
 _OF_ALGORITHMS = (
     *("algorithm", "tol", "settle", "start", "partition", "dtype", "timeline", "force"),
+    *("drop", "links", "link_loss", "compute"),
 )
 
 
@@ -57,14 +59,7 @@ _OF_ALGORITHMS = (
     help="processes (real daemons), inprocess, simulated, stacked or dense; a comparison is "
     "dense where nobody said.",
 )
-@click.option(
-    "--delay-seed",
-    type=int,
-    default=0,
-    show_default=True,
-    metavar="S",
-    help="Of a simulated network's weather.",
-)
+@simulation
 @click.option(
     "--out", type=click.Path(path_type=Path), metavar="DIR", help="Run folder.  [default: runs/ID]"
 )
@@ -170,9 +165,10 @@ def _request_of(
 
     for name in _OF_ALGORITHMS:
         if name in given:
+            option = name.replace("_", "-")
             raise ConfigError(
-                f"{asked['problem']} is a participant, which has no --{name}",
-                hint=f"leave --{name} out; its own parameters: --set NAME=VALUE",
+                f"{asked['problem']} is a participant, which has no --{option}",
+                hint=f"leave --{option} out; its own parameters: --set NAME=VALUE",
             )
     settings = ("rounds", "observe_every", "seed", "record", "delay_seed", "lane")
     return Request(

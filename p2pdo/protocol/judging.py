@@ -32,7 +32,8 @@ __all__ = ["Judge", "Judgement", "Objective", "Report", "consensus_error", "mean
 class Judgement:
     """The network at one observed iteration; `stop` where the tolerance is reached.
 
-    `reports` are those that it judges, in node order; they stay where the judge is.
+    `reports` are those that it judges, in node order; they stay where the judge is. Of a simulated
+    run, `simulated_seconds` is when the last node had got there.
     """
 
     iteration: int
@@ -45,6 +46,7 @@ class Judgement:
     reports: Sequence[Report] = field(default=(), compare=False, repr=False)
     calls: Calls = NO_CALLS
     accuracy: float | None = None
+    simulated_seconds: float | None = field(default=None, compare=False)
 
 
 @dataclass

@@ -18,6 +18,7 @@ from p2pdo.graphs.graph import Graph
 from p2pdo.graphs.weights import Weights
 from p2pdo.problems.base import Startable
 from p2pdo.problems.seeded import uniform
+from p2pdo.protocol.drops import Drops
 from p2pdo.protocol.exchanging import Place
 from p2pdo.protocol.settling import Settle
 from p2pdo.types import Array, NodeId, States
@@ -37,6 +38,7 @@ class Plan:
         observe_every: iterations between observations.
         tol: stop at the first observed iteration with max(gap, consensus error) ≤ tol.
         settle: stop where no node moves any more, as the nodes find out by themselves.
+        drops: which values never arrive; the algorithm has to have a rule for it.
     """
 
     algorithm: Algorithm[Any]
@@ -49,6 +51,7 @@ class Plan:
     tol: float | None = None
     seed: int = 0
     settle: Settle | None = None
+    drops: Drops | None = None
 
     @property
     def nodes(self) -> int:
@@ -65,6 +68,7 @@ class Plan:
             self.graph.out_neighbors(node),
             self.weights.row(node),
             {j: self.name(j) for j in self.graph.in_neighbors(node)},
+            self.drops,
         )
 
 

@@ -25,6 +25,7 @@ class Report:
     bytes_sent: int
     messages_sent: int
     calls: Calls = NO_CALLS
+    dropped: int = 0
 
 
 @dataclass(frozen=True, eq=False)

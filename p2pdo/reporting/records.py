@@ -29,6 +29,7 @@ class Metric:
         logged: what participants have logged, by its name and then by the node's.
         calls: what all nodes' steps have asked of their costs so far; None where nobody knows.
         accuracy: the share of all samples that x̄ classifies rightly, where the problem tells it.
+        simulated_seconds: since the beginning, on the clock of a simulated run.
     """
 
     iteration: int
@@ -41,10 +42,11 @@ class Metric:
     logged: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
     calls: Calls | None = None
     accuracy: float | None = None
+    simulated_seconds: float | None = None
 
     def to_plain(self) -> dict[str, Plain]:
         plain = asdict(self)
-        optional = ("logged", "calls", "accuracy")
+        optional = ("logged", "calls", "accuracy", "simulated_seconds")
         return {k: v for k, v in plain.items() if not (k in optional and v in (None, {}))}
 
     @classmethod
@@ -62,6 +64,9 @@ class Summary:
         accuracy: the share of all samples that x̄ classifies rightly, where the problem tells it.
         rates: "predicted" before the run and "observed" in it, as far as they can be told: what the
             distance to the limit shrank by in an iteration.
+        dropped: values that were sent and never arrived, because it was asked for.
+        simulated: of a simulated run: the seconds that it would have taken, and what its links
+            have carried.
     """
 
     workload_id: str
@@ -86,6 +91,8 @@ class Summary:
     calls: Calls | None = None
     accuracy: float | None = None
     rates: dict[str, float] = field(default_factory=dict)
+    dropped: int = 0
+    simulated: dict[str, float] = field(default_factory=dict)
 
     def to_plain(self) -> dict[str, Plain]:
         return asdict(self)

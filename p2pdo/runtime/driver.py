@@ -186,6 +186,7 @@ class Driver:
             stepper.bytes_sent,
             stepper.messages_sent,
             stepper.calls,
+            stepper.dropped,
         )
 
     def abort(self, error: P2pdoError | None = None) -> None:

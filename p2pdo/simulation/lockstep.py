@@ -96,4 +96,5 @@ def report_of(stepper: Stepper[Any]) -> Report:
         stepper.bytes_sent,
         stepper.messages_sent,
         stepper.calls,
+        stepper.dropped,
     )

@@ -40,6 +40,8 @@ DATA = [
     "calls",
     "accuracy",
     "rates",
+    "dropped",
+    "simulated",
 ]
 FAST = ["--on", "dense", "--nodes", "4"]
 
