@@ -48,7 +48,7 @@ NO_TOLERANCE = (
     "a tolerance of the gap needs somebody who sees all states, and a network of daemons has nobody"
 )
 SETTLE = (
-    "--settle EPS ends where no node moves any more, as the nodes find out themselves; "
+    "--rounds K, or --settle EPS: it ends where no node moves any more; "
     "or p2pdo run for a run on this machine"
 )
 
