@@ -2,7 +2,7 @@
 
 0.1       each value is lost with this probability, independently of all others
 0.1:5     the same share, in bursts of five iterations on average
-    Drops     from Python: any Gilbert-Elliott chain, with a seed of its own
+Drops     from Python: any Gilbert-Elliott chain, with a seed of its own
 """
 
 from __future__ import annotations
