@@ -26,6 +26,7 @@ import asyncio
 import contextlib
 import json
 import os
+import signal
 import socket
 import sys
 import tempfile
@@ -164,6 +165,9 @@ def _free_port() -> int:
 
 async def measure(asked: Asked) -> tuple[float, float]:
     """Seconds an iteration, and CPU seconds of all nodes for it."""
+    ours = asyncio.current_task()
+    assert ours is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ours.cancel)  # daemons end too
     async with contextlib.AsyncExitStack() as stack:
         enter = stack.enter_async_context
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="p2pdo-shaped-")))

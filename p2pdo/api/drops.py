@@ -2,6 +2,7 @@
 
 0.1       each value is lost with this probability, independently of all others
 0.1:5     the same share, in bursts of five iterations on average
+Drops     from Python: any Gilbert-Elliott chain, with a seed of its own
 """
 
 from __future__ import annotations
@@ -17,12 +18,14 @@ EXECUTORS = ("dense", "simulated", "inprocess")
 """Where values may be lost; node processes of a workload know nothing of it."""
 
 
-def read_drops(asked: float | str | None, seed: int) -> Drops | None:
+def read_drops(asked: float | str | Drops | None, seed: int) -> Drops | None:
     """What is lost; None where nothing is.
 
     Raises:
         ConfigError: it is not of the form above.
     """
+    if isinstance(asked, Drops):
+        return asked if asked.rate else None
     rate, colon, length = str(asked or 0).partition(":")
     try:
         share = float(rate)

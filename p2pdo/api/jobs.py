@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ from p2pdo.graphs.weights import Weights, by_name, check_weights, default
 from p2pdo.participants.definition import Participant
 from p2pdo.problems.many import Many
 from p2pdo.protocol.assignment import resolve_graph
+from p2pdo.protocol.drops import Drops
 from p2pdo.protocol.judging import Objective
 from p2pdo.protocol.plan import STARTS, Plan, dtype_of, make_starts, start_at, start_of
 from p2pdo.protocol.settling import Settle, require_settle
@@ -79,7 +80,7 @@ class Request:
     partition: str = "iid"
     dtype: str | None = None
     delay_seed: int = 0
-    drop: float | str | None = None
+    drop: float | str | Drops | None = None
     links: Path | str | Mapping[str, Any] | None = None
     link_loss: float | None = None
     compute: float | str | None = None
@@ -141,7 +142,7 @@ class Job:
             "lane": request.lane,
             "settle": request.settle,
             **({"warnings": list(self.warnings)} if self.warnings else {}),
-            "drop": request.drop,
+            "drop": asdict(drop) if isinstance(drop := request.drop, Drops) else drop,
             "links": _shown(request.links),
             "link_loss": request.link_loss,
             "compute": request.compute,

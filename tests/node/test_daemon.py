@@ -58,6 +58,16 @@ async def daemon(coordinator: str, state: Path, *flags: str) -> AsyncIterator[Da
         await process.wait()
 
 
+async def test_neighbours_are_told_the_advertised_address(
+    coordinator_factory: Open, tmp_path: Path
+) -> None:
+    async with coordinator_factory() as hub:
+        flags = ("--insecure", "--advertise", "127.0.0.1:4711")
+        async with daemon(hub.address, tmp_path, *flags) as node:
+            assert "4711" not in await node.line(), "it listens elsewhere"
+            assert hub.joins[0].address == "127.0.0.1:4711"
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_it_says_where_it_listens_and_leaves_when_told_to(
     coordinator_factory: Open, tmp_path: Path, number: signal.Signals

@@ -5,6 +5,7 @@ That all executors lose the same values is a law: `survives_what_it_says`.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from p2pdo.algorithms.base import Limit, Missing
 from p2pdo.algorithms.catalogue import ALGORITHMS
 from p2pdo.errors import ConfigError, WorkloadFailed
 from p2pdo.problems import LeastSquares, Quadratic
+from p2pdo.protocol.drops import Drops
 
 TOLERANT = [n for n, cls in ALGORITHMS.items() if cls.missing is not Missing.WAIT]
 OPTIMA = [name for name in TOLERANT if ALGORITHMS[name].limit is Limit.OPTIMUM]
@@ -76,6 +78,13 @@ def test_an_executor_that_loses_nothing_is_refused(executor: str) -> None:
     with pytest.raises(ConfigError, match=f"cannot be lost on {executor}") as caught:
         p2pdo.run(costs(), "edge-admm", rounds=1, drop=0.1, on=executor)
     assert "dense" in str(caught.value.hint)
+
+
+def test_a_chain_may_be_given(tmp_path: Path) -> None:
+    chain = Drops(0.01, 0.9, 0.05, 0.2, seed=7)
+    found = p2pdo.run(costs(), "atg", rounds=300, drop=chain, out=tmp_path / "run").summary
+    assert found.dropped == pytest.approx(chain.rate * found.messages_sent, rel=0.3)
+    assert "to_good = 0.2" in (tmp_path / "run" / "run.toml").read_text()
 
 
 @pytest.mark.parametrize("drop", [None, 0, "0", 0.0])
