@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterable
 
 from p2pdo.config import OptimizationSpec
@@ -10,6 +11,7 @@ from p2pdo.coordinator.watching import Point
 from p2pdo.errors import ConfigError, NotFound
 from p2pdo.types import NodeId
 
+_SHOWN = 20  # names in an error
 _COUNT_LIMIT = 1 << 53  # that no honest counter reaches
 
 
@@ -23,6 +25,23 @@ def require_member(record: WorkloadRecord, node: NodeId) -> None:
         raise NotFound(
             f"node '{node[:80]}' is no member of workload {record.workload}",
             hint="its members are those that it was submitted with",
+        )
+
+
+def require_target(record: WorkloadRecord, node: NodeId) -> None:
+    """The same for who sends tasks, who may know the members.
+
+    Raises:
+        NotFound: it does not; says which name is near.
+    """
+    if node not in record.index:
+        names = [str(member.name) for member in record.members]
+        near = difflib.get_close_matches(node, names, n=1)
+        guess = f"did you mean '{near[0]}'? " if near else ""
+        rest = ", …" if len(names) > _SHOWN else ""
+        raise NotFound(
+            f"node '{node[:80]}' is no member of workload {record.workload}",
+            hint=f"{guess}its members: {', '.join(names[:_SHOWN])}{rest}",
         )
 
 

@@ -16,7 +16,7 @@ from typing import TypeAlias, assert_never
 
 from p2pdo.coordinator import planning, restoring, rows
 from p2pdo.coordinator.abandonment import Abandonment
-from p2pdo.coordinator.admission import check_points, require_member, require_states
+from p2pdo.coordinator.admission import check_points, require_member, require_states, require_target
 from p2pdo.coordinator.describing import describe, describe_point, list_briefly
 from p2pdo.coordinator.nodes import Clock, NodeRecord, Registry, Stream
 from p2pdo.coordinator.orders import MUCH, ORDERS_BYTES, next_batch, to_wire
@@ -189,7 +189,7 @@ class Desk:
         if machine.is_closed or machine.is_terminal:
             raise Conflict(f"workload {workload} is closed", hint="submit another one")
         for node, _, _ in tasks:
-            require_member(record, node)
+            require_target(record, node)
         machine.add(len(tasks))
         created = self._create_tasks(record, tasks)
         task_ids = [task.task_id for task in created]
