@@ -9,6 +9,7 @@ import asyncio
 import numpy as np
 
 import p2pdo
+from p2pdo.reporting.curves import Curve, plot_curves
 from p2pdo.types import Array
 
 TRUE = np.array([1.0, -2.0, 0.5])
@@ -48,9 +49,15 @@ class Site(p2pdo.Executor):
         return self.model
 
 
-async def average(tasks: p2pdo.Tasks, rounds: int) -> Array:
-    """Federated averaging, weighted by rows."""
+async def validated(tasks: p2pdo.Tasks, model: Array) -> list[float]:
+    """The model's mean squared error at each site, in the order of the sites."""
+    return [result.unwrap() for result in await tasks.broadcast_and_wait("validate", model)]
+
+
+async def average(tasks: p2pdo.Tasks, rounds: int) -> tuple[Array, list[list[float]]]:
+    """Federated averaging, weighted by rows; the model, and every round's errors."""
     model = np.zeros(3)
+    errors = [await validated(tasks, model)]
     for _ in range(rounds):
         results = await tasks.broadcast_and_wait(
             "train", {"model": model, "steps": 10}, min_responses=2, deadline=60
@@ -58,19 +65,23 @@ async def average(tasks: p2pdo.Tasks, rounds: int) -> Array:
         answers = [result.value for result in results if result.is_ok]
         rows = sum(answer["rows"] for answer in answers)
         model = sum(answer["model"] * answer["rows"] for answer in answers) / rows
-    return model
+        errors.append(await validated(tasks, model))
+    return model, errors
 
 
 async def main() -> None:
     async with p2pdo.local(nodes=3, executors={"site": Site}) as net, net.driver() as tasks:
-        model = await average(tasks, rounds=5)
+        model, errors = await average(tasks, rounds=5)
         print("averaged model", model)
-        async for result in await tasks.broadcast("validate", model):
-            print(f"{result.node}: mean squared error {result.unwrap():.1e}")
-            assert result.value < 1e-3
+        for node, error in zip(tasks.nodes, errors[-1], strict=True):
+            print(f"{node}: mean squared error {error:.1e}")
+            assert error < 1e-3
         for result in await tasks.broadcast_and_wait("submit_model"):
             assert np.linalg.norm(result.unwrap() - TRUE) < 0.1
         assert np.linalg.norm(model - TRUE) < 0.05
+    curve = Curve("averaged model", np.arange(len(errors)), np.array(errors))
+    subtitle = "mean squared error at the sites: mean, and best to worst"
+    plot_curves([curve], "train_validate_submit.png", "Averaging", subtitle, along="round")
 
 
 if __name__ == "__main__":

@@ -46,7 +46,10 @@ def train(algorithm: str, step_size: float, *, dashed: bool = False) -> Curve:
         observe_every=20,
         observe=recorder,
     )
-    return recorder.curve(f"{algorithm.removeprefix('gradient-')} {step_size}", dashed=dashed)
+    curve = recorder.curve(f"{algorithm.removeprefix('gradient-')} {step_size}", dashed=dashed)
+    reached = curve.first(0.95) or f"more than {ITERATIONS}"
+    print(f"{curve.name:13} accuracy {min(curve.last):.1%}, 95 % after {reached} iterations")
+    return curve
 
 
 def main() -> None:
@@ -57,10 +60,6 @@ def main() -> None:
         train("dgd", 0.01, dashed=True),
         train("gradient-tracking", 0.01, dashed=True),
     ]
-    for curve in curves:
-        reached = curve.first(0.95) or f"more than {ITERATIONS}"
-        print(f"{curve.name:13} accuracy {min(curve.last):.1%}, 95 % after {reached} iterations")
-
     dgd, tracking, gtadam = curves[:3]
     assert all(min(curve.last) >= 0.97 for curve in (dgd, tracking, gtadam))
     sooner, *others = (curve.first(0.95) for curve in (gtadam, dgd, tracking))

@@ -16,6 +16,7 @@ import torch
 import torch.distributed as dist
 
 import p2pdo
+from p2pdo.reporting.curves import Curve, plot_curves
 
 CONFIGURATION = f"""
 [executors.trainer]
@@ -37,6 +38,7 @@ class Trainer(p2pdo.Executor):
         a = self.a[context.rank :: context.world_size]
         b = self.b[context.rank :: context.world_size]
         x = torch.zeros(5, dtype=torch.float64, requires_grad=True)
+        losses = []
         for step in range(task.payload["steps"]):
             context.abort.check()
             loss = ((a @ x - b) ** 2).mean()
@@ -44,9 +46,10 @@ class Trainer(p2pdo.Executor):
             dist.all_reduce(gradient)
             with torch.no_grad():
                 x -= task.payload["rate"] * gradient / context.world_size
+            losses.append(loss.item())
             if step % 50 == 0:
-                print(f"step {step}: loss {loss.item():.6f}")
-        return {"x": x.detach().numpy(), "ranks": context.world_size}
+                print(f"step {step}: loss {loss.item():.6f}")  # into the log of this rank
+        return {"x": x.detach().numpy(), "ranks": context.world_size, "losses": losses}
 
     @p2pdo.task
     def solve(self, task: p2pdo.Task) -> object:
@@ -67,6 +70,9 @@ async def main() -> None:
     print(f"{result['ranks']} ranks, distance to the least-squares solution {distance:.1e}")
     assert result["ranks"] == 2
     assert distance < 1e-9
+    losses = np.array(result["losses"])[:, None]
+    curve = Curve("rank 0's half", np.arange(len(losses)), losses)
+    plot_curves([curve], "worker_processes.png", "Two ranks", "loss of least squares", along="step")
 
 
 if __name__ == "__main__":

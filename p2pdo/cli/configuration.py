@@ -52,17 +52,20 @@ def show(*, file: Path, origin: bool) -> Reply:
 @_FILE
 def check(*, file: Path) -> Reply:
     """Tell all mistakes of a configuration; imports what it names."""
-    from p2pdo.node.configuration.showing import checked
+    from p2pdo.node.configuration.showing import checked, offered
 
-    found = checked(file)
+    found, others = checked(file), offered(file)
 
     def print_it(console: Console) -> None:
         from p2pdo.reporting.tables import table
 
         table(console, ["TASK", "EXECUTOR"], [list(row) for row in sorted(found.items())])
+        for kind, places in others.items():
+            if places:
+                table(console, [kind.removesuffix("s").upper(), "FROM"], [*places.items()])
         console.print(f"{file} can work", markup=False, soft_wrap=True)
 
-    return Reply({"file": str(file), "tasks": found}, print_it)
+    return Reply({"file": str(file), "tasks": found, **others}, print_it)
 
 
 @config.command(name="import-nvflare", cls=Verb)

@@ -140,7 +140,7 @@ def ls(*, coordinator: str, quiet: bool) -> Reply:
                     [
                         row["workload_id"],
                         row["status"],
-                        row["algorithm"],
+                        row["algorithm"] or _tasks_of(row),
                         row["problem"],
                         row["nodes"],
                         row["iteration"],
@@ -297,10 +297,16 @@ def _row(workload: pb.Workload) -> dict[str, Any]:
         "status": workload.status,
         "algorithm": (spec.get("algorithm") or spec.get("participant") or {}).get("name"),
         "problem": spec.get("problem", {}).get("name"),
+        "kind": spec.get("kind", "optimization"),
+        "controller": spec.get("controller"),
         "nodes": len(workload.members),
         "iteration": min((member.iteration for member in workload.members), default=0),
         "age_seconds": workload.age_seconds,
     }
+
+
+def _tasks_of(row: dict[str, Any]) -> str:
+    return f"tasks by {row['controller']}" if row["controller"] else "tasks"
 
 
 def _details(workload: pb.Workload) -> dict[str, Any]:
@@ -319,6 +325,11 @@ def _details(workload: pb.Workload) -> dict[str, Any]:
     ]
     return {
         **_row(workload),
+        "counts": {
+            "sent": workload.tasks,
+            "results": workload.results,
+            "acknowledged": workload.acknowledged,
+        },
         "spec": json.loads(workload.spec),
         "resolved": json.loads(workload.resolved) if workload.resolved else {},
         "error": json.loads(workload.error) if workload.error else None,
@@ -337,6 +348,21 @@ def _links(members: list[dict[str, Any]]) -> list[dict[str, str]]:
     return list(found.values())
 
 
+def _states(spec: dict[str, Any]) -> str:
+    return "returned" if spec.get("return_states") else "stay with the nodes"
+
+
+def _counts(data: dict[str, Any]) -> str | None:
+    """How far a workload of tasks is."""
+    if data["kind"] != "tasks":
+        return None
+    count = data["counts"]
+    return (
+        f"{count['sent']} tasks; {count['results']} have a result, "
+        f"{count['acknowledged']} of them told for good"
+    )
+
+
 def _show_details(console: Console, data: dict[str, Any]) -> None:
     from p2pdo.errors import from_plain, render
     from p2pdo.reporting.formats import duration, size
@@ -344,14 +370,15 @@ def _show_details(console: Console, data: dict[str, Any]) -> None:
 
     spec, resolved = data["spec"], data["resolved"]
     on = f" on {data['problem']}" if data["problem"] else ""
-    what = f"{data['algorithm']}{on}" if data["algorithm"] else "tasks"
+    what = f"{data['algorithm']}{on}" if data["algorithm"] else _tasks_of(data)
     headline(console, data["status"], data["workload_id"], what)
     parameters = resolved.get("parameters", {})
     lines = [
+        ("sent", _counts(data)),
         ("topology", resolved.get("topology")),
         ("rounds", spec.get("rounds")),
         ("parameters", ", ".join(f"{key}={value}" for key, value in parameters.items())),
-        ("final states", "returned" if spec.get("return_states") else "stay with the nodes"),
+        ("final states", None if data["kind"] == "tasks" else _states(spec)),
         ("submitted", f"{duration(data['age_seconds'])} ago"),
     ]
     figures(console, [(label, str(value)) for label, value in lines if value not in (None, "")])

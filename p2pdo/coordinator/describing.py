@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable
 
 from p2pdo.coordinator.records import WorkloadRecord
+from p2pdo.coordinator.watching import Point
 from p2pdo.protocol.tasks import TaskState
 from p2pdo.wire.v1 import coordinator_pb2 as wire
 
@@ -44,6 +45,18 @@ def list_briefly(latest_first: Iterable[WorkloadRecord], now: float) -> list[wir
         found.append(brief)
     found.reverse()
     return found
+
+
+def describe_point(point: Point, alive: int) -> wire.NetworkPoint:
+    """An iteration of the whole network, with how many of its nodes are up now."""
+    return wire.NetworkPoint(
+        iteration=point.iteration,
+        seconds=point.seconds,
+        bytes_sent=point.bytes_sent,
+        messages_sent=point.messages_sent,
+        nodes_alive=alive,
+        logged=json.dumps(point.logged) if point.logged else "",
+    )
 
 
 def _describe_briefly(record: WorkloadRecord, now: float) -> wire.Workload:

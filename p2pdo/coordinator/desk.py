@@ -14,10 +14,10 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TypeAlias, assert_never
 
-from p2pdo.config import OptimizationSpec
 from p2pdo.coordinator import planning, restoring, rows
 from p2pdo.coordinator.abandonment import Abandonment
-from p2pdo.coordinator.describing import describe, list_briefly
+from p2pdo.coordinator.admission import check_points, require_member, require_states, require_target
+from p2pdo.coordinator.describing import describe, describe_point, list_briefly
 from p2pdo.coordinator.nodes import Clock, NodeRecord, Registry, Stream
 from p2pdo.coordinator.orders import MUCH, ORDERS_BYTES, next_batch, to_wire
 from p2pdo.coordinator.outcomes import outcome_of
@@ -55,7 +55,6 @@ from p2pdo.protocol.workload import (
 from p2pdo.types import NodeId, TaskId, WorkloadId
 from p2pdo.wire.v1 import coordinator_pb2 as wire
 
-_COUNT_LIMIT = 1 << 53  # that no honest counter reaches
 _VERDICTS: Mapping[Verdict, wire.ReportReply.Verdict.ValueType] = {
     Verdict.RECORDED: wire.ReportReply.RECORDED,
     Verdict.ALREADY_RECORDED: wire.ReportReply.ALREADY_RECORDED,
@@ -190,7 +189,7 @@ class Desk:
         if machine.is_closed or machine.is_terminal:
             raise Conflict(f"workload {workload} is closed", hint="submit another one")
         for node, _, _ in tasks:
-            _require_member(record, node)
+            require_target(record, node)
         machine.add(len(tasks))
         created = self._create_tasks(record, tasks)
         task_ids = [task.task_id for task in created]
@@ -281,7 +280,7 @@ class Desk:
             NotFound: no such workload, or the node is no member of it.
         """
         record = self.find(workload)
-        _require_member(record, node)
+        require_member(record, node)
         known = ((member, self.nodes.get(member.name)) for member in record.members)
         return [Member(old.name, new.address if new else old.address) for old, new in known]
 
@@ -397,14 +396,8 @@ class Desk:
             ConfigError: these are no counters.
         """
         record = self.find(workload)
-        _require_member(record, node)
-        for point in points:
-            if max(point.iteration, point.bytes_sent, point.messages_sent) >= _COUNT_LIMIT:
-                raise ConfigError(
-                    f"node {node} tells counters that nothing reaches",
-                    hint="that node is faulty: stop it, and run one version of p2pdo everywhere",
-                    node=node,
-                )
+        require_member(record, node)
+        check_points(node, points)
         for point in points:
             network = record.meter.add(node, point)
             if network is not None and record.hub:
@@ -418,11 +411,8 @@ class Desk:
             ConfigError: the workload's submitter did not ask for states.
         """
         record = self.find(workload)
-        _require_member(record, node)
-        if not (isinstance(record.spec, OptimizationSpec) and record.spec.return_states):
-            raise ConfigError(
-                f"workload {workload} does not return states", hint="submit with --return-states"
-            )
+        require_member(record, node)
+        require_states(record)
 
     # ---- telling ----
 
@@ -439,14 +429,7 @@ class Desk:
 
     def describe_point(self, record: WorkloadRecord, point: Point) -> wire.NetworkPoint:
         nodes = (self.nodes.get(member.name) for member in record.members)
-        return wire.NetworkPoint(
-            iteration=point.iteration,
-            seconds=point.seconds,
-            bytes_sent=point.bytes_sent,
-            messages_sent=point.messages_sent,
-            nodes_alive=sum(node is not None and node.is_up for node in nodes),
-            logged=json.dumps(point.logged) if point.logged else "",
-        )
+        return describe_point(point, alive=sum(node is not None and node.is_up for node in nodes))
 
     # ---- inside ----
 
@@ -535,11 +518,3 @@ class Desk:
             record.forget_tasks()
             self._store.submit(rows.delete_tasks(record.workload))
             self._store.submit(rows.write_workload(record.to_row()))
-
-
-def _require_member(record: WorkloadRecord, node: NodeId) -> None:
-    if node not in record.index:
-        raise NotFound(
-            f"node '{node[:80]}' is no member of workload {record.workload}",
-            hint="its members are those that it was submitted with",
-        )

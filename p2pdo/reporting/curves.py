@@ -79,25 +79,35 @@ class Recorder:
 
 
 def plot_curves(
-    curves: Sequence[Curve], path: Path | str, title: str, subtitle: str, unit: str = ""
+    curves: Sequence[Curve],
+    path: Path | str,
+    title: str,
+    subtitle: str,
+    unit: str = "",
+    *,
+    along: str = "iteration",
 ) -> None:
-    """Draws the curves into a file; its suffix says the format. `unit` "%" shows shares as such.
+    """Draws the curves into a file; its suffix says the format.
+
+    `unit` "%" shows shares as such; `along` says what `iterations` count where it is another thing.
 
     Raises:
         MissingExtra: matplotlib is not installed.
         ConfigError: the file cannot be written.
     """
-    save(curves_figure(curves, title, subtitle, unit), Path(path))
+    save(curves_figure(curves, title, subtitle, unit, along=along), Path(path))
 
 
-def curves_figure(curves: Sequence[Curve], title: str, subtitle: str, unit: str = "") -> Figure:
+def curves_figure(
+    curves: Sequence[Curve], title: str, subtitle: str, unit: str = "", *, along: str = "iteration"
+) -> Figure:
     """The same as a matplotlib figure, for who wants to change it."""
     figure = new_figure(7.4, 4.3)
     free = put_heading(figure, title, subtitle, left=0.02)
     axes = figure.add_axes((0.095, 0.14, 0.685, free - 0.2))
     for i, curve in enumerate(curves):
         _draw(axes, curve, _COLOURS[i % len(_COLOURS)])
-    _style(axes, unit)
+    _style(axes, unit, along)
     _name_ends(axes, curves)
     return figure
 
@@ -109,7 +119,7 @@ def _draw(axes: Axes, curve: Curve, colour: str) -> None:
     axes.plot(curve.iterations, curve.y.mean(axis=1), color=colour, lw=1.6, linestyle=style)
 
 
-def _style(axes: Axes, unit: str) -> None:
+def _style(axes: Axes, unit: str, along: str) -> None:
     from matplotlib.ticker import MaxNLocator, PercentFormatter
 
     axes.set_xmargin(0)
@@ -123,7 +133,7 @@ def _style(axes: Axes, unit: str) -> None:
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)
     axes.spines["bottom"].set_color(SOFT)
-    axes.set_xlabel("iteration", color=SOFT, fontsize=9)
+    axes.set_xlabel(along, color=SOFT, fontsize=9)
 
 
 def _name_ends(axes: Axes, curves: Sequence[Curve]) -> None:

@@ -35,6 +35,15 @@ def test_check_lists_the_tasks_or_tells_the_mistakes(call: Call, tmp_path: Path)
     path.write_text(GOOD.replace("[node]\n", '[node]\npython_path = ["."]\n'))
     answer = call("config", "check", str(path), "--json")
     assert json.loads(answer.stdout)["data"]["tasks"]["echo"] == "echo"
+    parameters = "[workloads.ecgo.parameters]\nrate = 1\n"
+    cost = f'[problems]\necho = "{tmp_path}/site_code.py:Echo"\n'
+    path.write_text(cost + parameters)
+    answer = call("config", "check", str(path))
+    assert answer.code == 3
+    assert f"{path}:3: workloads.ecgo: this site has no participant or problem" in answer.stderr
+    assert "did you mean 'echo'?" in answer.stderr
+    path.write_text(cost + parameters.replace("ecgo", "echo"))
+    assert "site_code.py:Echo" in call("config", "check", str(path)).stdout
     path.write_text(GOOD.replace("Echo", "Ehco"))
     answer = call("config", "check", str(path))
     assert answer.code == 3

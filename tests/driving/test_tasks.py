@@ -222,8 +222,9 @@ async def test_unknown_tasks_and_nodes_are_told() -> None:
         assert unknown.status is TaskStatus.UNKNOWN
         assert unknown.error is not None
         assert str(unknown.error.hint).startswith("did you mean 'double'?")
-        with pytest.raises(NotFound, match="node 'node-7' is no member"):
+        with pytest.raises(NotFound, match="node 'node-7' is no member") as caught:
             await tasks.send("double", to="node-7")
+        assert "its members: node-0, node-1, node-2" in str(caught.value.hint)
         with pytest.raises(ConfigError, match="cannot travel as JSON"):
             await tasks.send("double", {1, 2}, to="node-0")
 

@@ -148,6 +148,11 @@ async def test_without_an_account_of_its_own_only_what_was_in_hand_comes_again(
             known = data["acknowledged"]
             assert known < STORED
             assert [row["place"] for row in data["results"]] == [*range(known + 1, EARLY + 1)]
+            shown = await started(SHOW, "show", workload, "--json", "--coordinator", address)
+            shown_data = json.loads((await shown.communicate())[0])["data"]
+            assert shown_data["kind"] == "tasks"
+            counts = {"sent": SENT, "results": EARLY, "acknowledged": known}
+            assert shown_data["counts"] == counts
             gate.set()
             told = await take_over(address, account, workload, "")
             assert told[0] == f"{SENT - known} ['a', 'b']"

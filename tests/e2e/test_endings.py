@@ -50,6 +50,7 @@ T = TypeVar("T")
 NODES = ["n0", "n1", "n2"]
 PROMISED = 2.0  # seconds from the asking to when nothing is left
 LIMIT = 60.0
+OF_THE_DRIVER = ("results", "acknowledging")
 BETWEEN_NODES = ("link to", "writer")  # tasks of connections, which outlive what they carried
 LEAK = 16 * 1024 * 1024  # bytes, for 200 workloads of which the coordinator keeps a record
 
@@ -129,11 +130,11 @@ def threads_of(workload: str) -> list[threading.Thread]:
 
 
 def tasks_of(workload: str) -> list[asyncio.Task[Any]]:
-    """Those of the nodes; the test's own driver has one too."""
+    """Those of the nodes; the test's own driver has some too."""
     return [
         task
         for task in asyncio.all_tasks()
-        if workload in task.get_name() and not task.get_name().startswith("results")
+        if workload in task.get_name() and not task.get_name().startswith(OF_THE_DRIVER)
     ]
 
 

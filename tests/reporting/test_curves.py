@@ -31,8 +31,9 @@ def test_it_knows_when_the_last_node_was_first_that_far() -> None:
 def test_a_curve_is_the_mean_in_a_band_with_its_name_at_its_end(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     curves = [recorded().curve("mine"), Curve("flat", np.array([0, 20]), np.full((2, 3), 2.5))]
-    figure = curves_figure(curves, "title", "subtitle", unit="%")
+    figure = curves_figure(curves, "title", "subtitle", unit="%", along="round")
     [axes] = figure.axes
+    assert axes.get_xlabel() == "round"
     assert axes.lines[0].get_ydata().tolist() == [0.5, 1.5, 2.5]
     assert len(axes.collections) == 2
     names = {text.get_text(): text.xy[1] for text in axes.texts}

@@ -56,7 +56,8 @@ def read_configuration(path: Path) -> Source:
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         raise ConfigError(
-            f"cannot read {path}: {why}", hint="p2pdo config check FILE tells more"
+            f"cannot read {path}: {why}",
+            hint="name the file: p2pdo config check FILE; p2pdo new PROJECT -t executor makes one",
         ) from None
     try:
         data = tomllib.loads(text)
