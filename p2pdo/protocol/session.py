@@ -5,11 +5,13 @@ Both directions, where the graph has both, share the session; a peer may be in-n
     CLOSED ──link_up──▶ GREETED ──Hello──▶ OPEN ──link_down──▶ CLOSED
 
 Each end says Hello when the link is up and answers a Hello that asks for it, so it does not matter
-who was configured first: a Hello that nobody was there to hear is asked for again by the other's.
-A Hello tells what has arrived; the sender goes on from there, sending again what was lost with the
-link. Sent values are kept until acknowledged, by reference. The sender stops at `credit_to`, which
-the receiver moves on as it takes values: this bounds memory on both ends, also where the graph is
-directed and nothing else would.
+who was configured first: a Hello that nobody was there to hear is asked for again by the other's. A
+Hello tells what has arrived; the sender goes on from there, sending again what was lost with the
+link. One that tells less than was acknowledged may be an old one, from a link that the peer has
+left for a better one meanwhile: it is asked for again, and only an answer is believed. Sent values
+are kept until acknowledged, by reference. The sender stops at `credit_to`, which the receiver moves
+on as it takes values: this bounds memory on both ends, also where the graph is directed and nothing
+else would.
 
 Two processes of one host may have a better way for values than the link: memory that both read. A
 Hello offers it and says whether the other's offer was good for anything. Until both ends know both
@@ -246,6 +248,8 @@ class PeerSession:
         if self.state in (SessionState.CLOSED, SessionState.ENDED):
             return []  # its frames overtook the news of the link; or it has left
         if self.outgoing is not None and hello.receive_next < self.outgoing.acknowledged:
+            if not hello.answer:  # written when two links were dialled at once, and read late?
+                return [self._hello(answer=False)]
             raise RemoteProtocolError(
                 f"{self.peer} asks again for value {hello.receive_next}, which it acknowledged",
                 hint=f"was {self.peer} restarted? What it had computed is lost: submit again",
