@@ -3,7 +3,7 @@
 Each node i has a public copy x̂ᵢ that its neighbours know too, because it changes by nothing but
 what they are sent: x̂ᵢ⁺ = x̂ᵢ + Q(xᵢ − x̂ᵢ). What Q leaves out stays in the difference until later.
 A node keeps x̂ᵢ and the sum Σⱼ wᵢⱼ x̂ⱼ over itself and its neighbours, not a copy for each of them.
-The operators Q are those of `compression`; random ones draw from `here.rng`.
+Q is a codec of `p2pdo.codecs`; one that draws does so from `here.rng`. What is sent are its bytes.
 """
 
 from __future__ import annotations
@@ -22,9 +22,10 @@ from p2pdo.algorithms.base import (
     require_positive,
     require_share,
 )
-from p2pdo.algorithms.compression import Compressor, compressor, require_contraction
+from p2pdo.codecs import Codec, codec
+from p2pdo.codecs.base import require_contraction
 from p2pdo.effects import Here, Step, exchange
-from p2pdo.errors import ConfigError
+from p2pdo.errors import ConfigError, WorkloadFailed
 from p2pdo.problems.base import Gradient, Problem
 from p2pdo.types import Array
 
@@ -38,20 +39,37 @@ class _Compressed:
     compressor: str
 
     @cached_property
-    def _operator(self) -> Compressor:
-        return compressor(self.compressor)
+    def _operator(self) -> Codec:
+        return codec(self.compressor)
 
     def _send(self, *differences: Array, here: Here) -> Step[list[tuple[Array, Array]]]:
         """One exchange: for each difference v the own Q(v), and Σⱼ wᵢⱼ Q(vⱼ) of what is heard."""
-        sent = tuple([self._operator.compress(v, here.rng) for v in differences])
+        for v in differences:
+            _require_finite(v, here)
+        sent = tuple([self._operator.encode(v, here.rng) for v in differences])
         theirs = yield from exchange(sent)
-        own = [self._operator.restore(part, v) for part, v in zip(sent, differences, strict=True)]
+        own = [self._operator.decode(part, v) for part, v in zip(sent, differences, strict=True)]
         return [(q, self._mixed(k, q, theirs, here)) for k, q in enumerate(own)]
 
     def _mixed(self, k: int, own: Array, theirs: Any, here: Here) -> Array:
-        heard = {j: self._operator.restore(parts[k], own) for j, parts in theirs.items()}
+        heard = {j: self._operator.decode(_part(parts, k), own) for j, parts in theirs.items()}
         mixed: Array = here.row.weighted_sum({**heard, here.node: own})  # type: ignore[assignment]
         return mixed
+
+
+def _part(parts: Any, k: int) -> Any:
+    """The k-th of what a neighbour sent, where that is so many parts."""
+    return parts[k] if isinstance(parts, tuple) and k < len(parts) else None
+
+
+def _require_finite(v: Array, here: Here) -> None:
+    """Bytes would hide it."""
+    if not np.isfinite(v).all():
+        raise WorkloadFailed(
+            f"a value to be compressed is not finite (NaN or infinite) in "
+            f"iteration {here.iteration}",
+            hint="a smaller step size (--set step_size=…) or consensus step, or a finer compressor",
+        )
 
 
 class ChocoState(NamedTuple):

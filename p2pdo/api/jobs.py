@@ -28,6 +28,7 @@ from p2pdo.graphs.topologies import TOPOLOGIES
 from p2pdo.graphs.weights import Weights, by_name, check_weights, default
 from p2pdo.participants.definition import Participant
 from p2pdo.protocol.assignment import resolve_graph
+from p2pdo.protocol.coding import NONE, coding_of, lazier, settle
 from p2pdo.protocol.judging import Objective
 from p2pdo.protocol.plan import Plan, dtype_of, start_at
 from p2pdo.runtime.compute import limit_blas_threads
@@ -52,6 +53,8 @@ class Request:
         dtype: "float64" or "float32"; None is what the problems compute in, mostly float64.
         delay_seed: of the weather of a simulated network; the result does not depend on it.
         lane: how values go between node processes: "auto", "grpc" or "shared-memory".
+        codec: of what is mixed, NAME[:NUMBER][,step=γ], see `p2pdo.codecs`; a method that
+            compresses by itself takes it as its compressor.
     """
 
     problem: str | Sequence[Any]
@@ -70,6 +73,7 @@ class Request:
     delay_seed: int = 0
     record: str | Sequence[str] = ()
     lane: str = "auto"
+    codec: str = NONE
 
 
 LANES = ("auto", "grpc", "shared-memory")
@@ -115,6 +119,7 @@ class Job:
             "dtype": request.dtype,
             "record": list(self.record),
             "lane": request.lane,
+            "codec": self.plan.codec,
         }
 
     @property
@@ -149,7 +154,13 @@ def resolve(request: Request) -> Job:
     request = replace(request, nodes=len(problems), dtype=dtype)
     cls, algorithm_label = _algorithm_class(request.algorithm)
     graph, weights, topology_label = _graph(request, cls)
-    algorithm = _algorithm(request.algorithm, cls, own, problems, weights)
+    own, codec = settle(cls, own, request.codec)
+    asked = request.algorithm
+    if isinstance(asked, Algorithm) and codec != request.codec:
+        asked, own = replace(asked, **own), {}  # type: ignore[type-var]
+    coding = coding_of(codec)
+    mixes = weights if coding is None else lazier(weights, coding.step)
+    algorithm = _algorithm(asked, cls, own, problems, mixes)
     plan = Plan(
         algorithm,
         problems,
@@ -160,6 +171,7 @@ def resolve(request: Request) -> Job:
         request.observe_every,
         request.tol,
         request.seed,
+        NONE if coding is None else str(coding),
     )
     objective = Objective(problems)
     if request.tol is not None and objective.optimum is None:

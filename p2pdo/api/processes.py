@@ -263,6 +263,7 @@ def _specification(
         "observer": observer,
         "record": list(job.record),
         "lane": job.request.lane,
+        "codec": plan.codec,
         "tol": plan.tol,
         "timeline": None if timeline is None else timeline.spans_of_each,
     }

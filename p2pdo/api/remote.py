@@ -416,6 +416,7 @@ def settings_of(workload: pb.Workload) -> dict[str, Any]:
             key: defaults[key]
             for key in ("weights", "rounds", "observe_every", "start", "seed", "partition", "dtype")
         },
+        "codec": defaults["codec"],
         "executor": EXECUTOR,
         "digest": resolved.get("digest"),
     }

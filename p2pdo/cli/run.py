@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from p2pdo.participants.definition import Participant
 
 ROUNDS, TOL = 10_000, 1e-8
-_OF_ALGORITHMS = ("algorithm", "tol", "start", "partition", "dtype", "timeline")
+_OF_ALGORITHMS = ("algorithm", "tol", "start", "partition", "dtype", "timeline", "codec")
 
 
 @click.command(cls=Verb)

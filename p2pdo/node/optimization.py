@@ -132,7 +132,8 @@ class Optimization(Executor):
             raise LocalProtocolError("run_algorithm came before config")
         parameters: Any = task.payload["parameters"]
         algorithm = self._algorithm(config.spec["algorithm"], parameters)
-        make = Stepper if self._timeline is None else partial(TimedStepper, self._timeline)
+        timed = Stepper if self._timeline is None else partial(TimedStepper, self._timeline)
+        make = partial(timed, codec=config.spec["codec"])
         stepper = await self._context.compute.run(
             make, algorithm, self._problem, config.place, self._start, config.spec["seed"]
         )

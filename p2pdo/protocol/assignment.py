@@ -39,6 +39,7 @@ SETTINGS = (
     "record",
     "observer",
     "lane",
+    "codec",
     "return_states",
     "tol",
     "timeline",

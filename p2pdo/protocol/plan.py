@@ -17,6 +17,7 @@ from p2pdo.effects import freeze
 from p2pdo.graphs.graph import Graph
 from p2pdo.graphs.weights import Weights
 from p2pdo.problems.base import Startable
+from p2pdo.protocol.coding import NONE
 from p2pdo.protocol.exchanging import Place
 from p2pdo.types import Array, NodeId
 
@@ -30,6 +31,7 @@ class Plan:
         starts: node i's x⁰ of shape (d,) at index i.
         rounds: the iteration limit.
         observe_every: iterations between observations.
+        codec: of what is mixed, as NAME[:NUMBER][,step=γ].
         tol: stop at the first observed iteration with max(gap, consensus error) ≤ tol.
     """
 
@@ -42,6 +44,7 @@ class Plan:
     observe_every: int = 50
     tol: float | None = None
     seed: int = 0
+    codec: str = NONE
 
     @property
     def nodes(self) -> int:

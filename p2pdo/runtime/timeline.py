@@ -68,10 +68,10 @@ class Timeline:
 class TimedStepper(Stepper[S]):
     """A stepper whose steps are timed."""
 
-    def __init__(self, timeline: Timeline, *arguments: Any) -> None:
+    def __init__(self, timeline: Timeline, *arguments: Any, **options: Any) -> None:
         self._timeline = timeline
         self._began = 0
-        super().__init__(*arguments)
+        super().__init__(*arguments, **options)
 
     def advance_quietly(self, inbox: Mapping[int, Value] | None, pause_at: int) -> Outgoing | None:
         """As without a clock."""

@@ -83,8 +83,8 @@ class _Member:
         plan, node = self._plan, self.seat.node
         arguments = (plan.algorithm, plan.problems[node], self.seat.place, plan.starts[node])
         if self._timeline is None:
-            return Stepper(*arguments, plan.seed)
-        return TimedStepper(self._timeline, *arguments, plan.seed)
+            return Stepper(*arguments, plan.seed, codec=plan.codec)
+        return TimedStepper(self._timeline, *arguments, plan.seed, codec=plan.codec)
 
     async def turn_on_thread(self, inbox: Inbox) -> tuple[Outgoing | None, float, float]:
         """The same on its own thread, with the seconds that it took and those of them computing."""

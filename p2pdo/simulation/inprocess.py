@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 from p2pdo.errors import P2pdoError
@@ -90,9 +91,9 @@ async def _run_member(
 ) -> Report:
     place = plan.place(node)
     names = {j: plan.name(j) for j in (*place.in_neighbors, *place.out_neighbors)}
-    stepper = await compute.run(
-        Stepper, plan.algorithm, plan.problems[node], place, plan.starts[node], plan.seed
-    )
+    make = partial(Stepper, codec=plan.codec)
+    given = (plan.algorithm, plan.problems[node], place, plan.starts[node], plan.seed)
+    stepper = await compute.run(make, *given)
     exchanger = Exchanger(place, names, plan.weights.digest())
     driver = Driver(
         stepper,

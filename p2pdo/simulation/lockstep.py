@@ -30,10 +30,7 @@ def run_lockstep(
     the run.
     """
     limit_blas_threads()
-    steppers = [
-        Stepper(plan.algorithm, plan.problems[i], plan.place(i), plan.starts[i], plan.seed)
-        for i in range(plan.nodes)
-    ]
+    steppers = steppers_of(plan)
     iteration = 0
     while True:
         reports = [report_of(stepper) for stepper in steppers]
@@ -44,6 +41,21 @@ def run_lockstep(
             return reports
         iteration = min((iteration // plan.observe_every + 1) * plan.observe_every, plan.rounds)
         advance_to(steppers, iteration, check_stop)
+
+
+def steppers_of(plan: Plan) -> list[Stepper[Any]]:
+    """One for each node, at iteration 0."""
+    return [
+        Stepper(
+            plan.algorithm,
+            plan.problems[i],
+            plan.place(i),
+            plan.starts[i],
+            plan.seed,
+            codec=plan.codec,
+        )
+        for i in range(plan.nodes)
+    ]
 
 
 def advance_to(
