@@ -20,7 +20,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 
 from p2pdo.api.jobs import Job
-from p2pdo.api.processes import run_processes
+from p2pdo.api.processes import Carried, run_processes
 from p2pdo.api.running import Running
 from p2pdo.api.timelines import TimelineFile
 from p2pdo.errors import ConfigError, WorkloadFailed, did_you_mean
@@ -141,7 +141,7 @@ class Run(Running[Result]):
         self.executor = executor
         self.observe: Observe | None = None
         self._judge = self._make_judge()
-        self._links: dict[str, int] = {}
+        self._carried = Carried({}, 0)
 
     def _make_judge(self) -> Judge:
         plan = self.job.plan
@@ -174,7 +174,7 @@ class Run(Running[Result]):
             case "inprocess":
                 return await self._in_process()
             case "processes":
-                reports, self._links = await run_processes(
+                reports, self._carried = await run_processes(
                     self.job,
                     self._judge,
                     self._show_and_tell,
@@ -282,7 +282,9 @@ class Run(Running[Result]):
             seconds=time.monotonic() - self._began,
             run_dir=str(self.folder.path),
             state_sha256=state_sha256(states),
-            links=self._links,
+            links=self._carried.links,
+            header_bytes=self._carried.header_bytes,
+            codec=self.job.plan.codec,
         )
         for node, x in enumerate(states):
             self.folder.write_state(self.job.plan.name(node), x)

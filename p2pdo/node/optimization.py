@@ -166,6 +166,7 @@ class Optimization(Executor):
             "messages_sent": report.messages_sent,
             "seconds": loop.time() - began,
             "state_sha256": digest.hex(),
+            "header_bytes": self._edges.header_bytes,
             "lanes": exchanger.lanes,
         }
 

@@ -53,7 +53,10 @@ class Summary:
     """A finished run, as `p2pdo run --json` prints it; None where a figure cannot be known.
 
     Attributes:
+        bytes_sent: payload bytes sent by all nodes: of values, encoded where there is a codec.
         links: how many pairs of neighbours exchanged by which lane; empty in one process.
+        header_bytes: of the gRPC frames around values, beside them; in shared memory are none.
+        codec: of what was mixed, with its step; "none" where a method compresses by itself.
     """
 
     workload_id: str
@@ -75,6 +78,8 @@ class Summary:
     run_dir: str | None
     state_sha256: str | None
     links: dict[str, int] = field(default_factory=dict)
+    header_bytes: int = field(default_factory=int)
+    codec: str = field(default_factory=lambda: "none")
 
     def to_plain(self) -> dict[str, Plain]:
         return asdict(self)

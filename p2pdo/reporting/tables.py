@@ -113,13 +113,19 @@ def _figures(s: Summary) -> list[tuple[str, str]]:
             "distance to optimum",
             None if s.distance_to_optimum is None else formats.small(s.distance_to_optimum),
         ),
-        ("sent", f"{formats.size(s.bytes_sent)} in {formats.plural(s.messages_sent, 'message')}"),
+        ("codec", None if s.codec == "none" else s.codec),
+        ("sent", _sent(s)),
         ("links", links_in_words(s.links) or None),
         ("time", _time(s)),
         ("state sha256", s.state_sha256),
         ("run folder", s.run_dir),
     ]
     return [(label, figure) for label, figure in lines if figure is not None]
+
+
+def _sent(s: Summary) -> str:
+    sent = f"{formats.size(s.bytes_sent)} in {formats.plural(s.messages_sent, 'message')}"
+    return f"{sent}, {formats.size(s.header_bytes)} of headers" if s.header_bytes else sent
 
 
 def links_in_words(links: Mapping[str, int]) -> str:
