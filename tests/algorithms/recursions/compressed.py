@@ -188,6 +188,8 @@ CASES = [
         with_operator(cgt, random_half),
         mean_compressed_tracker_is_mean_gradient,
         tuned=CGt(0.08, 0.4, 0.8, "rand-k:0.5"),
+        rounds=1500,
+        within=1e-3,
         label="rand-k:0.5",
     ),
     # What is rounded before a random operator spreads: with larger steps, to more than 1e-12.
