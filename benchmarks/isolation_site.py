@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from typing import Any, ClassVar
 
 import numpy as np
@@ -11,11 +12,21 @@ import numpy as np
 from p2pdo.node.executors import Context, Executor, Task, task
 from p2pdo.problems import Quadratic
 
+PAUSE = 0.004  # seconds of a round in which its nodes compute nothing
+DIMENSION = 60
 ENOUGH = threading.Event()
 """Ends the loop in the node's own thread, which nothing else could."""
 
 
-class Counted(Quadratic):
+class Paced(Quadratic):
+    """A little to compute, and a pause."""
+
+    def gradient(self, x: Any) -> Any:
+        time.sleep(PAUSE)
+        return super().gradient(x)
+
+
+class Counted(Paced):
     """Counts the iterations of node 0."""
 
     iterations: ClassVar[int] = 0
@@ -26,8 +37,8 @@ class Counted(Quadratic):
 
 
 def counted(node: int, *_: Any) -> Quadratic:
-    kind = Quadratic if node else Counted
-    return kind(np.eye(10), np.full(10, float(node)))
+    kind = Paced if node else Counted
+    return kind(np.eye(DIMENSION), np.full(DIMENSION, float(node)))
 
 
 class Work(Executor):
@@ -63,6 +74,10 @@ class Crunch(Executor):
         self._kept: list[bytearray] = []
 
     @task
+    def process(self, _task: Task) -> object:
+        return os.getpid()
+
+    @task
     def rest(self, _task: Task, context: Context) -> object:
         while True:
             context.abort.wait(60)
@@ -84,7 +99,3 @@ class Crunch(Executor):
     def loop(self, _task: Task) -> object:
         while True:
             pass
-
-    @task
-    def polite(self, task: Task) -> object:
-        return self.loop(task)

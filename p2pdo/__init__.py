@@ -10,8 +10,8 @@ values with graph neighbours only.
 
 The tour:
 
-- `run(...)` for plain scripts; `local(...)` and `connect(...)` for asyncio: networks of nodes to
-  `submit` runs to.
+- `run(...)` for plain scripts, `compare(...)` for several algorithms and trials; `local(...)` and
+  `connect(...)` for asyncio: networks of nodes to `submit` runs to.
 - `Executor`, `task`, `Context`, `on`: what a node does for tasks; `Tasks` sends them.
 - `participant`: makes a training loop of your own, in PyTorch, JAX or NumPy, one of the network's.
 - `algorithms`: the library; an own method is a class with `init` and `step`, see `effects`.
@@ -31,6 +31,7 @@ from p2pdo import environment as environment
 
 if TYPE_CHECKING:
     from p2pdo import algorithms, effects, errors, graphs, problems
+    from p2pdo.api.comparisons.comparison import Comparison, compare
     from p2pdo.api.network import LocalNetwork, local
     from p2pdo.api.remote import RemoteNetwork, connect
     from p2pdo.api.runs import Result, Run
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from p2pdo.protocol.routing import Task
 
 __all__ = [
+    "Comparison",
     "Context",
     "Event",
     "Executor",
@@ -58,6 +60,7 @@ __all__ = [
     "TaskResult",
     "Tasks",
     "algorithms",
+    "compare",
     "connect",
     "effects",
     "errors",
@@ -72,6 +75,8 @@ __all__ = [
 ]
 
 _PLACES = {
+    "Comparison": "p2pdo.api.comparisons.comparison",
+    "compare": "p2pdo.api.comparisons.comparison",
     "LocalNetwork": "p2pdo.api.network",
     "P2pdoError": "p2pdo.errors",
     "RemoteNetwork": "p2pdo.api.remote",

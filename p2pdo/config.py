@@ -53,6 +53,7 @@ class OptimizationSpec(_Strict):
         observer: where a local run's launcher receives the states.
         lane: how values go between neighbours; auto is by shared memory where they can.
         codec: of what is mixed, as NAME[:NUMBER][,step=γ].
+        settle: stop where no node's x moves by more than this in an iteration.
         timeline: how many spans of its time each node keeps for a local run's launcher.
     """
 
@@ -74,6 +75,7 @@ class OptimizationSpec(_Strict):
     lane: LaneName = "auto"
     codec: str = "none"
     tol: float | None = Field(default=None, gt=0)
+    settle: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     timeline: int | None = Field(default=None, ge=1)
 
 

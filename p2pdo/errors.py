@@ -220,8 +220,13 @@ def render(error: P2pdoError) -> str:
     ]
     where = f" ({', '.join(places)})" if places else ""
     remedy = f"\n  try: {error.hint}" if error.hint else ""
-    message = " ".join(error.message.splitlines())
-    return f"error[{error.code}]: {message}{where}{remedy}"
+    return f"error[{error.code}]: {_in_lines(error.message)}{where}{remedy}"
+
+
+def _in_lines(message: str) -> str:
+    """In one line, but for those that were set in: a list, or somebody's last words."""
+    first, *others = message.splitlines() or [""]
+    return first + "".join(f"\n{o}" if o.startswith("  ") else f" {o}" for o in others)
 
 
 def did_you_mean(word: str, known: list[str]) -> str:

@@ -15,6 +15,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NewType, TypeAlias
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
     import numpy as np
@@ -25,6 +26,9 @@ WorkloadId = NewType("WorkloadId", str)
 TaskId = NewType("TaskId", str)
 
 Array: TypeAlias = "npt.NDArray[Any]"
+
+States: TypeAlias = "Sequence[Array] | Array"
+"""Every node's x of shape (d,), in node order: a sequence, or the rows of one array (N, d)."""
 Scalar: TypeAlias = "float | int | bool | np.generic"
 Value: TypeAlias = "Array | Scalar | tuple[Value, ...] | dict[str, Value]"
 

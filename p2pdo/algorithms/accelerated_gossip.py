@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
 from p2pdo.algorithms.base import Algorithm, Limit, Requires, Stochastic
+from p2pdo.algorithms.theory import Constants, Theorem
 from p2pdo.effects import Here, Step, mix
 from p2pdo.errors import ConfigError
 from p2pdo.graphs.spectral import spectrum
@@ -22,6 +23,11 @@ from p2pdo.problems.base import Problem
 from p2pdo.types import Array
 
 DISCONNECTED = 1 - 1e-12
+
+
+def q_rate(algorithm: _Accelerated, at: Constants) -> float:
+    """q, where the moduli of W's eigenvalues are bounded by λ; slower ones are not spoken of."""
+    return algorithm.q if at.slem <= algorithm.slem * (1 + 1e-12) else 1.0
 
 
 class AcceleratedState(NamedTuple):
@@ -75,7 +81,7 @@ class _Accelerated(Algorithm[AcceleratedState]):
         raise NotImplementedError
 
     @property
-    def _q(self) -> float:
+    def q(self) -> float:
         """e^{−θ} where cosh θ = 1/λ: what a disagreement shrinks by in an iteration."""
         return self.slem / (1 + math.sqrt(1 - self.slem**2))
 
@@ -92,8 +98,10 @@ class FastMix(_Accelerated):
     x never changes.
     """
 
+    theorem: ClassVar[Theorem] = Theorem("Liu & Morse 2011", q_rate, symmetric=True)
+
     def coefficient(self, k: int) -> float:  # noqa: ARG002 - the same in every iteration
-        return self._q**2
+        return self.q**2
 
 
 @dataclass(frozen=True)
@@ -109,8 +117,12 @@ class ChebyshevGossip(_Accelerated):
     Invariant: mean x never changes.
     """
 
+    theorem: ClassVar[Theorem] = Theorem(
+        "Golub & Varga 1961; Scaman et al. 2017", q_rate, symmetric=True
+    )
+
     def coefficient(self, k: int) -> float:
         if k == 0:
             return 0.0
-        q2 = self._q**2
+        q2 = self.q**2
         return q2 * (1 + q2 ** (k - 1)) / (1 + q2 ** (k + 1))

@@ -10,8 +10,9 @@ parameters, `here.iteration` and `here.common_rng` only, never on local data.
 
 Parameters are the fields of a frozen dataclass: plain numbers that travel by name.
 
-What a class declares beside its step (`requires`, `limit`, `missing`, `batched`, `affine`) is what
-`p2pdo algorithms` lists, what is checked before a run, and what `p2pdo.testing.laws` holds it to.
+What a class declares beside its step (`requires`, `limit`, `theorem`, `missing`, `batched`,
+`affine`) is what `p2pdo algorithms` lists, what is checked before a run, and what
+`p2pdo.testing.laws` holds it to.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from enum import Enum
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from p2pdo.algorithms.stability import half_of_largest_stable, spectral_radius
+from p2pdo.algorithms.theory import Theorem
 from p2pdo.effects import Here, Step
 from p2pdo.errors import ConfigError
 from p2pdo.graphs.weights import Stochastic, Weights
@@ -65,14 +67,15 @@ CONSENSUS = (Limit.AGREEMENT, Limit.MEAN, Limit.LARGEST, Limit.SMALLEST, Limit.H
 
 
 class Missing(Enum):
-    """What a method does where a neighbour's message of this iteration is missing.
+    """What a method does where a neighbour's message of this iteration never arrives.
 
-    The exchange delivers every message exactly once, or ends the run naming the node, so with
-    p2pdo's own executors `HOLD` is never called for; it is what the mathematics allows.
+    The exchange delivers every message exactly once, or ends the run naming the node. Where values
+    are lost on purpose (`protocol.drops`), a method that holds gets what has come, and one that
+    waits is refused.
     """
 
     WAIT = "waits for it"
-    HOLD = "goes on with what it holds for that edge, and stays exact"
+    HOLD = "goes on with what it holds, and stays exact"
 
 
 class HasDecision(Protocol):
@@ -97,6 +100,8 @@ class Algorithm(ABC, Generic[S]):
     missing: ClassVar[Missing] = Missing.WAIT
     from_network: ClassVar[Mapping[str, str]] = {}
     """Parameters that the weights tell where they are not given, in words; see `of_network`."""
+    theorem: ClassVar[Theorem | None] = None
+    """What is proved of its step size and rate; see `theory`."""
 
     @abstractmethod
     def init(self, x: Array, problem: Any, here: Here) -> S:

@@ -7,7 +7,8 @@ from typing import ClassVar, NamedTuple
 
 import numpy as np
 
-from p2pdo.algorithms.base import Algorithm, Limit, Requires, Stochastic
+from p2pdo.algorithms.base import Algorithm, Limit, Missing, Requires, Stochastic
+from p2pdo.algorithms.theory import Theorem, slem_rate
 from p2pdo.effects import Here, Step, exchange, mix
 from p2pdo.problems.base import Problem
 from p2pdo.types import Array
@@ -30,6 +31,7 @@ class Consensus(Algorithm[ConsensusState]):
     requires: ClassVar[Requires] = Requires(weights=Stochastic.ROW)
     batched: ClassVar[bool] = True
     limit: ClassVar[Limit] = Limit.AGREEMENT
+    theorem: ClassVar[Theorem] = Theorem("DeGroot 1974", slem_rate)
 
     def init(self, x: Array, problem: Problem, here: Here) -> ConsensusState:  # noqa: ARG002
         return ConsensusState(x)
@@ -51,11 +53,13 @@ class MaxConsensus(Algorithm[ConsensusState]):
     x⁺ᵢ = max(xᵢ, maxⱼ xⱼ) over the in-neighbours j, entry by entry
 
     Reaches maxᵢ xᵢ⁰ exactly after as many iterations as the diameter, on every strongly connected
-    graph; the weights are not looked at.
+    graph; the weights are not looked at. A value that never arrives costs iterations alone: the
+    next one of that neighbour is no smaller.
     """
 
     requires: ClassVar[Requires] = Requires(weights=Stochastic.NONE)
     limit: ClassVar[Limit] = Limit.LARGEST
+    missing: ClassVar[Missing] = Missing.HOLD
 
     def init(self, x: Array, problem: Problem, here: Here) -> ConsensusState:  # noqa: ARG002
         return ConsensusState(x)
@@ -76,11 +80,13 @@ class MinConsensus(Algorithm[ConsensusState]):
 
     x⁺ᵢ = min(xᵢ, minⱼ xⱼ) over the in-neighbours j, entry by entry
 
-    Reaches minᵢ xᵢ⁰ exactly after as many iterations as the diameter; `MaxConsensus` of −x.
+    Reaches minᵢ xᵢ⁰ exactly after as many iterations as the diameter; `MaxConsensus` of −x, where
+    a value never arrives too.
     """
 
     requires: ClassVar[Requires] = Requires(weights=Stochastic.NONE)
     limit: ClassVar[Limit] = Limit.SMALLEST
+    missing: ClassVar[Missing] = Missing.HOLD
 
     def init(self, x: Array, problem: Problem, here: Here) -> ConsensusState:  # noqa: ARG002
         return ConsensusState(x)

@@ -75,7 +75,7 @@ class EdgeAdmm(Algorithm[EdgeState]):
         require_relaxation(self.relaxation)
 
     def init(self, x: Array, problem: Prox, here: Here) -> EdgeState:  # noqa: ARG002
-        return EdgeState(x, np.tile(self.rho * x, (len(here.in_neighbors), 1)))
+        return EdgeState(x, np.repeat((self.rho * x)[None], len(here.in_neighbors), axis=0))
 
     def step(self, s: EdgeState, problem: Prox, here: Here) -> Step[EdgeState]:
         if len(s.z):
@@ -165,7 +165,7 @@ class LtAdmm(Algorithm[EdgeState]):
         return 1 / 8
 
     def init(self, x: Array, problem: Gradient, here: Here) -> EdgeState:  # noqa: ARG002
-        return EdgeState(x, np.tile(self.rho * x, (len(here.in_neighbors), 1)))
+        return EdgeState(x, np.repeat((self.rho * x)[None], len(here.in_neighbors), axis=0))
 
     def step(self, s: EdgeState, problem: Gradient, here: Here) -> Step[EdgeState]:
         pull = self.beta * (self.rho * len(s.z) * s.x - s.z.sum(axis=0))
@@ -212,7 +212,7 @@ class LtAdmmVr(Algorithm[EdgeState]):
         return 1 / 32
 
     def init(self, x: Array, problem: FiniteSum, here: Here) -> EdgeState:  # noqa: ARG002
-        return EdgeState(x, np.tile(self.rho * x, (len(here.in_neighbors), 1)))
+        return EdgeState(x, np.repeat((self.rho * x)[None], len(here.in_neighbors), axis=0))
 
     def step(self, s: EdgeState, problem: FiniteSum, here: Here) -> Step[EdgeState]:
         pull = self.beta * (self.rho * len(s.z) * s.x - s.z.sum(axis=0))

@@ -12,11 +12,15 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 
 from p2pdo.algorithms.base import Algorithm, Limit, Requires, Stochastic, require_positive
+from p2pdo.algorithms.theory import Theorem, no_rate, over_smoothness, primal_dual_rate
 from p2pdo.effects import Here, Step, mix
 from p2pdo.problems.base import Gradient
 from p2pdo.types import Array
 
 SYMMETRIC = Requires(weights=Stochastic.DOUBLY, symmetric=True, oracle=Gradient)
+PRIMAL_DUAL = Theorem(
+    "Li, Shi & Yan 2019", primal_dual_rate, over_smoothness(lambda _: 2.0), symmetric=True
+)
 
 
 class CorrectedState(NamedTuple):
@@ -41,6 +45,12 @@ class Extra(Algorithm[CorrectedState]):
     batched: ClassVar[bool] = True
     affine: ClassVar[bool] = True
     limit: ClassVar[Limit] = Limit.OPTIMUM
+    theorem: ClassVar[Theorem] = Theorem(
+        "Shi, Ling, Wu & Yin 2015",
+        no_rate,
+        over_smoothness(lambda at: 1 + at.smallest),
+        symmetric=True,
+    )
 
     def __post_init__(self) -> None:
         require_positive("step_size", self.step_size)
@@ -77,6 +87,7 @@ class ExactDiffusion(Algorithm[CorrectedState]):
     batched: ClassVar[bool] = True
     affine: ClassVar[bool] = True
     limit: ClassVar[Limit] = Limit.OPTIMUM
+    theorem: ClassVar[Theorem] = PRIMAL_DUAL
 
     def __post_init__(self) -> None:
         require_positive("step_size", self.step_size)
@@ -114,6 +125,7 @@ class Nids(Algorithm[CorrectedState]):
     batched: ClassVar[bool] = True
     affine: ClassVar[bool] = True
     limit: ClassVar[Limit] = Limit.OPTIMUM
+    theorem: ClassVar[Theorem] = PRIMAL_DUAL
 
     def __post_init__(self) -> None:
         require_positive("step_size", self.step_size)

@@ -10,9 +10,17 @@ from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
 from p2pdo.algorithms.base import Algorithm, Limit, Requires, Stochastic, require_positive
+from p2pdo.algorithms.theory import (
+    Theorem,
+    descent_rate,
+    over_smoothness,
+    penalised_descent_rate,
+)
 from p2pdo.effects import Here, Step, mix
 from p2pdo.problems.base import Gradient
 from p2pdo.types import Array
+
+DIFFUSES = Theorem("Chen & Sayed 2012", descent_rate, over_smoothness(lambda _: 2.0))
 
 
 class DgdState(NamedTuple):
@@ -34,6 +42,12 @@ class Dgd(Algorithm[DgdState]):
     batched: ClassVar[bool] = True
     affine: ClassVar[bool] = True
     limit: ClassVar[Limit] = Limit.NEAR_OPTIMUM
+    theorem: ClassVar[Theorem] = Theorem(
+        "Yuan, Ling & Yin 2016, as gradient descent on a penalised cost",
+        penalised_descent_rate,
+        over_smoothness(lambda at: 1 + at.smallest),
+        symmetric=True,
+    )
 
     def __post_init__(self) -> None:
         require_positive("step_size", self.step_size)
@@ -61,6 +75,7 @@ class DgdCta(Algorithm[DgdState]):
     batched: ClassVar[bool] = True
     affine: ClassVar[bool] = True
     limit: ClassVar[Limit] = Limit.NEAR_OPTIMUM
+    theorem: ClassVar[Theorem] = DIFFUSES
 
     def __post_init__(self) -> None:
         require_positive("step_size", self.step_size)
@@ -88,6 +103,7 @@ class Atc(Algorithm[DgdState]):
     batched: ClassVar[bool] = True
     affine: ClassVar[bool] = True
     limit: ClassVar[Limit] = Limit.NEAR_OPTIMUM
+    theorem: ClassVar[Theorem] = DIFFUSES
 
     def __post_init__(self) -> None:
         require_positive("step_size", self.step_size)

@@ -8,6 +8,7 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 
 from p2pdo.algorithms.base import Algorithm, Limit, Requires, Stochastic, require_positive
+from p2pdo.algorithms.theory import Theorem, largest_tracking_step, tracking_rate
 from p2pdo.effects import Here, Step, mix
 from p2pdo.errors import ConfigError, did_you_mean
 from p2pdo.problems.base import Gradient
@@ -56,6 +57,9 @@ class GradientTracking(Algorithm[TrackingState]):
     batched: ClassVar[bool] = True
     affine: ClassVar[bool] = True
     limit: ClassVar[Limit] = Limit.OPTIMUM
+    theorem: ClassVar[Theorem] = Theorem(
+        "Qu & Li 2018, the matrix G(η)", tracking_rate, largest_tracking_step
+    )
 
     def __post_init__(self) -> None:
         require_positive("step_size", self.step_size)

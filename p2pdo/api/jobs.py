@@ -7,7 +7,6 @@ the labels under which all of it is reported.
 
 from __future__ import annotations
 
-import json
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -18,24 +17,32 @@ import numpy as np
 
 from p2pdo.algorithms import catalogue as algorithms
 from p2pdo.algorithms.base import Algorithm
+from p2pdo.api.drops import read_drops, require_policy
+from p2pdo.api.simulating import links_for
+from p2pdo.api.topology_files import read_topology
 from p2pdo.data import catalogue as problem_catalogue, encode
 from p2pdo.effects import freeze
 from p2pdo.errors import ConfigError, did_you_mean
-from p2pdo.graphs import files as topology_files
+from p2pdo.graphs.distances import hops
 from p2pdo.graphs.graph import Graph, from_networkx
 from p2pdo.graphs.spectral import modes
-from p2pdo.graphs.topologies import TOPOLOGIES
 from p2pdo.graphs.weights import Weights, by_name, check_weights, default
 from p2pdo.participants.definition import Participant
+from p2pdo.problems.many import Many
 from p2pdo.protocol.assignment import resolve_graph
 from p2pdo.protocol.coding import NONE, coding_of, lazier, settle
 from p2pdo.protocol.judging import Objective
-from p2pdo.protocol.plan import Plan, dtype_of, start_at
+from p2pdo.protocol.plan import STARTS, Plan, dtype_of, make_starts, start_at, start_of
+from p2pdo.protocol.settling import Settle, require_settle
 from p2pdo.runtime.compute import limit_blas_threads
-from p2pdo.types import Array, Plain
+from p2pdo.simulation.links.reading import Links
+from p2pdo.types import Array, Plain, States
 
 PROBLEM_PREFIX = "problem."
+MOST_DRAWN = 1000
 MOST_NODES = 100_000
+MOST_STACKED = 5_000_000
+"""The same where a node is a row of an array and no object."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,15 +53,19 @@ class Request:
         problem: a catalogue name, "file.py:object", or the nodes' problems in node order.
         algorithm: a catalogue name, "file.py:Class", or an algorithm object.
         parameters: the algorithm's by name, and the problem's with the prefix "problem.".
-        topology: a name, a JSON file or its content, a networkx graph or a `Graph`.
+        topology: a name, a file (see `api.topology_files`) or its content, a matrix of NumPy or
+            SciPy, a networkx graph or a `Graph`.
         weights: a name; None takes the graph's default.
-        start: "zeros", "normal", an array of shape (d,) or (N, d), or a file of one.
+        start: "zeros", "normal", "uniform", an array of shape (d,) or (N, d), or a file of one.
         record: "x": each node keeps a history of it at observed iterations.
         dtype: "float64" or "float32"; None is what the problems compute in, mostly float64.
         delay_seed: of the weather of a simulated network; the result does not depend on it.
+        drop: values that never arrive, see `api.drops`; of algorithms that go on without.
+        links, link_loss, compute: of a simulated network, see `api.simulating`.
         lane: how values go between node processes: "auto", "grpc" or "shared-memory".
         codec: of what is mixed, NAME[:NUMBER][,step=γ], see `p2pdo.codecs`; a method that
             compresses by itself takes it as its compressor.
+        settle: stop where no node's x moves by more than this, as the nodes find out themselves.
     """
 
     problem: str | Sequence[Any]
@@ -71,9 +82,14 @@ class Request:
     partition: str = "iid"
     dtype: str | None = None
     delay_seed: int = 0
+    drop: float | str | None = None
+    links: Path | str | Mapping[str, Any] | None = None
+    link_loss: float | None = None
+    compute: float | str | None = None
     record: str | Sequence[str] = ()
     lane: str = "auto"
     codec: str = NONE
+    settle: float | None = None
 
 
 LANES = ("auto", "grpc", "shared-memory")
@@ -81,7 +97,12 @@ LANES = ("auto", "grpc", "shared-memory")
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """A request, resolved: what runs, and what it is called."""
+    """A request, resolved: what runs, and what it is called.
+
+    Attributes:
+        rate: what its pre-flight predicted; None where nobody looked, or could tell.
+        warnings: what its pre-flight warned of, and who started it let pass.
+    """
 
     plan: Plan
     objective: Objective
@@ -89,6 +110,9 @@ class Job:
     problem: str
     algorithm: str
     topology: str
+    rate: float | None = None
+    warnings: tuple[str, ...] = ()
+    links: Links | None = None
 
     def topology_data(self) -> Plain:
         """As it was asked for; the arcs of a graph that was given as an object."""
@@ -108,7 +132,7 @@ class Job:
             "parameters": dict(parameters_of(self.plan.algorithm)),
             "nodes": self.plan.nodes,
             "topology": self.topology,
-            "graph": None if isinstance(request.topology, str) else self.topology_data(),
+            "graph": self.topology_data() if self._keeps_graph() else None,
             "weights": request.weights or "default",
             "rounds": request.rounds,
             "tol": request.tol,
@@ -120,7 +144,18 @@ class Job:
             "record": list(self.record),
             "lane": request.lane,
             "codec": self.plan.codec,
+            "settle": request.settle,
+            **({"warnings": list(self.warnings)} if self.warnings else {}),
+            "drop": request.drop,
+            "links": _shown(request.links),
+            "link_loss": request.link_loss,
+            "compute": request.compute,
+            "delay_seed": request.delay_seed,
         }
+
+    def _keeps_graph(self) -> bool:
+        """Whether the settings spell the graph: one without a name, of a size that is drawn."""
+        return not isinstance(self.request.topology, str) and self.plan.nodes <= MOST_DRAWN
 
     @property
     def record(self) -> tuple[str, ...]:
@@ -161,6 +196,14 @@ def resolve(request: Request) -> Job:
     coding = coding_of(codec)
     mixes = weights if coding is None else lazier(weights, coding.step)
     algorithm = _algorithm(asked, cls, own, problems, mixes)
+    drops = read_drops(request.drop, request.seed)
+    if drops is not None:
+        require_policy(cls)
+        if request.settle is not None:
+            raise ConfigError(
+                "nodes find out together where none moves (--settle) from values that all arrive",
+                hint="with --drop, stop by --tol or --rounds",
+            )
     plan = Plan(
         algorithm,
         problems,
@@ -171,6 +214,8 @@ def resolve(request: Request) -> Job:
         request.observe_every,
         request.tol,
         request.seed,
+        None if request.settle is None else Settle(request.settle, hops(graph)),
+        drops,
         NONE if coding is None else str(coding),
     )
     objective = Objective(problems)
@@ -179,7 +224,9 @@ def resolve(request: Request) -> Job:
             "a tolerance needs a problem whose optimum is known: its class has no minimiser",
             hint="give the class a minimiser(problems), or use --rounds alone",
         )
-    job = Job(plan, objective, request, problem_label, algorithm_label, topology_label)
+    links = links_for(request.links, request.link_loss, request.compute, graph)
+    labels = problem_label, algorithm_label, topology_label
+    job = Job(plan, objective, request, *labels, links=links)
     for name in job.record:
         if name != "x":
             raise ConfigError(
@@ -187,6 +234,13 @@ def resolve(request: Request) -> Job:
                 hint="--record x, the decision variable; a participant records what it likes",
             )
     return job
+
+
+def _shown(links: Path | str | Mapping[str, Any] | None) -> Plain:
+    """A file by its name, what was given by itself."""
+    if isinstance(links, Mapping):
+        return dict(links)
+    return None if links is None else str(links)
 
 
 def with_tolerance(job: Job, tol: float) -> Job:
@@ -210,18 +264,16 @@ def split_parameters(
     return own, of_problem
 
 
-def check_most(nodes: int) -> None:
+def check_most(nodes: int, most: int = MOST_NODES) -> None:
     """Refuses a number of nodes that only fills the memory."""
-    if nodes > MOST_NODES:
-        raise ConfigError(
-            f"{nodes:,} nodes are too many for one machine", hint=f"at most {MOST_NODES:,}"
-        )
+    if nodes > most:
+        raise ConfigError(f"{nodes:,} nodes are too many for one machine", hint=f"at most {most:,}")
 
 
 def _check_limits(request: Request) -> None:
     if request.nodes < 1:
         raise ConfigError(f"nodes must be one or more, got {request.nodes}", hint="--nodes 8")
-    check_most(request.nodes)
+    check_most(request.nodes, MOST_STACKED)  # the executor may take fewer
     if request.delay_seed < 0:
         raise ConfigError(
             f"the delay seed must be zero or more, got {request.delay_seed}", hint="--delay-seed 0"
@@ -239,6 +291,8 @@ def _check_limits(request: Request) -> None:
         )
     if request.seed < 0:
         raise ConfigError(f"the seed must be zero or more, got {request.seed}", hint="--seed 0")
+    if request.settle is not None:
+        require_settle(request.settle)
     if request.tol is not None and not (np.isfinite(request.tol) and request.tol > 0):
         raise ConfigError(f"the tolerance must be positive, got {request.tol}", hint="--tol 1e-8")
 
@@ -246,7 +300,7 @@ def _check_limits(request: Request) -> None:
 # ---- problems ----
 
 
-def _problems(request: Request, parameters: Mapping[str, Plain]) -> tuple[list[Any], str]:
+def _problems(request: Request, parameters: Mapping[str, Plain]) -> tuple[Sequence[Any], str]:
     problem = request.problem
     if not isinstance(problem, str):
         return _given(list(problem), request, "given problems")
@@ -264,7 +318,7 @@ def _problems(request: Request, parameters: Mapping[str, Plain]) -> tuple[list[A
             dtype=request.dtype or "float64",
             parameters=parameters,
         )
-        return list(built), problem
+        return built, problem
     return _from_file(problem, request, parameters)
 
 
@@ -389,7 +443,8 @@ def _algorithm(
         parameters = {**algorithms.told_by_network(cls, parameters, weights), **parameters}
         if not algorithms.needs_smoothness(cls, parameters):
             return algorithms.build(cls, parameters)
-        are_quadratic = all(getattr(p, "is_quadratic", True) for p in problems)
+        some = problems[:1] if isinstance(problems, Many) else problems  # those are of one kind
+        are_quadratic = all(getattr(p, "is_quadratic", True) for p in some)
         return algorithms.build(
             cls,
             parameters,
@@ -416,6 +471,8 @@ def _with_plain_numbers(algorithm: Algorithm[Any]) -> Algorithm[Any]:
 
 def _smoothness(problems: Sequence[Any]) -> float | None:
     """L = maxᵢ Lᵢ, where all tell theirs."""
+    if isinstance(problems, Many):
+        return problems.stack.smoothness
     constants = [getattr(p, "smoothness", None) for p in problems]
     known = [float(c) for c in constants if c is not None]
     return max(known) if len(known) == len(constants) else None
@@ -449,36 +506,16 @@ def _graph(request: Request, algorithm: type[Algorithm[Any]]) -> tuple[Graph, We
     return topology, weights, "custom"
 
 
-def read_topology(topology: Any) -> Any:
-    """A topology file's content where `topology` is its path; anything else as it is.
-
-    Raises:
-        ConfigError: there is no such file, or it is not JSON.
-    """
-    if not isinstance(topology, str) or topology.partition(":")[0] in TOPOLOGIES:
-        return topology
-    path = Path(topology)
-    if not (topology.endswith(".json") or path.is_file()):
-        return topology
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(
-            f"cannot read the topology {path}: {error.strerror}", hint=topology_files.SHAPE
-        ) from None
-    except (ValueError, RecursionError) as error:
-        raise ConfigError(
-            f"the topology {path} is not JSON: {error}", hint=topology_files.SHAPE
-        ) from None
-
-
 # ---- starts ----
 
 
-def _starts(request: Request, algorithm: str, problems: Sequence[Any], dtype: str) -> list[Array]:
+def _starts(request: Request, algorithm: str, problems: Sequence[Any], dtype: str) -> States:
     d = int(problems[0].dimension)
     start = request.start
-    if start is None or (isinstance(start, str) and start in ("zeros", "normal")):
+    if start is None or (isinstance(start, str) and start in STARTS):
+        if isinstance(problems, Many):
+            kind = start_of(start, algorithm)
+            return make_starts(kind, len(problems), d, request.seed, dtype)
         return [
             start_at(problem, start, algorithm, node=node, seed=request.seed, dtype=dtype)
             for node, problem in enumerate(problems)
@@ -492,6 +529,8 @@ def _starts(request: Request, algorithm: str, problems: Sequence[Any], dtype: st
             f"or ({len(problems)}, {d})",
             hint="or use --start zeros or --start normal",
         )
+    if isinstance(problems, Many):
+        return freeze(np.array(x, dtype))
     return [freeze(np.array(row, dtype)) for row in x]
 
 
@@ -507,7 +546,8 @@ def load_start(path: Path) -> Array:
     except (OSError, ValueError, EOFError) as error:
         raise ConfigError(
             f"cannot read the start {path}: {error}",
-            hint="'zeros', 'normal', or a .npy or .safetensors file of shape (d,) or (N, d)",
+            hint=f"{', '.join(map(repr, STARTS))}, or a .npy or .safetensors file "
+            "of shape (d,) or (N, d)",
         ) from None
     except SafetensorError as error:
         raise ConfigError(

@@ -23,13 +23,15 @@ from typing import Any, Self
 
 from p2pdo.algorithms.base import Algorithm
 from p2pdo.api import participants
+from p2pdo.api.drops import check_dropping
 from p2pdo.api.jobs import Job, Request, resolve
 from p2pdo.api.local_nodes import Executors
 from p2pdo.api.order import check_submit_order
 from p2pdo.api.participants import ParticipantRun
 from p2pdo.api.processes import check_crossing
-from p2pdo.api.runs import Observe, Run, check_executor, check_processes
+from p2pdo.api.runs import Observe, Run, check_executor, check_in_memory, check_processes
 from p2pdo.api.serving import Serving
+from p2pdo.api.simulating import check_simulated
 from p2pdo.api.timelines import TimelineFile, check_timeline
 from p2pdo.data import encode
 from p2pdo.driving.tasks import SITE, Tasks
@@ -209,10 +211,11 @@ class LocalNetwork:
         keep: bool = False,
         observe: Observe | None = None,
         timeline: Path | str | None = None,
+        draw: bool = True,
     ) -> Run:
         """Starts what `api.jobs.resolve` made.
 
-        The run folder stays at `out`, or with `keep` at runs/ID.
+        The run folder stays at `out`, or with `keep` at runs/ID; with `draw` it has pictures.
 
         Raises:
             ConfigError: a script is being imported; or too many processes for this machine, or a
@@ -220,9 +223,12 @@ class LocalNetwork:
             Conflict: there are files in the folder already.
         """
         encode.refuse_while_importing()
+        check_in_memory(self._executor, job.plan.nodes)
         if self._executor == "processes":
             check_processes(job.plan.nodes)
             check_crossing(job)
+        check_dropping(job.plan.drops, self._executor)
+        check_simulated(job.links, self._executor)
         if timeline is not None:
             check_timeline(Path(timeline), self._executor)
         request_id = uuid.uuid4().hex
@@ -235,6 +241,7 @@ class LocalNetwork:
             names = [job.plan.name(i) for i in range(job.plan.nodes)]
             run.timeline = TimelineFile(Path(timeline), names, {"workload": workload_id})
         run.is_temporary = out is None and not keep
+        run.is_drawn = draw and not run.is_temporary
         self._runs.append(run)
         self._tasks.append(asyncio.create_task(run.work(), name=f"run {workload_id}"))
         return run

@@ -20,10 +20,11 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from p2pdo.api.jobs import check_most, read_topology
+from p2pdo.api.jobs import check_most
 from p2pdo.api.processes import run_participants as run_processes
 from p2pdo.api.running import Running
 from p2pdo.api.runs import Executor, Result
+from p2pdo.api.topology_files import read_topology
 from p2pdo.config import ParticipantSpec, parse_spec
 from p2pdo.data import encode
 from p2pdo.driving.results import count_links

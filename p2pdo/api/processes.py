@@ -38,6 +38,7 @@ from p2pdo.errors import LocalProtocolError, P2pdoError, Unreachable, WorkloadFa
 from p2pdo.node.optimization import TIMELINE
 from p2pdo.participants.definition import require_plain
 from p2pdo.protocol.judging import Judge, Judgement, Report
+from p2pdo.protocol.plan import Plan
 from p2pdo.protocol.tasks import workload_id_of
 from p2pdo.runtime.groups import task_group
 from p2pdo.runtime.local_child import END
@@ -73,7 +74,7 @@ async def run_processes(
     happened: Happened,
     request_id: str,
     timeline: TimelineFile | None = None,
-) -> tuple[list[Report], Carried]:
+) -> tuple[Sequence[Report], Carried]:
     """Runs the job in processes of its own; returns each node's resulting state, and by what way.
 
     `folder` takes the processes' logs, and their work while they run; the children remove that,
@@ -107,7 +108,7 @@ async def run_processes(
         if timeline is not None:  # the children have ended, and have written theirs
             await timeline.collect(lambda name: state / name / "workloads" / workload / TIMELINE)
         shutil.rmtree(work, ignore_errors=True)
-    _require_all(judge, job.plan.rounds)
+    _require_all(judge, job.plan)
     return judge.latest, carried
 
 
@@ -157,9 +158,10 @@ def _judged(judge: Judge) -> int:
     return judge.latest[0].iteration if judge.latest else 0
 
 
-def _require_all(judge: Judge, rounds: int) -> None:
+def _require_all(judge: Judge, plan: Plan) -> None:
     """A node reports its result after the launcher has its states; so all of them are here."""
-    is_final = bool(judge.latest) and judge.latest[0].iteration == rounds
+    may_end_before = plan.settle is not None
+    is_final = bool(judge.latest) and (may_end_before or _judged(judge) == plan.rounds)
     if judge.stopped_at is None and not is_final:
         raise LocalProtocolError("the workload is done, but its final states were not observed")
 
@@ -273,6 +275,7 @@ def _specification(
         "lane": job.request.lane,
         "codec": plan.codec,
         "tol": plan.tol,
+        "settle": None if plan.settle is None else plan.settle.tol,
         "timeline": None if timeline is None else timeline.spans_of_each,
     }
 
@@ -386,7 +389,7 @@ class _Children:
                 stdout=asyncio.subprocess.PIPE,
                 stderr=log,
                 start_new_session=True,  # a Ctrl-C at the terminal is for the launcher alone
-                env=_environment(),
+                env=single_threaded(),
             )
         self._processes[name] = process
         assert process.stdin is not None, "piped"
@@ -452,7 +455,7 @@ async def _raised_by(failure: asyncio.Future[None]) -> None:
     await failure
 
 
-def _environment() -> dict[str, str]:
+def single_threaded() -> dict[str, str]:
     """One BLAS thread a process: bits must not depend on the number of cores."""
     single = dict.fromkeys(
         ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"),

@@ -29,6 +29,7 @@ from p2pdo.api.participants import Ended, metric_of, summarize
 from p2pdo.api.runs import Result
 from p2pdo.config import OptimizationSpec, ParticipantSpec
 from p2pdo.data import catalogue as problem_catalogue
+from p2pdo.driving.attaching import AttachedTasks
 from p2pdo.driving.client import Client
 from p2pdo.driving.results import count_headers, count_links
 from p2pdo.driving.tasks import SITE, Tasks, control
@@ -44,8 +45,11 @@ from p2pdo.wire.v1 import coordinator_pb2 as pb
 
 EXECUTOR = "daemons"
 NO_TOLERANCE = (
-    "a tolerance needs somebody who sees all states, and a network of daemons has nobody; "
-    "nodes cannot yet agree among themselves when to stop"
+    "a tolerance of the gap needs somebody who sees all states, and a network of daemons has nobody"
+)
+SETTLE = (
+    "--rounds K, or --settle EPS: it ends where no node moves any more; "
+    "or p2pdo run for a run on this machine"
 )
 
 
@@ -81,9 +85,23 @@ class RemoteNetwork:
         "executor": "torch"}}.
 
         A driver that is killed leaves its workload, and the coordinator ends it when nobody has
-        watched it for a minute (`p2pdo-coordinator --driver-grace`); with `keep` it does not.
+        watched it for a minute (`p2pdo-coordinator --driver-grace`); with `keep` it does not, and
+        `attach` takes it over.
         """
         return Tasks(self.client, nodes, executor=executor, roles=roles, keep=keep)
+
+    def attach(self, workload_id: str, *, seen: int | None = None) -> AttachedTasks:
+        """Takes over a workload of tasks whose driver was killed or detached; use it as a block.
+
+        Told are the results that nobody has acknowledged, and those still to come. A program that
+        has stored the first so many itself says so with `seen`: the `place` of the last one.
+
+        Raises, on entering the block:
+            NotFound: there is no such workload; says which id is near.
+            ConfigError: it is a run, or a controller drives it.
+            Conflict: `seen` does not fit.
+        """
+        return AttachedTasks(self.client, workload_id, seen)
 
     async def control(
         self,
@@ -173,7 +191,7 @@ def specification(
         ConfigError: a tolerance was asked for, or code instead of a name.
     """
     if settings.get("tol") is not None:
-        raise ConfigError(NO_TOLERANCE, hint="use --rounds, or p2pdo run for a run on this machine")
+        raise ConfigError(NO_TOLERANCE, hint=SETTLE)
     if ":" in str(problem):
         raise ConfigError(
             f"{problem!r} is code, and code never travels: a site runs what it has installed",
@@ -393,6 +411,9 @@ class RemoteRun:
             links=count_links(workload),
             header_bytes=count_headers(workload),
             codec=spec.get("codec", "none"),
+            rates={},
+            dropped=0,
+            simulated={},
             **figures,
         )
 
@@ -457,9 +478,9 @@ def _write_result(folder: RunFolder, workload: pb.Workload, result: Result) -> N
     folder.write_summary(result.summary)
 
 
-def _figures(spec: Mapping[str, Any], states: Sequence[Array]) -> dict[str, float | None]:
+def _figures(spec: Mapping[str, Any], states: Sequence[Array]) -> dict[str, Any]:
     """What only those can know who see the states and have the data as well."""
-    unknown: dict[str, float | None] = dict.fromkeys(
+    unknown: dict[str, Any] = dict.fromkeys(
         ("gap", "consensus_error", "value", "optimum", "distance_to_optimum")
     )
     if not states:

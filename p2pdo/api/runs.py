@@ -19,9 +19,11 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-from p2pdo.api.jobs import Job
+from p2pdo.algorithms.base import Limit
+from p2pdo.api.jobs import MOST_NODES, Job
 from p2pdo.api.processes import Carried, run_processes
 from p2pdo.api.running import Running
+from p2pdo.api.simulating import figures_of, simulation_of
 from p2pdo.api.timelines import TimelineFile
 from p2pdo.errors import ConfigError, WorkloadFailed, did_you_mean
 from p2pdo.participants.history import History
@@ -33,16 +35,18 @@ from p2pdo.protocol.judging import (
     consensus_error,
     mean_state,
 )
+from p2pdo.protocol.reports import calls_of_all, sent_by_all, states_of
 from p2pdo.reporting.digests import state_sha256
 from p2pdo.reporting.pictures import Drawn, draw_if_possible
+from p2pdo.reporting.rates import observed_rate
 from p2pdo.reporting.records import Metric, Summary
-from p2pdo.reporting.run_folder import RunFolder
-from p2pdo.simulation.inprocess import run_in_process, run_simulated
+from p2pdo.reporting.run_folder import MOST_FILES, RunFolder
+from p2pdo.simulation.inprocess import run_in_process
 from p2pdo.simulation.lockstep import run_lockstep
 from p2pdo.simulation.stacked import run_stacked
-from p2pdo.types import Array, Plain
+from p2pdo.types import Array, Plain, States
 
-Observe: TypeAlias = Callable[[int, Sequence[Array]], None]
+Observe: TypeAlias = Callable[[int, States], None]
 """observe(iteration, states): called at each observed iteration, in order, with every node's x."""
 
 Executor: TypeAlias = Literal["dense", "stacked", "simulated", "inprocess", "processes"]
@@ -67,12 +71,22 @@ def check_processes(nodes: int) -> None:
         )
 
 
+def check_in_memory(executor: Executor, nodes: int) -> None:
+    """Refuses what would only fill the memory: a node that is not stacked is some objects."""
+    if executor != "stacked" and nodes > MOST_NODES:
+        raise ConfigError(
+            f"{nodes:,} nodes are too many for the executor {executor}",
+            hint=f"--on stacked, or at most {MOST_NODES:,} nodes",
+        )
+
+
 @dataclass(frozen=True, eq=False)
 class Result:
     """What a run came to.
 
     Attributes:
-        states: each node's final decision variable, in node order.
+        states: each node's final decision variable, in node order; of the executor "stacked"
+            the rows of one array (N, d).
         metrics: every observed iteration.
         summary: the figures, as in the run folder's summary.json.
         pictures: those that were drawn into the run folder, where it is kept.
@@ -80,7 +94,7 @@ class Result:
         timeline: the file that tells where the time went, if it was asked for.
     """
 
-    states: list[Array]
+    states: States
     metrics: list[Metric]
     summary: Summary
     pictures: Drawn = field(default_factory=Drawn)
@@ -125,6 +139,12 @@ class RecordingJudge(Judge):
             self._histories[report.node].append("x", report.iteration, report.x)
         return super().receive(report)
 
+    def receive_all(self, reports: Sequence[Report]) -> list[Judgement]:
+        """Takes in all reports of an iteration; see `Judge.receive_all`."""
+        for history, report in zip(self._histories, reports, strict=True):
+            history.append("x", report.iteration, report.x)
+        return super().receive_all(reports)
+
     def close(self) -> None:
         for history in self._histories:
             history.close()
@@ -140,8 +160,10 @@ class Run(Running[Result]):
         self.job = job
         self.executor = executor
         self.observe: Observe | None = None
+        self.is_drawn = True  # whether the folder gets pictures
         self._judge = self._make_judge()
         self._carried = Carried({}, 0)
+        self._simulated: dict[str, float] = {}
 
     def _make_judge(self) -> Judge:
         plan = self.job.plan
@@ -160,17 +182,17 @@ class Run(Running[Result]):
             if isinstance(self._judge, RecordingJudge):
                 await asyncio.to_thread(self._judge.close)
 
-    async def _execute(self) -> list[Report]:
+    async def _execute(self) -> Sequence[Report]:
         match self.executor:
             case "dense":
                 return await self._off_loop(run_lockstep)
             case "stacked":
                 return await self._off_loop(run_stacked)
             case "simulated":
-                seed = self.job.request.delay_seed
-                return await self._off_loop(
-                    lambda *arguments: run_simulated(*arguments, delay_seed=seed)
-                )
+                simulation = simulation_of(self.job)
+                reports = await self._off_loop(simulation.run)
+                self._simulated = figures_of(simulation, self.job.plan.nodes)
+                return reports
             case "inprocess":
                 return await self._in_process()
             case "processes":
@@ -186,7 +208,7 @@ class Run(Running[Result]):
                 )
                 return reports
 
-    async def _in_process(self) -> list[Report]:
+    async def _in_process(self) -> Sequence[Report]:
         plan, file = self.job.plan, self.timeline
         if file is None:
             return await run_in_process(plan, self._judge, self._show_and_tell)
@@ -196,7 +218,7 @@ class Run(Running[Result]):
         finally:
             await file.write(timelines)
 
-    async def _off_loop(self, run: Callable[..., list[Report]]) -> list[Report]:
+    async def _off_loop(self, run: Callable[..., Sequence[Report]]) -> Sequence[Report]:
         def run_here(tell: Callable[[Judgement], None], check_stop: Callable[[], None]) -> Any:
             def show_and_tell(judgement: Judgement) -> None:
                 self._show(judgement)
@@ -204,12 +226,12 @@ class Run(Running[Result]):
 
             return run(self.job.plan, self._judge, show_and_tell, check_stop)
 
-        reports: list[Report] = await self._in_thread(run_here, self._tell)
+        reports: Sequence[Report] = await self._in_thread(run_here, self._tell)
         return reports
 
     async def _draw(self) -> Drawn:
         """The pictures, off the loop; whoever stops the run now is late, and gets them too."""
-        if self.is_temporary:
+        if not self.is_drawn:
             return Drawn()
         drawing = asyncio.ensure_future(asyncio.to_thread(draw_if_possible, self.folder))
         try:
@@ -233,7 +255,7 @@ class Run(Running[Result]):
         """
         if self.observe is None:
             return
-        states = [report.x for report in judgement.reports]
+        states = states_of(judgement.reports)
         try:
             self.observe(judgement.iteration, states)
         except Exception as error:
@@ -253,19 +275,27 @@ class Run(Running[Result]):
                 judgement.value,
                 judgement.bytes_sent,
                 judgement.messages_sent,
+                calls=judgement.calls,
+                accuracy=judgement.accuracy,
+                simulated_seconds=judgement.simulated_seconds,
             )
         )
 
-    def _make_result(self, reports: list[Report]) -> Result:
-        states = [report.x for report in reports]
+    def _make_result(self, reports: Sequence[Report]) -> Result:
+        states = states_of(reports)
+        bytes_sent, messages_sent = sent_by_all(reports)
         mean = mean_state(states)
         objective = self.job.objective
         value = objective.value(mean)
         error = consensus_error(states, mean)
-        is_reached = self._judge.stopped_at is not None
+        status, plan = "done", self.job.plan
+        if self._judge.stopped_at is not None:
+            status = "converged"
+        elif plan.settle is not None and reports[0].iteration < plan.rounds:
+            status = "settled"
         summary = Summary(
             workload_id=self.workload_id,
-            status="converged" if is_reached else "done",
+            status=status,
             problem=self.job.problem,
             algorithm=self.job.algorithm,
             topology=self.job.topology,
@@ -277,19 +307,36 @@ class Run(Running[Result]):
             value=_number(value),
             optimum=objective.optimum,
             distance_to_optimum=_number(objective.distance(mean)),
-            bytes_sent=sum(report.bytes_sent for report in reports),
-            messages_sent=sum(report.messages_sent for report in reports),
+            bytes_sent=bytes_sent,
+            messages_sent=messages_sent,
             seconds=time.monotonic() - self._began,
             run_dir=str(self.folder.path),
             state_sha256=state_sha256(states),
             links=self._carried.links,
             header_bytes=self._carried.header_bytes,
             codec=self.job.plan.codec,
+            calls=calls_of_all(reports),
+            accuracy=objective.accuracy(mean),
+            rates=self._rates(),
+            dropped=sum(report.dropped for report in reports),
+            simulated=self._simulated,
         )
-        for node, x in enumerate(states):
-            self.folder.write_state(self.job.plan.name(node), x)
+        self.folder.write_states(self.job.plan.name, states)
+        if len(reports) <= MOST_FILES:
+            self.folder.write_counts({self.job.plan.name(r.node): _counts(r) for r in reports})
         self.folder.write_summary(summary)
         return Result(states, list(self.told), summary, timeline=self.timeline)
+
+    def _rates(self) -> dict[str, float]:
+        found = {"predicted": self.job.rate, "observed": None}
+        if type(self.job.plan.algorithm).limit not in (Limit.NEAR_OPTIMUM, Limit.UNSTATED):
+            found["observed"] = observed_rate(self.told)
+        return {name: rate for name, rate in found.items() if rate is not None}
+
+
+def _counts(report: Report) -> dict[str, Plain]:
+    sent: dict[str, Plain] = {"messages": report.messages_sent, "bytes": report.bytes_sent}
+    return {**report.calls.to_plain(), **sent}
 
 
 def _number(value: float | None) -> float | None:

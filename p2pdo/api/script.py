@@ -34,15 +34,7 @@ def run(
         LocalProtocolError: an event loop already runs here.
     """
     check_run_order(problem, algorithm)
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        pass
-    else:
-        raise LocalProtocolError(
-            "p2pdo.run() cannot be called where an event loop runs, as in a notebook",
-            hint="there, write: async with p2pdo.local(…) as net: run = await net.submit(…)",
-        )
+    refuse_running_loop("p2pdo.run()")
     if nodes is None:
         nodes = 8 if isinstance(problem, str) else len(problem)
 
@@ -55,3 +47,15 @@ def run(
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(main())
+
+
+def refuse_running_loop(call: str) -> None:
+    """Refuses a call that brings a loop of its own."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return
+    raise LocalProtocolError(
+        f"{call} cannot be called where an event loop runs, as in a notebook",
+        hint="there, write: async with p2pdo.local(…) as net: run = await net.submit(…)",
+    )

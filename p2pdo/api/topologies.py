@@ -6,7 +6,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from p2pdo.api.jobs import check_most, read_topology
+from p2pdo.api.jobs import MOST_STACKED, check_most
+from p2pdo.api.topology_files import read_topology
 from p2pdo.errors import ConfigError
 from p2pdo.graphs import weights as mixing
 from p2pdo.graphs.graph import Graph
@@ -87,7 +88,7 @@ def inspect(topology: Any, nodes: int, weights: str | None, seed: int) -> Topolo
         ConfigError: there is no such graph or weights, the graph is not (strongly) connected, or
             neither the rows nor the columns of the weights sum to one.
     """
-    check_most(nodes)
+    check_most(nodes, MOST_STACKED)
     data = read_topology(topology)
     graph, given = make_graph(data, nodes, seed)
     if given is not None and weights is not None:

@@ -3,6 +3,7 @@
     windows      one run: warmed up, then looked at between two observed iterations
     ring         node processes of this machine in a ring
     simulate     nodes of one process
+    stacked      very many nodes as arrays, against NumPy and SciPy by hand
     router       the Lead Client, against routers written by hand
     processes    CPU time and memory of the processes of a run
 

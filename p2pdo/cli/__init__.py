@@ -12,6 +12,7 @@ main = Program(
     "p2pdo",
     {
         "run": Place("run", "Run an algorithm on this machine, to the end."),
+        "compare": Place("compare", "Compare runs: tables, figures, data."),
         "submit": Place("workloads", "Send a run to the nodes of a coordinator."),
         "ls": Place("workloads", "List a coordinator's workloads."),
         "show": Place("workloads", "Show one workload and how far each node is."),
@@ -19,6 +20,7 @@ main = Program(
         "stop": Place("workloads", "Stop a workload."),
         "results": Place("workloads", "Write a finished workload's run folder."),
         "nodes": Place("nodes", "List a coordinator's nodes."),
+        "plan": Place("plan", "Tell what a run would do, before it runs."),
         "topo": Place("topo", "Tell what a topology is worth before running on it."),
         "plot": Place("plot", "Draw a run folder's pictures."),
         "bench": Place("bench", "Measure how fast it is on this machine."),

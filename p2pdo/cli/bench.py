@@ -187,6 +187,45 @@ def simulate(*, quiet: bool, **asked: Any) -> Reply:
     return Reply(data, show)
 
 
+@bench.command(cls=Verb)
+@click.option(
+    "-a",
+    "--algorithm",
+    default="gradient-tracking",
+    show_default=True,
+    metavar="A",
+    help="gradient-tracking or consensus.",
+)
+@click.option("-n", "--nodes", type=int, default=100_000, show_default=True, metavar="N")
+@click.option("-d", "--dimension", type=int, default=100, show_default=True, metavar="D")
+@click.option("--topology", default="k-regular:4", show_default=True, metavar="T")
+@click.option("--rounds", type=int, default=100, show_default=True, metavar="K")
+@click.option(
+    "--repeat", type=int, default=3, show_default=True, metavar="R", help="Runs; they take turns."
+)
+@_quiet
+def stacked(*, quiet: bool, **asked: Any) -> Reply:
+    """Measure very many nodes as stacked arrays, against the recursion written by hand.
+
+    Both have CPU seconds of the same iterations; by hand they are NumPy and SciPy's sparse product.
+    """
+    from p2pdo.benchmarks.stacked import Stacked, measure_stacked
+
+    found = measure_stacked(Stacked(**asked), _told(quiet))
+    data = {**asked, "machine": _machine(), **found.to_plain()}
+
+    def show(console: Console) -> None:
+        from p2pdo.benchmarks.spread import Spread, figure, in_words
+
+        spreads = (Spread.of(found.ours), Spread.of(found.by_hand), found.ratio)
+        peak = "-" if found.peak_mb is None else figure(found.peak_mb)
+        row = [f"{asked['nodes']:,}", figure(found.prepared), *map(in_words, spreads), peak]
+        columns = ["NODES", "PREPARED CPU S", "CPU S", "BY HAND CPU S", "RATIO", "PEAK MB"]
+        _table(console, columns, [row])
+
+    return Reply(data, show)
+
+
 def _told(quiet: bool) -> Callable[[str], None]:
     return lambda text: remark(text, quiet=quiet)
 

@@ -68,7 +68,7 @@ what_runs = _options(
         click.option(
             "--weights",
             metavar="W",
-            help="metropolis or uniform; the default is the topology's own.",
+            help="A rule, metropolis or uniform or another; the default is the topology's own.",
         ),
         click.option(
             "-s",
@@ -137,6 +137,13 @@ how_it_runs = _options(
         ),
         lane,
         codec,
+        click.option(
+            "--settle",
+            type=float,
+            metavar="EPS",
+            help="Stop where no node's x moves by more than EPS in an iteration; the nodes find "
+            "out among themselves, and nobody needs to see their states.",
+        ),
     ]
 )
 

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from p2pdo.cli import options, signals
+from p2pdo.cli import comparing, options, signals
 from p2pdo.cli.following import follow
 from p2pdo.cli.program import Reply, Verb, bug_error, remark
+from p2pdo.cli.simulation_options import simulation
 from p2pdo.cli.summaries import finished
 from p2pdo.errors import ConfigError, P2pdoError
 
@@ -24,11 +25,14 @@ if TYPE_CHECKING:
     from p2pdo.participants.definition import Participant
 
 ROUNDS, TOL = 10_000, 1e-8
-_OF_ALGORITHMS = ("algorithm", "tol", "start", "partition", "dtype", "timeline", "codec")
+_OF_ALGORITHMS = (
+    *("algorithm", "tol", "settle", "start", "partition", "dtype", "timeline", "force"),
+    *("drop", "links", "link_loss", "compute", "codec"),
+)
 
 
 @click.command(cls=Verb)
-@click.argument("problem")
+@click.argument("problem", required=False, metavar="PROBLEM")
 @options.what_runs
 @click.option(
     "--rounds",
@@ -44,22 +48,18 @@ _OF_ALGORITHMS = ("algorithm", "tol", "start", "partition", "dtype", "timeline",
     help="Stop where neither the gap nor the consensus error is larger.",
 )
 @options.how_it_runs
-@click.option("--start", metavar="X", help="zeros, normal, or a .npy or .safetensors file.")
+@click.option(
+    "--start", metavar="X", help="zeros, normal, uniform, or a .npy or .safetensors file."
+)
 @click.option(
     "--on",
     default="processes",
     show_default=True,
     metavar="EXECUTOR",
-    help="processes (real daemons), inprocess, simulated, stacked or dense.",
+    help="processes (real daemons), inprocess, simulated, stacked or dense; a comparison is "
+    "dense where nobody said.",
 )
-@click.option(
-    "--delay-seed",
-    type=int,
-    default=0,
-    show_default=True,
-    metavar="S",
-    help="Of a simulated network's weather.",
-)
+@simulation
 @click.option(
     "--out", type=click.Path(path_type=Path), metavar="DIR", help="Run folder.  [default: runs/ID]"
 )
@@ -69,6 +69,8 @@ _OF_ALGORITHMS = ("algorithm", "tol", "start", "partition", "dtype", "timeline",
     metavar="FILE",
     help="Write where the time goes, for Perfetto or chrome://tracing; of processes or inprocess.",
 )
+@comparing.options
+@click.option("--force", is_flag=True, help="Run it also where it cannot converge; see p2pdo plan.")
 @options.quiet
 @click.pass_context
 def run(
@@ -78,9 +80,13 @@ def run(
     on: str,
     out: Path | None,
     timeline: Path | None,
+    force: bool,
     quiet: bool,
     rounds: int | None,
     tol: float | None,
+    trials: int,
+    jobs: int | None,
+    resume: Path | None,
     **asked: Any,
 ) -> Reply:
     """Run an algorithm on PROBLEM over nodes of this machine, to the end.
@@ -88,20 +94,52 @@ def run(
     PROBLEM is breast-cancer, quadratic or least-squares (see p2pdo problems), or FILE.py:OBJECT,
     a list of problems or a factory of them. In its place may stand a participant, which brings a
     loop and data of its own.
+
+    Several algorithms or trials are a comparison: -a dgd,extra --trials 5, and -s dgd.step_size=0.1
+    for one of them; -a dgd,slow=dgd -s slow.step_size=0.01 compares one with itself. The same
+    command with the same --out, or --resume DIR, goes on where it was interrupted.
     """
+    if resume is not None:
+        return comparing.resume(resume, _given(ctx), jobs, quiet=quiet)
+    if asked["problem"] is None:
+        raise click.MissingParameter(ctx=ctx, param=ctx.command.params[0])
     from p2pdo.api.jobs import Request, participant_at, resolve, with_tolerance
-    from p2pdo.api.runs import check_executor
+    from p2pdo.api.preflight import look_before
+    from p2pdo.api.runs import check_executor, check_in_memory
 
     executor = check_executor(on)
+    check_in_memory(executor, asked["nodes"])
     participant = participant_at(asked["problem"])
+    is_comparison = comparing.is_comparison(asked, trials)
     if participant is not None:
+        if is_comparison:
+            raise ConfigError(
+                f"{asked['problem']} is a participant, which is run once and not compared",
+                hint="leave --algorithm and --trials out",
+            )
         wanted = _request_of(participant, ctx.params, _given(ctx))
         ended = signals.run(_take_part(wanted, asked, executor, out, quiet=quiet))
         return finished(ended, quiet=quiet)
+    if is_comparison:
+        return comparing.compare(
+            asked,
+            _given(ctx),
+            trials=trials,
+            jobs=jobs,
+            on=on,
+            out=out,
+            rounds=ROUNDS if rounds is None else rounds,
+            tol=tol,
+            default_tol=TOL if rounds is None and tol is None else None,
+            quiet=quiet,
+        )
     request = Request(rounds=ROUNDS if rounds is None else rounds, tol=tol, **asked)
     job = resolve(request)
-    if rounds is None and tol is None:
+    if rounds is None and tol is None and asked["settle"] is None:
         job = with_tolerance(job, TOL)
+    job = look_before(job, force=force)
+    for warning in job.warnings:
+        remark(f"warning: {warning}", quiet=quiet)
     result = signals.run(_run(job, executor, out, timeline, quiet=quiet))
     return finished(result, quiet=quiet)
 
@@ -127,9 +165,10 @@ def _request_of(
 
     for name in _OF_ALGORITHMS:
         if name in given:
+            option = name.replace("_", "-")
             raise ConfigError(
-                f"{asked['problem']} is a participant, which has no --{name}",
-                hint=f"leave --{name} out; its own parameters: --set NAME=VALUE",
+                f"{asked['problem']} is a participant, which has no --{option}",
+                hint=f"leave --{option} out; its own parameters: --set NAME=VALUE",
             )
     settings = ("rounds", "observe_every", "seed", "record", "delay_seed", "lane")
     return Request(

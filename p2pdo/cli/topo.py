@@ -16,7 +16,11 @@ if TYPE_CHECKING:
 @click.command(cls=Verb)
 @click.argument("topology", metavar="T")
 @click.option("-n", "--nodes", type=int, default=8, show_default=True, metavar="N")
-@click.option("--weights", metavar="W", help="metropolis or uniform; default the topology's own.")
+@click.option(
+    "--weights",
+    metavar="W",
+    help="A rule, metropolis or uniform or another; default the topology's own.",
+)
 @click.option("--seed", type=int, default=0, show_default=True, metavar="S", help="Of its edges.")
 @click.option(
     "--plot", type=click.Path(path_type=Path), metavar="FILE", help="Draw it: .png, .svg or .pdf."

@@ -86,7 +86,7 @@ def submit(
     given = ctx.get_parameter_source("nodes") is click.core.ParameterSource.COMMANDLINE
     if names and given and nodes != len(names):
         raise click.UsageError(f"--nodes {nodes} and {len(names)} times --node", ctx)
-    from p2pdo.api.jobs import read_topology
+    from p2pdo.api.topology_files import read_topology
 
     async def work() -> str | Result:
         folder = _folder(out, "") if out is not None else None
@@ -214,16 +214,26 @@ def stop(*, workload_id: str, coordinator: str, reason: str) -> Reply:
 @_out
 @options.quiet
 def results(*, workload_id: str, coordinator: str, out: Path | None, quiet: bool) -> Reply:
-    """Write the run folder of workload ID, once it has ended."""
+    """Write the run folder of workload ID, once it has ended.
 
-    async def work() -> Result:
+    Of a workload of tasks: print the results that no driver has acknowledged, as of now.
+    """
+    from p2pdo.cli import task_results
+
+    async def work() -> Result | dict[str, Any]:
         async with _network(coordinator) as net:
+            workload = await net.client.find(workload_id)
+            if task_results.has(workload):
+                return await task_results.collect(net.client, workload)
             run = await net.run(workload_id)
             await run.require_end()
             async with run.kept_in(_folder(out, workload_id)):
                 return await run.result()
 
-    return finished(signals.run(work()), quiet=quiet)
+    found = signals.run(work())
+    if isinstance(found, dict):
+        return Reply(found, lambda console: task_results.show(console, found))
+    return finished(found, quiet=quiet)
 
 
 # ---- what they share ----

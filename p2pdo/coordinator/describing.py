@@ -23,6 +23,9 @@ def describe(record: WorkloadRecord, now: float) -> wire.Workload:
         age_seconds=max(0.0, now - record.created),
         members=[_describe_member(record, i) for i in range(len(record.members))],
         resolved=json.dumps(machine.resolved),
+        tasks=record.sent,
+        results=len(record.results),
+        acknowledged=record.results.acknowledged,
     )
 
 

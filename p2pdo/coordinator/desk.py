@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TypeAlias, assert_never
 
-from p2pdo.config import OptimizationSpec, Spec
+from p2pdo.config import OptimizationSpec
 from p2pdo.coordinator import planning, restoring, rows
 from p2pdo.coordinator.abandonment import Abandonment
 from p2pdo.coordinator.describing import describe, list_briefly
@@ -29,7 +29,6 @@ from p2pdo.coordinator.watching import Point, Watcher
 from p2pdo.errors import (
     ConfigError,
     Conflict,
-    NotEnoughNodes,
     NotFound,
     TaskAborted as AbortedError,
 )
@@ -54,7 +53,6 @@ from p2pdo.protocol.workload import (
     TaskSucceeded,
 )
 from p2pdo.types import NodeId, TaskId, WorkloadId
-from p2pdo.wire.plain import LIMIT, parse_plain
 from p2pdo.wire.v1 import coordinator_pb2 as wire
 
 _COUNT_LIMIT = 1 << 53  # that no honest counter reaches
@@ -147,54 +145,6 @@ class Desk:
             )
         return record
 
-    def choose(self, spec: Spec) -> list[NodeRecord]:
-        """The nodes for a specification, in index order.
-
-        Raises:
-            NotEnoughNodes: too few are up, or one that is named is not.
-            ConfigError: a node is named twice, or a site does not let states leave.
-        """
-        up = {str(node.name): node for node in self.nodes.up()}
-        if isinstance(spec.nodes, int):
-            chosen = list(up.values())[: max(spec.nodes, 0)]
-            if spec.nodes < 1:
-                raise ConfigError("a workload needs at least one node", hint="--nodes 8")
-            if len(chosen) < spec.nodes:
-                raise NotEnoughNodes(
-                    f"{spec.nodes} nodes are asked for, {len(chosen)} are up",
-                    hint="start more with p2pdo-node, or ask for fewer with --nodes",
-                )
-        else:
-            chosen = [self._named(name, up) for name in spec.nodes]
-            if not chosen or len({node.name for node in chosen}) < len(chosen):
-                raise ConfigError(
-                    "a workload's nodes are at least one, each named once", hint="correct the list"
-                )
-        if isinstance(spec, OptimizationSpec) and spec.return_states:
-            for node in chosen:
-                if not node.return_states:
-                    raise ConfigError(
-                        f"node {node.name} does not let states leave its site",
-                        hint="submit without --return-states, or without that node",
-                        node=node.name,
-                    )
-        return chosen
-
-    def _named(self, name: str, up: Mapping[str, NodeRecord]) -> NodeRecord:
-        if name not in up:
-            names = ", ".join(list(up)[:20]) or "none"
-            known = self.nodes.get(NodeId(name))
-            if known is not None and known.is_up and known.is_draining:
-                raise NotEnoughNodes(
-                    f"node '{name}' is draining: it takes no new workload",
-                    hint=f"name another; up are: {names}",
-                    node=name,
-                )
-            raise NotEnoughNodes(
-                f"node '{name[:80]}' is not up", hint=f"start it; up are: {names}", node=name[:80]
-            )
-        return up[name]
-
     def create(self, plan: Plan, request_id: str) -> WorkloadRecord:
         """Takes a planned workload and hands out its first tasks."""
         workload = workload_id_of(request_id)
@@ -219,7 +169,7 @@ class Desk:
     def send(self, workload: str, request_id: str, tasks: Sequence[NewTask]) -> list[TaskId]:
         """Takes tasks for the nodes; the same request again changes nothing.
 
-        `check_payload` has let their payloads pass.
+        `orders.check_payload` has let their payloads pass.
 
         Raises:
             NotFound: no such workload, or a node is no member of it.
@@ -255,9 +205,7 @@ class Desk:
             NotFound: no such workload, or a task is none of its.
             ConfigError: its tasks are its own.
         """
-        record = self.find(workload)
-        if not isinstance(record.machine, TaskQueue):
-            raise ConfigError(f"workload {workload} makes its own tasks", hint="use stop to end it")
+        record = self._driven(workload)
         self._abandonment.renew(record)
         wanted = [self._task_of(record, task_id) for task_id in task_ids]
         told = [task for task in wanted if self._abort(record, task, reason)]
@@ -267,6 +215,44 @@ class Desk:
         for task in told:
             self._tell(record, TaskAborted(task.node, task.name))
         return [task.task_id for task in told]
+
+    def acknowledge(self, workload: str, seen: int) -> None:
+        """Drops the data of the first `seen` results, which nobody will ask for again.
+
+        Raises:
+            NotFound: no such workload.
+            ConfigError: its tasks are its own.
+            Conflict: so many were never told.
+        """
+        record = self._driven(workload)
+        self._abandonment.renew(record)
+        dropped = record.results.acknowledge(record.workload, seen)
+        if dropped:
+            self._store.submit(rows.drop_results([task.task_id for task in dropped]))
+            self._store.submit(rows.write_workload(record.to_row()))
+
+    def tasks_behind(self, workload: str, seen: int) -> list[Task]:
+        """Those without a result among the first `seen`; none that was cancelled.
+
+        Raises:
+            NotFound: no such workload.
+            ConfigError: its tasks are its own.
+        """
+        record = self._driven(workload)
+        told = record.results.tasks_behind(seen)
+        return [*told, *self._book.unanswered(record.workload)]
+
+    def _driven(self, workload: str) -> WorkloadRecord:
+        """A workload of tasks.
+
+        Raises:
+            NotFound: no such workload.
+            ConfigError: its tasks are its own.
+        """
+        record = self.find(workload)
+        if not isinstance(record.machine, TaskQueue):
+            raise ConfigError(f"workload {workload} makes its own tasks", hint="use stop to end it")
+        return record
 
     def _task_of(self, record: WorkloadRecord, task_id: str) -> Task:
         task = self._book.get(TaskId(task_id))
@@ -557,23 +543,3 @@ def _require_member(record: WorkloadRecord, node: NodeId) -> None:
             f"node '{node[:80]}' is no member of workload {record.workload}",
             hint="its members are those that it was submitted with",
         )
-
-
-def check_payload(payload: str) -> None:
-    """Refuses what no task may carry.
-
-    Raises:
-        ConfigError: it is too large, or no JSON.
-    """
-    size = len(payload) if payload.isascii() else len(payload.encode())
-    if size > LIMIT:
-        raise ConfigError(
-            f"a task's payload has {size} bytes, more than {LIMIT}",
-            hint="data stays at the sites; send what names it",
-        )
-    try:
-        parse_plain(payload)
-    except ValueError as error:
-        raise ConfigError(
-            f"a task's payload is not JSON: {error}", hint="send plain data"
-        ) from None

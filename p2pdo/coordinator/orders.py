@@ -1,11 +1,13 @@
-"""What a node's task stream carries: tasks as they travel, as many as one message takes."""
+"""Tasks as they travel: what one may carry, and as many in a message as it takes."""
 
 from __future__ import annotations
 
 import json
 from collections import deque
 
+from p2pdo.errors import ConfigError
 from p2pdo.protocol.tasks import Task
+from p2pdo.wire.plain import LIMIT, parse_plain
 from p2pdo.wire.v1 import coordinator_pb2 as wire
 
 ORDERS_BYTES = 1 << 20  # of payloads in one message, about; gRPC's limit is 8 MiB
@@ -40,3 +42,23 @@ def next_batch(tasks: deque[Task]) -> tuple[list[Task], int]:
             size += len(task.payload)
             batch.append(task)
     return batch, size
+
+
+def check_payload(payload: str) -> None:
+    """Refuses what no task may carry.
+
+    Raises:
+        ConfigError: it is too large, or no JSON.
+    """
+    size = len(payload) if payload.isascii() else len(payload.encode())
+    if size > LIMIT:
+        raise ConfigError(
+            f"a task's payload has {size} bytes, more than {LIMIT}",
+            hint="data stays at the sites; send what names it",
+        )
+    try:
+        parse_plain(payload)
+    except ValueError as error:
+        raise ConfigError(
+            f"a task's payload is not JSON: {error}", hint="send plain data"
+        ) from None

@@ -92,8 +92,8 @@ def read_spec(text: str, settings: Settings) -> Spec:
             _refuse_what_is_local(spec)
         if spec.tol is not None and spec.observer is None:
             raise ConfigError(
-                "distributed stopping is not available: nobody here sees the states to judge them",
-                hint="use --rounds, or p2pdo run for a local run with --tol",
+                "a tolerance is not available here: nobody sees the states to judge them",
+                hint="--settle EPS ends where no node moves any more; or p2pdo run with --tol",
             )
         _check_problem(spec.problem, spec.partition)
         if spec.algorithm.where is None:

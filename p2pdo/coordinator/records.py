@@ -62,6 +62,11 @@ class WorkloadRecord:
         is_kept = isinstance(self.machine, TaskQueue) and not self.results.forgotten
         return is_kept and self.ended > 0
 
+    @property
+    def sent(self) -> int:
+        """How many tasks it has had; once they are forgotten, how many had a result."""
+        return sum(self.counts.values()) or len(self.results)
+
     def note(self, task: Task) -> None:
         """Files a task that was made or restored."""
         self.counts[task.node] = max(self.counts.get(task.node, 0), task.number + 1)
@@ -104,6 +109,7 @@ class WorkloadRecord:
             },
             self.ended,
             self.results.forgotten,
+            self.results.acknowledged,
         )
 
 
@@ -117,6 +123,7 @@ def make_record(
     created: float,
     settings: Settings,
     forgotten: int = 0,
+    acknowledged: int = 0,
 ) -> WorkloadRecord:
     """A workload before its first task."""
     is_queue = isinstance(machine, TaskQueue)
@@ -129,5 +136,5 @@ def make_record(
         created,
         Hub(settings.watch_backlog),
         Meter([member.name for member in members]),
-        Results(settings.result_bytes if is_queue else _ALL, forgotten),
+        Results(settings.result_bytes if is_queue else _ALL, forgotten, acknowledged),
     )

@@ -71,6 +71,7 @@ def _restore(row: rows.WorkloadRow, settings: Settings) -> WorkloadRecord:
         created=row.created,
         settings=settings,
         forgotten=row.forgotten,
+        acknowledged=row.acknowledged,
     )
     record.ended = row.ended
     for node, (iteration, seconds, sent, messages) in row.progress.items():

@@ -26,6 +26,7 @@ class WorkloadRow:
         created: by the wall clock, for people to read.
         ended: its end's place among all durable events; 0 while it is not over.
         forgotten: how many results were pruned with its tasks.
+        acknowledged: how many of its first results were told for good.
     """
 
     workload: WorkloadId
@@ -40,6 +41,7 @@ class WorkloadRow:
     progress: dict[str, list[float]]
     ended: int
     forgotten: int = 0
+    acknowledged: int = 0
 
 
 def write_node(node: NodeRecord) -> Write:
@@ -75,14 +77,15 @@ def write_workload(row: WorkloadRow) -> Write:
         json.dumps(row.progress),
         row.ended,
         row.forgotten,
+        row.acknowledged,
     )
     return lambda db: _run(
         db,
-        "INSERT INTO workloads VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
+        "INSERT INTO workloads VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
         "ON CONFLICT (id) DO UPDATE SET "
         "status = excluded.status, is_closed = excluded.is_closed, error = excluded.error, "
         "resolved = excluded.resolved, progress = excluded.progress, ended = excluded.ended, "
-        "forgotten = excluded.forgotten",
+        "forgotten = excluded.forgotten, acknowledged = excluded.acknowledged",
         [values],
     )
 
@@ -111,17 +114,31 @@ def write_new_tasks(tasks: Iterable[Task]) -> Write:
 
 
 def write_tasks(tasks: Iterable[Task]) -> Write:
-    """What can change of a task."""
+    """What can change of a task; the payload of one that is not sent again goes."""
     values = [
-        (str(task.state), task.attempt, task.digest, task.result, task.recorded, task.task_id)
+        (
+            str(task.state),
+            task.attempt,
+            task.digest,
+            task.result,
+            task.recorded,
+            bool(task.payload),
+            task.task_id,
+        )
         for task in tasks
     ]
     return lambda db: _run(
         db,
-        "UPDATE tasks SET state = ?, attempt = ?, digest = ?, result = ?, recorded = ? "
-        "WHERE id = ?",
+        "UPDATE tasks SET state = ?, attempt = ?, digest = ?, result = ?, recorded = ?, "
+        "payload = iif(?, payload, '') WHERE id = ?",
         values,
     )
+
+
+def drop_results(task_ids: Iterable[TaskId]) -> Write:
+    """Leaves of these tasks how they ended, and the digest of their results."""
+    values = [(task_id,) for task_id in task_ids]
+    return lambda db: _run(db, "UPDATE tasks SET result = '' WHERE id = ?", values)
 
 
 def write_send(workload: WorkloadId, request_id: str, task_ids: Sequence[TaskId]) -> Write:
@@ -142,14 +159,14 @@ def delete_tasks(workload: WorkloadId) -> Write:
 def read_results(
     task_ids: Sequence[TaskId], limit: int
 ) -> Callable[[sqlite3.Connection], list[str]]:
-    """The first of these results, until there are about `limit` characters, or one is missing."""
+    """The first of these results, until there are about `limit` characters, or one is dropped."""
 
     def read(db: sqlite3.Connection) -> list[str]:
         texts: list[str] = []
         size = 0
         for task_id in task_ids:
             row = db.execute("SELECT result FROM tasks WHERE id = ?", (task_id,)).fetchone()
-            if row is None:
+            if row is None or not row[0]:
                 break
             texts.append(str(row[0]))
             size += len(texts[-1])
@@ -218,7 +235,7 @@ def read_everything(db: sqlite3.Connection) -> Everything:
 
 def _workload(row: tuple[object, ...]) -> WorkloadRow:
     workload, request_id, spec, members, created, status, closed, error, *rest = row
-    resolved, progress, ended, forgotten = rest
+    resolved, progress, ended, forgotten, acknowledged = rest
     return WorkloadRow(
         WorkloadId(str(workload)),
         str(request_id),
@@ -232,6 +249,7 @@ def _workload(row: tuple[object, ...]) -> WorkloadRow:
         json.loads(str(progress)),
         int(str(ended)),
         int(str(forgotten)),
+        int(str(acknowledged)),
     )
 
 

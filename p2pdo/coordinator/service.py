@@ -21,10 +21,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from p2pdo.coordinator import planning
+from p2pdo.coordinator.choosing import choose
 from p2pdo.coordinator.controlling import Controlling
-from p2pdo.coordinator.desk import Desk, check_payload
+from p2pdo.coordinator.desk import Desk
 from p2pdo.coordinator.files import Files
 from p2pdo.coordinator.nodes import NodeRecord, Stream
+from p2pdo.coordinator.orders import check_payload
 from p2pdo.coordinator.records import WorkloadRecord
 from p2pdo.coordinator.results import texts_of
 from p2pdo.coordinator.rows import read_everything
@@ -43,6 +45,8 @@ from p2pdo.wire.plain import LARGE
 from p2pdo.wire.v1 import coordinator_pb2 as wire, coordinator_pb2_grpc as wire_grpc
 
 log = logging.getLogger(__name__)
+
+_LISTED = 1000  # tasks in one message
 
 _Request = TypeVar("_Request")
 _Reply = TypeVar("_Reply")
@@ -257,7 +261,7 @@ class Service(wire_grpc.CoordinatorServicer):
     async def _submit(self, request: wire.SubmitRequest) -> WorkloadRecord:
         spec = await asyncio.to_thread(planning.read_spec, request.spec, self._settings)
         while True:
-            chosen = self._desk.choose(spec)
+            chosen = choose(spec, self._desk.nodes)
             members = [Member(node.name, node.address) for node in chosen]
             plan = await asyncio.to_thread(planning.make_plan, spec, request.spec, members)
             known = self._desk.find_request(request.request_id)  # the same call, meanwhile
@@ -286,6 +290,23 @@ class Service(wire_grpc.CoordinatorServicer):
         aborted = self._desk.abort_tasks(request.workload_id, request.task_ids, request.reason)
         await self._store.settled()
         return wire.AbortTasksReply(aborted=aborted)
+
+    @_streaming
+    async def ListTasks(self, request: wire.ListTasksRequest, context: Any) -> None:  # type: ignore[override]
+        tasks = self._desk.tasks_behind(request.workload_id, request.seen)
+        await self._store.settled()
+        for first in range(0, len(tasks), _LISTED):
+            sent = [
+                wire.SentTask(task_id=task.task_id, node=task.node, name=task.name)
+                for task in tasks[first : first + _LISTED]
+            ]
+            await context.write(wire.ListTasksReply(tasks=sent))
+
+    @_unary
+    async def Acknowledge(self, request: wire.AcknowledgeRequest) -> wire.AcknowledgeReply:
+        self._desk.acknowledge(request.workload_id, request.seen)
+        await self._store.settled()
+        return wire.AcknowledgeReply()
 
     @_unary
     async def CloseWorkload(self, request: wire.CloseWorkloadRequest) -> wire.CloseWorkloadReply:
@@ -370,9 +391,9 @@ class Service(wire_grpc.CoordinatorServicer):
             return seen
         while tasks := record.results.behind(record.workload, seen):
             for task, text in zip(tasks, await texts_of(self._store, tasks), strict=False):
-                event = wire.WorkloadEvent(result=_told(task, text))
-                await self._write(context, event)
                 seen += 1
+                event = wire.WorkloadEvent(result=_told(task, text, seen))
+                await self._write(context, event)
         return seen
 
     async def _write(self, context: Any, event: wire.WorkloadEvent) -> None:
@@ -395,7 +416,7 @@ class Service(wire_grpc.CoordinatorServicer):
                 )
 
 
-def _told(task: Task, text: str) -> wire.TaskResult:
+def _told(task: Task, text: str, place: int) -> wire.TaskResult:
     return wire.TaskResult(
         task_id=task.task_id,
         workload_id=task.workload,
@@ -404,6 +425,7 @@ def _told(task: Task, text: str) -> wire.TaskResult:
         payload=text,
         node=task.node,
         name=task.name,
+        place=place,
     )
 
 

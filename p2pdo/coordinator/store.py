@@ -86,6 +86,9 @@ MIGRATIONS = (
     """
     ALTER TABLE workloads ADD COLUMN forgotten INTEGER NOT NULL DEFAULT 0;
     """,
+    """
+    ALTER TABLE workloads ADD COLUMN acknowledged INTEGER NOT NULL DEFAULT 0;
+    """,
 )
 """One script per schema version. Never edit one that was released: append."""
 

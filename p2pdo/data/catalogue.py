@@ -7,17 +7,25 @@ keyword-only arguments are the parameters, and their defaults say what type each
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from p2pdo.data.breast_cancer import breast_cancer
 from p2pdo.data.partition import check_partition
-from p2pdo.data.synthetic import least_squares, quadratic, require_iid
+from p2pdo.data.synthetic import (
+    all_averaging,
+    all_least_squares,
+    averaging,
+    least_squares,
+    quadratic,
+    require_iid,
+)
 from p2pdo.errors import ConfigError, did_you_mean
 from p2pdo.problems.base import Smooth
 from p2pdo.problems.checks import FLOATS, nonnegative, whole_number
+from p2pdo.problems.many import Many, Stack
 from p2pdo.types import Plain
 
 Factory: TypeAlias = Callable[..., Smooth]
@@ -32,7 +40,16 @@ PROBLEMS: Mapping[str, Factory] = {
     "breast-cancer": breast_cancer,
     "quadratic": quadratic,
     "least-squares": least_squares,
+    "averaging": averaging,
 }
+
+AT_ONCE: Mapping[str, Callable[..., Stack]] = {
+    "least-squares": all_least_squares,
+    "averaging": all_averaging,
+}
+"""Those that make the costs of all nodes as one stack, for more than `MANY` nodes."""
+
+MANY = 1000
 
 DEFAULTS: Mapping[str, Mapping[str, Plain]] = {
     name: _defaults(factory) for name, factory in PROBLEMS.items()
@@ -42,10 +59,11 @@ DESCRIPTIONS: Mapping[str, str] = {
     "breast-cancer": "logistic regression on 569 real samples, 31 features; needs scikit-learn",
     "quadratic": "random strongly convex quadratics, eigenvalues in [1, 10]",
     "least-squares": "noisy linear measurements of one planted x",
+    "averaging": "half the squared distance from a random point: the optimum is the points' mean",
 }
 
 
-SYNTHETIC = frozenset({"quadratic", "least-squares"})
+SYNTHETIC = frozenset({"quadratic", "least-squares", "averaging"})
 """Those that have no labels to be shared out by."""
 
 
@@ -115,9 +133,16 @@ def build_all(
     *,
     dtype: np.dtype[Any] | str = "float64",
     parameters: Mapping[str, Plain] | None = None,
-) -> list[Smooth]:
-    """Every node's cost, in node order; raises what `build` raises."""
+) -> Sequence[Smooth]:
+    """Every node's cost, in node order; raises what `build` raises.
+
+    Of more than `MANY` nodes it is a `Many`, where the problem can make all at once.
+    """
     whole_number("nodes", nodes)
+    if nodes > MANY and name in AT_ONCE:
+        values = check_parameters(name, parameters or {})
+        seed = whole_number("seed", seed, least=0)
+        return Many(AT_ONCE[name](nodes, partition, seed, _checked_dtype(dtype), **values))
     return [
         build(name, i, nodes, partition, seed, dtype=dtype, parameters=parameters)
         for i in range(nodes)

@@ -263,7 +263,11 @@ def load_object(where: str) -> Any:
     module, qualname = _import(where)
     found = _find(module, qualname)
     if found is None:
-        known = [name for name in vars(module) if not name.startswith("_")]
+        known = [
+            name
+            for name, value in vars(module).items()
+            if not (name.startswith("_") or isinstance(value, ModuleType))
+        ]
         place = where.removesuffix(f":{qualname}")
         raise ConfigError(f"{place} has no '{qualname}'", hint=did_you_mean(qualname, known))
     return found

@@ -14,12 +14,15 @@ import numpy.typing as npt
 
 from p2pdo.data.partition import check_partition, no_labels
 from p2pdo.problems.checks import nonnegative, whole_number
-from p2pdo.problems.least_squares import LeastSquares
+from p2pdo.problems.distance import Distance, DistanceStack
+from p2pdo.problems.least_squares import LeastSquares, LeastSquaresStack
 from p2pdo.problems.quadratic import Quadratic
+from p2pdo.problems.seeded import uniform
 from p2pdo.types import Array
 
 NODE_STREAM = 2
 PLANTED_STREAM = 3
+CENTRE_STREAM = 8
 SMALLEST_EIGENVALUE = 1.0
 LARGEST_EIGENVALUE = 10.0
 
@@ -64,6 +67,50 @@ def least_squares(
     rows = rng.standard_normal((m, d))
     measured = rows @ planted(seed, d) + sigma * rng.standard_normal(m)
     return LeastSquares(rows.astype(dtype), measured.astype(dtype))
+
+
+def all_least_squares(
+    nodes: int,
+    partition: str,
+    seed: int,
+    dtype: npt.DTypeLike,
+    *,
+    dimension: int = 10,
+    samples: int = 50,
+    noise: float = 0.1,
+) -> LeastSquaresStack:
+    """`least_squares` of all nodes."""
+    d, m = whole_number("dimension", dimension), whole_number("samples", samples)
+    rows, measured = np.empty((nodes, m, d), dtype), np.empty((nodes, m), dtype)
+    for i in range(nodes):
+        made = least_squares(i, nodes, partition, seed, dtype, dimension=d, samples=m, noise=noise)
+        rows[i], measured[i] = made.A, made.b
+    return LeastSquaresStack(rows, measured, np.full(nodes, float(m)))
+
+
+def averaging(
+    node_index: int,
+    nodes: int,  # noqa: ARG001  # every factory is called alike
+    partition: str,
+    seed: int,
+    dtype: npt.DTypeLike,
+    *,
+    dimension: int = 10,
+) -> Distance:
+    """½ ‖x − cᵢ‖² with the entries of cᵢ uniform in [−1, 1)."""
+    require_iid(partition)
+    d = whole_number("dimension", dimension)
+    own = range(node_index, node_index + 1)
+    return Distance(uniform(seed, CENTRE_STREAM, own, d)[0].astype(dtype))
+
+
+def all_averaging(
+    nodes: int, partition: str, seed: int, dtype: npt.DTypeLike, *, dimension: int = 10
+) -> DistanceStack:
+    """`averaging` of all nodes."""
+    require_iid(partition)
+    d = whole_number("dimension", dimension)
+    return DistanceStack(uniform(seed, CENTRE_STREAM, range(nodes), d).astype(dtype, copy=False))
 
 
 def planted(seed: int, dimension: int) -> Array:

@@ -67,7 +67,7 @@ class Broadcast:
         assert bad.error is not None, "it was chosen for its error"
         return TaskFailed(
             f"{self._succeeded()} of {len(self._futures)} nodes did '{self._name}', "
-            f"{needed} are needed; {bad.node}: {bad.error.message}",
+            f"{needed} are needed; {bad.error.message}",
             hint=bad.error.hint or "look at the node's log",
             node=bad.node,
             workload=self._workload,

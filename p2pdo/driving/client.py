@@ -98,6 +98,22 @@ class Client:
         )
         return list(reply.aborted)
 
+    async def list_tasks(self, workload_id: str, seen: int = 0) -> list[pb.SentTask]:
+        """The tasks that have no result among the first `seen`, but for the cancelled ones."""
+        request = pb.ListTasksRequest(workload_id=workload_id, seen=seen)
+        call = self._stub.ListTasks(request, timeout=_DEADLINE, metadata=self._metadata)
+        try:
+            return [task async for reply in call for task in reply.tasks]
+        except grpc.aio.AioRpcError as error:
+            raise decode_error(error, self.address) from None
+
+    async def acknowledge(self, workload_id: str, seen: int) -> None:
+        """The first `seen` results will not be asked for again; their data is dropped."""
+        request = pb.AcknowledgeRequest(workload_id=workload_id, seen=seen)
+        await self._answer(
+            self._stub.Acknowledge(request, timeout=_DEADLINE, metadata=self._metadata)
+        )
+
     async def close_workload(self, workload_id: str) -> None:
         """No more tasks will be sent; it is done when the last has its result."""
         request = pb.CloseWorkloadRequest(workload_id=workload_id)

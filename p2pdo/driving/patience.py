@@ -64,17 +64,18 @@ async def persist(call: Callable[[], Awaitable[T]], seconds: float | None = None
             await patience.missed(error)
 
 
-async def follow(client: Client, workload_id: str) -> AsyncIterator[pb.WorkloadEvent]:
+async def follow(
+    client: Client, workload_id: str, seen: int = 0
+) -> AsyncIterator[pb.WorkloadEvent]:
     """A workload's events to its end, whatever happens to the coordinator meanwhile.
 
-    Each time that it comes back it tells its status again, and only those results that were not
-    here yet: each is told once.
+    Of the results, those behind the first `seen`. Each time that it comes back it tells its status
+    again, and only those results that were not here yet: each is told once.
 
     Raises:
         P2pdoError: it stays away, or does not know the workload.
     """
     patience = Patience()
-    seen = 0
     while True:
         is_over = False
         try:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
 from p2pdo.errors import P2pdoError, TaskAborted, UnknownExecutor, UnknownTask, from_plain
-from p2pdo.types import NodeId, Plain, TaskId
+from p2pdo.types import NodeId, TaskId
 from p2pdo.wire.plain import decode_data, parse_plain
 from p2pdo.wire.v1 import coordinator_pb2 as pb
 
@@ -49,6 +50,7 @@ class TaskResult:
         value: what the handler returned, with its arrays; None unless it is ok.
         error: what went wrong, with node and workload; None if nothing did.
         traceback: the handler's, where the site tells it.
+        place: which result of its workload it is, from 1, in the order in which they were accepted.
     """
 
     task_id: TaskId
@@ -58,6 +60,7 @@ class TaskResult:
     value: Any = None
     error: P2pdoError | None = None
     traceback: str = ""
+    place: int = 0
 
     @property
     def is_ok(self) -> bool:
@@ -80,23 +83,25 @@ def result_of(told: pb.TaskResult) -> TaskResult:
     try:
         data: Any = parse_plain(told.payload)
         if told.ok:
-            return TaskResult(task_id, node, told.name, TaskStatus.OK, decode_data(data))
+            value = decode_data(data)
+            return TaskResult(task_id, node, told.name, TaskStatus.OK, value, place=told.place)
     except ValueError as why:
-        data = {
-            "code": "task-failed",
-            "message": f"{node} answered with what cannot be read: {why}",
-        }
-    error = _error_in(data)
-    error.node = error.node or node
+        data = {"code": "task-failed", "message": f"the answer cannot be read: {why}"}
+    error = _error_in(data, node, told.name)
     traceback = str(data.get("traceback", "")) if isinstance(data, dict) else ""
-    return TaskResult(task_id, node, told.name, _status_of(error), None, error, traceback)
+    return TaskResult(
+        task_id, node, told.name, _status_of(error), None, error, traceback, told.place
+    )
 
 
-def _error_in(data: Any) -> P2pdoError:
-    if isinstance(data, dict):
-        return from_plain(data)
-    plain: dict[str, Plain] = {"code": "task-failed", "message": json.dumps(data)}
-    return from_plain(plain)
+def _error_in(data: Any, node: NodeId, name: str) -> P2pdoError:
+    """What went wrong, with the place in its words: whoever raises it has no result at hand."""
+    plain = data if isinstance(data, dict) else {"code": "task-failed", "message": json.dumps(data)}
+    words = str(plain.get("message") or "unknown error")
+    names_node = re.search(rf"(?<![\w-]){re.escape(node)}(?![\w-])", words)
+    if not (names_node and f"'{name}'" in words):
+        words = f"task '{name}' at {node}: {words}"
+    return from_plain({"node": node, **plain, "message": words})
 
 
 def _status_of(error: P2pdoError) -> TaskStatus:

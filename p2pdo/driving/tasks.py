@@ -15,8 +15,11 @@ driver a node does its tasks one after another, in the order in which they were 
 
 One reader follows the workload's results and wakes whoever waits for one. When the coordinator
 goes away it is asked again, for `PATIENCE` seconds, for the results behind those that are here:
-none is lost, and none comes twice. A deadline that passes aborts its task, also where the node is
+none is lost, and none comes twice. What has come is acknowledged, and the coordinator drops it; see
+`acknowledging`. A deadline that passes aborts its task, also where the node is
 lost or frozen: what the driver gets is then a result of status "aborted".
+
+A workload with `keep` outlives a driver that was killed, and `AttachedTasks` takes it over.
 """
 
 from __future__ import annotations
@@ -38,6 +41,7 @@ from collections.abc import (
 from types import TracebackType
 from typing import Any, Self
 
+from p2pdo.driving.acknowledging import Acknowledging
 from p2pdo.driving.broadcast import Broadcast, check_enough
 from p2pdo.driving.client import Client
 from p2pdo.driving.patience import PATIENCE, follow, persist
@@ -90,6 +94,7 @@ class Tasks:
         self._roles = {name: dict(role) for name, role in (roles or {}).items()}
         self._is_ours = not workload_id
         self._keep = keep
+        self._acknowledging = Acknowledging(client, by_itself=not keep)
         self._futures: dict[TaskId, asyncio.Future[TaskResult]] = {}
         self._early: dict[TaskId, TaskResult] = {}  # told before the sender knew their ids
         self._sending = 0
@@ -100,10 +105,11 @@ class Tasks:
         self._over = asyncio.Event()
 
     async def __aenter__(self) -> Self:
-        if self._is_ours:
-            await self._submit()
+        await self._open()
         self._group = await self._block.enter_async_context(task_group())
         self._start(self._read(), f"results {self.workload_id}")
+        acknowledging = self._acknowledging.keep_sending(self.workload_id)
+        self._start(acknowledging, f"acknowledging {self.workload_id}")
         return self
 
     async def __aexit__(
@@ -117,12 +123,18 @@ class Tasks:
         is_idle = all(future.done() for future in self._futures.values())
         self.fail(WorkloadStopped("its driver was closed", workload=self.workload_id))
         try:
+            if self._keep:
+                await self._acknowledge_at_last()
             if is_open:
                 await self._end(is_idle=is_idle)
         finally:
             for task in [*self._helpers]:
                 task.cancel()
             await self._block.__aexit__(None, None, None)
+
+    async def _open(self) -> None:
+        if self._is_ours:
+            await self._submit()
 
     async def _submit(self) -> None:
         self.nodes = await _members(self.client, self.nodes, self._roles)
@@ -132,6 +144,11 @@ class Tasks:
         if self._keep:
             spec["keep"] = True
         self.workload_id = await self.client.submit(spec, uuid.uuid4().hex)
+
+    async def _acknowledge_at_last(self) -> None:
+        with contextlib.suppress(P2pdoError):  # it is told again, and that was said before
+            async with asyncio.timeout(_LAST_WORDS):
+                await self._acknowledging.send(self.workload_id)
 
     async def _end(self, *, is_idle: bool) -> None:
         """Tells the coordinator, which would keep the workload for ever."""
@@ -149,6 +166,20 @@ class Tasks:
                 "p2pdo stop %s",
                 *(self.workload_id, error.message, self.workload_id),
             )
+
+    def detach(self) -> None:
+        """Has the workload go on when the block is left, for another driver to attach to.
+
+        Raises:
+            ConfigError: nobody keeps it: the coordinator would end it a minute later.
+        """
+        if not self._keep:
+            raise ConfigError(
+                f"workload {self.workload_id} was not opened to be kept",
+                hint="net.driver(keep=True)",
+                workload=self.workload_id,
+            )
+        self._is_ours = False
 
     async def ended(self) -> None:
         """Returns when the workload is over, however it ended."""
@@ -232,6 +263,53 @@ class Tasks:
     async def relay_and_wait(self, name: str, payload: Any = None, **how: Any) -> list[TaskResult]:
         """Every result of a relay, in its order; see `relay`."""
         return [result async for result in self.relay(name, payload, **how)]
+
+    async def results(self) -> AsyncIterator[TaskResult]:
+        """Every result that is not acknowledged, in their order, until no task is without one.
+
+        Coming back for the next one acknowledges those before: they are not told again, not even to
+        a later driver of this workload. The one in hand is, if this program dies.
+
+        Raises:
+            ConfigError: the workload is not kept, so its driver cannot miss any.
+            P2pdoError: the workload ended, and some tasks will have no result.
+        """
+        if self._acknowledging.by_itself:
+            raise ConfigError(
+                "a driver without keep=True acknowledges its results as they come",
+                hint="iterate over what broadcast returns, or open it with keep=True",
+                workload=self.workload_id,
+            )
+        seen = self._acknowledging.safe
+        events = follow(self.client, self.workload_id, seen)
+        async with contextlib.aclosing(events):  # type: ignore[type-var]
+            while waiting := await self._sent_behind(seen):
+                async for result in _results_in(events):
+                    yield result
+                    seen = result.place
+                    self._acknowledging.note_safe(seen)
+                    waiting.discard(result.task_id)
+                    if not waiting:
+                        break
+                else:
+                    raise self._failure or WorkloadStopped(
+                        f"it ended with {len(waiting)} tasks unanswered", workload=self.workload_id
+                    )
+
+    async def acknowledge(self, place: int) -> None:
+        """The results up to that place (`TaskResult.place`) are not told again, to nobody.
+
+        Drivers with `keep` do so for what they have stored; all others need not.
+
+        Raises:
+            Conflict: so many were never told.
+        """
+        self._acknowledging.note_safe(place)
+        await self._acknowledging.send(self.workload_id)
+
+    async def _sent_behind(self, seen: int) -> set[TaskId]:
+        sent = await persist(lambda: self.client.list_tasks(self.workload_id, seen))
+        return {TaskId(task.task_id) for task in sent}
 
     async def abort(self, futures: Iterable[asyncio.Future[TaskResult]], reason: str) -> None:
         """Aborts tasks that have no result yet; their futures get one that says so."""
@@ -320,9 +398,10 @@ class Tasks:
         """Takes the results, to the workload's end."""
         end: pb.Workload | None = None
         try:
-            async for event in follow(self.client, self.workload_id):
+            async for event in follow(self.client, self.workload_id, self._acknowledging.told):
                 if event.HasField("result"):
                     self._take(await _read_result(event.result))
+                    self._acknowledging.note_told(event.result.place, len(event.result.payload))
                 elif event.HasField("status"):
                     end = event.status
         except P2pdoError as error:
@@ -391,6 +470,12 @@ def _end_of(told: pb.Workload) -> P2pdoError:
     if told.error:
         return from_plain(json.loads(told.error))
     return WorkloadStopped("the workload was closed", workload=told.workload_id)
+
+
+async def _results_in(events: AsyncIterator[pb.WorkloadEvent]) -> AsyncIterator[TaskResult]:
+    async for event in events:
+        if event.HasField("result"):
+            yield await _read_result(event.result)
 
 
 async def _read_result(told: pb.TaskResult) -> TaskResult:

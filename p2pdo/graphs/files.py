@@ -3,6 +3,7 @@
     {"edges": [[0, 1], [1, 2]], "directed": false, "nodes": 3}     node i sends to node j
     {"weights": [[0.5, 0.5], [0.5, 0.5]]}                          row i weighs what i hears
     [[0.5, 0.5], [0.5, 0.5]]                                       the same, bare
+    {"entries": [[0, 0, 0.5], [0, 1, 0.5], …], "nodes": 2}      of [i, j, w], without zeros
 
 In a matrix, W[i][j] ≠ 0 for i ≠ j means that j sends to i. "directed" and "nodes" may be left
 out. Here is no I/O: the caller has loaded the data, from whatever format. Whatever is wrong with
@@ -15,10 +16,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from p2pdo.errors import ConfigError, did_you_mean
 from p2pdo.graphs.graph import Graph, from_edges
-from p2pdo.graphs.weights import Weights, from_matrix, support
+from p2pdo.graphs.weights import Weights, from_entries, from_matrix, support
+from p2pdo.types import Array
 
+ENTRIES = 'write {"entries": [[i, j, w], …], "nodes": N}: what i takes from j'
 SHAPE = 'write {"edges": [[0, 1], …], "directed": false} or {"weights": [[…], …]}'
 
 
@@ -32,10 +37,11 @@ def parse(data: Any, n: int) -> tuple[Graph, Weights | None]:
 
 
 def _from_mapping(data: Mapping[str, Any], n: int) -> tuple[Graph, Weights | None]:
-    if ("edges" in data) == ("weights" in data):
-        which = "both" if "edges" in data else "neither"
+    forms = [key for key in ("edges", "weights", "entries") if key in data]
+    if len(forms) != 1:
+        which = "neither" if not forms else "both" if len(forms) == 2 else "all three"  # noqa: PLR2004
         raise ConfigError(f"a graph has either edges or weights, got {which}", hint=SHAPE)
-    known = ["edges", "directed", "nodes"] if "edges" in data else ["weights", "nodes"]
+    known = ["edges", "directed", "nodes"] if "edges" in data else [forms[0], "nodes"]
     for key in data:
         if key not in known:
             raise ConfigError(
@@ -44,6 +50,9 @@ def _from_mapping(data: Mapping[str, Any], n: int) -> tuple[Graph, Weights | Non
     _check_count(data.get("nodes", n), n)
     if "weights" in data:
         return _from_weights(data["weights"], n)
+    if "entries" in data:
+        weights = from_entries(n, *_entries(data["entries"], n))
+        return support(weights), weights
     return from_edges(n, _edges(data["edges"]), _directed(data.get("directed", False))), None
 
 
@@ -74,6 +83,25 @@ def _edges(edges: Any) -> list[tuple[int, int]]:
     if not _is_list(edges):
         raise ConfigError(f"'edges' must be a list, got {_kind(edges)}", hint=SHAPE)
     return [_edge(place, edge) for place, edge in enumerate(edges)]
+
+
+def _entries(entries: Any, n: int) -> tuple[Array, Array, Array]:
+    """(rows, columns, weights)."""
+    if not _is_list(entries):
+        raise ConfigError(f"'entries' must be a list, got {_kind(entries)}", hint=ENTRIES)
+    rows, columns, weights = [], [], []
+    for place, entry in enumerate(entries):
+        match entry:
+            case [i, j, w] if _is_int(i) and _is_int(j) and 0 <= i < n and 0 <= j < n:
+                rows.append(i)
+                columns.append(j)
+                weights.append(_weight(i, j, w))
+            case _:
+                raise ConfigError(
+                    f"entries[{place}] is not [i, j, w] with nodes 0 to {n - 1}: {_kind(entry)}",
+                    hint=ENTRIES,
+                )
+    return np.array(rows, np.int64), np.array(columns, np.int64), np.array(weights, np.float64)
 
 
 def _edge(place: int, edge: Any) -> tuple[int, int]:

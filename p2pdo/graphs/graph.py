@@ -20,7 +20,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from p2pdo.errors import ConfigError
+from p2pdo.graphs import sparse
+from p2pdo.graphs.keys import distinct
 from p2pdo.types import Array
+
+MANY = 10_000  # nodes; from here on SciPy, where it is installed, searches the graph
 
 
 class Adjacency(NamedTuple):
@@ -64,19 +68,25 @@ class Graph:
     @cached_property
     def links(self) -> Array:
         """Each linked pair of nodes once, as i < j, sorted, whichever of the two sends."""
-        low, high = self.edges.min(axis=1), self.edges.max(axis=1)
-        return _unique_arcs(self.n, low, high)
+        senders, receivers = self.edges.T
+        if not self.directed:
+            once: Array = self.edges[senders < receivers]
+            return once
+        return _unique_arcs(self.n, np.minimum(senders, receivers), np.maximum(senders, receivers))
 
     @cached_property
     def senders(self) -> Adjacency:
         """Row i: the nodes that send to i."""
-        order = np.lexsort((self.edges[:, 0], self.edges[:, 1]))
-        return Adjacency(row_pointers(self.n, self.edges[:, 1]), self.edges[order, 0])
+        if not self.directed:
+            return self.receivers
+        senders, receivers = self.edges.T
+        keys = np.sort(receivers * self.n + senders)
+        return Adjacency(row_pointers(self.n, receivers), keys % self.n)
 
     @cached_property
     def receivers(self) -> Adjacency:
         """Row i: the nodes that i sends to."""
-        return Adjacency(row_pointers(self.n, self.edges[:, 0]), self.edges[:, 1])
+        return Adjacency(row_pointers(self.n, self.edges[:, 0]), self.edges[:, 1].copy())
 
     @property
     def in_degree(self) -> Array:
@@ -219,7 +229,7 @@ def _canonical(n: int, directed: bool, edges: Array) -> Array:
 
 
 def _unique_arcs(n: int, senders: Array, receivers: Array) -> Array:
-    keys = np.unique(senders.astype(np.int64) * n + receivers)
+    keys = distinct(senders.astype(np.int64) * n + receivers)
     arcs = np.stack(np.divmod(keys, n), axis=1)
     arcs.flags.writeable = False
     return arcs
@@ -227,6 +237,24 @@ def _unique_arcs(n: int, senders: Array, receivers: Array) -> Array:
 
 def _unreached(n: int, adjacency: Adjacency) -> int | None:
     """The first node that a search from node 0 does not find."""
+    seen = _search_in_bulk(n, adjacency) if n >= MANY else None
+    if seen is None:
+        seen = _search(n, adjacency)
+    missing = seen.find(0)
+    return None if missing < 0 else missing
+
+
+def _search_in_bulk(n: int, adjacency: Adjacency) -> bytearray | None:
+    """What SciPy finds from node 0; None where it is not installed."""
+    found = sparse.reached(adjacency.indptr, adjacency.indices, n)
+    if found is None:
+        return None
+    seen = np.zeros(n, np.uint8)
+    seen[found] = 1
+    return bytearray(seen.tobytes())
+
+
+def _search(n: int, adjacency: Adjacency) -> bytearray:
     pointers, neighbors = adjacency.indptr.tolist(), adjacency.indices.tolist()
     seen = bytearray(n)
     seen[0] = 1
@@ -237,5 +265,4 @@ def _unreached(n: int, adjacency: Adjacency) -> int | None:
             if not seen[j]:
                 seen[j] = 1
                 stack.append(j)
-    missing = seen.find(0)
-    return None if missing < 0 else missing
+    return seen

@@ -14,6 +14,7 @@ import numpy as np
 
 from p2pdo.errors import ConfigError
 from p2pdo.graphs.graph import Graph, require_nodes
+from p2pdo.graphs.keys import among
 from p2pdo.types import Array
 
 TRIES = 100
@@ -40,7 +41,9 @@ def erdos_renyi(n: int, rng: np.random.Generator, p: float | None = None) -> Gra
         return Graph(n, directed=False, edges=_pair_of(chosen))
 
     enough = min(1.0, 2 * math.log(max(n, 2)) / max(n, 2))
-    return _connected(draw, f"G({n}, {p:g})", f"raise the probability: erdos-renyi:{enough:.2g}")
+    return connected_draw(
+        draw, f"G({n}, {p:g})", f"raise the probability: erdos-renyi:{enough:.2g}"
+    )
 
 
 def k_regular(n: int, rng: np.random.Generator, k: int | None = None) -> Graph:
@@ -62,7 +65,25 @@ def k_regular(n: int, rng: np.random.Generator, k: int | None = None) -> Graph:
     def draw() -> Graph:
         return Graph(n, directed=False, edges=_regular_links(n, k, rng))
 
-    return _connected(draw, f"a {k}-regular graph of {n} nodes", "choose a larger k")
+    return connected_draw(draw, f"a {k}-regular graph of {n} nodes", "choose a larger k")
+
+
+def small_world(n: int, rng: np.random.Generator, p: float = 0.1) -> Graph:
+    """A ring with links to the next node and the one after it, and random shortcuts.
+
+    Each of these links brings a shortcut between two random nodes with probability p (Newman &
+    Watts 1999), so the graph is connected whatever is drawn.
+    """
+    require_nodes(n)
+    if not 0 <= p <= 1:
+        raise ConfigError(
+            f"the probability of a shortcut must lie in [0, 1], got {p}", hint="small-world:0.1"
+        )
+    i = np.arange(n)
+    lattice = np.concatenate([np.stack([i, (i + hop) % n], axis=1) for hop in (1, 2)])
+    shortcuts = rng.integers(0, n, (rng.binomial(len(lattice), p), 2))
+    edges = np.concatenate([lattice, shortcuts])
+    return Graph(n, directed=False, edges=edges[edges[:, 0] != edges[:, 1]])
 
 
 def _check_degree(n: int, k: int) -> None:
@@ -81,7 +102,12 @@ def _check_degree(n: int, k: int) -> None:
         )
 
 
-def _connected(draw: Callable[[], Graph], what: str, hint: str) -> Graph:
+def connected_draw(draw: Callable[[], Graph], what: str, hint: str) -> Graph:
+    """The first drawn graph that is connected.
+
+    Raises:
+        ConfigError: none of `TRIES` was; `hint` says what to ask for instead.
+    """
     for _ in range(TRIES):
         graph = draw()
         if graph.is_connected():
@@ -118,8 +144,8 @@ def _pair_stubs(n: int, k: int, rng: np.random.Generator) -> Array | None:
         keys = low * n + high
         first = np.zeros(len(keys), bool)
         first[np.unique(keys, return_index=True)[1]] = True
-        good = first & (low != high) & ~np.isin(keys, taken)
-        taken = np.r_[taken, keys[good]]
+        good = first & (low != high) & ~among(keys, taken)
+        taken = np.sort(np.r_[taken, keys[good]])
         stubs = np.r_[low[~good], high[~good]]
         stalled = 0 if good.any() else stalled + 1
     return None if stubs.size else np.stack(np.divmod(taken, n), axis=1)
@@ -128,5 +154,5 @@ def _pair_stubs(n: int, k: int, rng: np.random.Generator) -> Array | None:
 def _complement(n: int, links: Array) -> Array:
     low, high = np.triu_indices(n, 1)
     keys = low * n + high
-    absent = ~np.isin(keys, links.min(axis=1) * n + links.max(axis=1))
+    absent = ~among(keys, np.sort(links.min(axis=1) * n + links.max(axis=1)))
     return np.stack([low[absent], high[absent]], axis=1)

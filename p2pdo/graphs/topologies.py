@@ -17,8 +17,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from p2pdo.errors import ConfigError, did_you_mean
+from p2pdo.graphs.geometric import geometric
 from p2pdo.graphs.graph import Graph, from_edges, from_matrix, from_networkx, require_nodes
-from p2pdo.graphs.random_graphs import erdos_renyi, k_regular
+from p2pdo.graphs.random_graphs import erdos_renyi, k_regular, small_world
 from p2pdo.types import Array
 
 
@@ -86,6 +87,43 @@ def exponential(n: int) -> Graph:
     return _joined(n, [(i, (i + hop) % n) for hop in hops], directed=True)
 
 
+def barbell(n: int) -> Graph:
+    """Two complete halves of ⌈n/2⌉ and ⌊n/2⌋ nodes, and one link between their nearest numbers."""
+    require_nodes(n)
+    half = (n + 1) // 2
+    halves = [np.triu_indices(half, 1), np.triu_indices(n - half, 1)]
+    (low, high), (low_other, high_other) = halves
+    bridge = (np.array([half - 1]), np.array([min(half, n - 1)]))
+    return _joined(n, [(low, high), (low_other + half, high_other + half), bridge])
+
+
+def tree(n: int, k: int = 2) -> Graph:
+    """A complete k-ary tree: the parent of node i is ⌊(i − 1)/k⌋."""
+    i = _nodes(n)
+    if k < 1:
+        raise ConfigError(f"a node of a tree has one child or more, got {k}", hint="tree:2")
+    return _joined(n, [(i[1:], (i[1:] - 1) // k)])
+
+
+def hierarchical(n: int, k: int = 4) -> Graph:
+    """Groups of k consecutive nodes, complete inside; their first nodes are grouped alike.
+
+    So on up to one group: hosts, racks, sites. A node is in at most ⌈log_k n⌉ groups.
+    """
+    i = _nodes(n)
+    if k < 2:  # noqa: PLR2004 - groups of one never become one group
+        raise ConfigError(f"a group has two nodes or more, got {k}", hint="hierarchical:4")
+    links, heads = [], i
+    while len(heads) > 1:
+        place = np.arange(len(heads))
+        for hop in range(1, k):
+            here = place[:-hop]
+            together = here[here // k == (here + hop) // k]
+            links.append((heads[together], heads[together + hop]))
+        heads = heads[::k]
+    return _joined(n, links)
+
+
 def sides(n: int) -> tuple[int, int]:
     """(rows, columns) of the squarest rectangle of n nodes, rows ≤ columns."""
     rows = next(r for r in range(math.isqrt(n), 0, -1) if n % r == 0)
@@ -122,28 +160,31 @@ def _fixed(build: Callable[[int], Graph], about: str) -> Topology:
     return Topology(lambda n, _rng, _text: build(n), about)
 
 
-def _erdos_renyi(n: int, rng: np.random.Generator, text: str | None) -> Graph:
-    if text is None:
-        return erdos_renyi(n, rng)
-    try:
-        p = float(text)
-    except ValueError:
-        raise ConfigError(
-            f"the probability of an edge must be a number, got '{text}'", hint="erdos-renyi:0.4"
-        ) from None
-    return erdos_renyi(n, rng, p)
+def _drawn(
+    build: Callable[..., Graph], about: str, number: Callable[[str], float], what: str, example: str
+) -> Topology:
+    """A line of one that is built with (n, rng) and perhaps a number."""
+
+    def build_with(n: int, rng: np.random.Generator, text: str | None) -> Graph:
+        if text is None:
+            return build(n, rng)
+        try:
+            value = number(text)
+        except ValueError:
+            kind = "number" if number is _real else "whole number"
+            raise ConfigError(f"{what} must be a {kind}, got '{text}'", hint=example) from None
+        return build(n, rng, value)
+
+    return Topology(build_with, about, example.partition(":")[2])
 
 
-def _k_regular(n: int, rng: np.random.Generator, text: str | None) -> Graph:
-    if text is None:
-        return k_regular(n, rng)
-    try:
-        k = int(text)
-    except ValueError:
-        raise ConfigError(
-            f"the number of neighbours must be a whole number, got '{text}'", hint="k-regular:4"
-        ) from None
-    return k_regular(n, rng, k)
+def _real(text: str) -> float:
+    return float(text)
+
+
+def _sized(build: Callable[..., Graph], about: str, what: str, example: str) -> Topology:
+    """The same of one that needs no generator, and perhaps a whole number."""
+    return _drawn(lambda n, _rng, *size: build(n, *size), about, int, what, example)
 
 
 TOPOLOGIES: Mapping[str, Topology] = {
@@ -156,8 +197,34 @@ TOPOLOGIES: Mapping[str, Topology] = {
     "torus": _fixed(torus, "a grid with opposite sides joined"),
     "hypercube": _fixed(hypercube, "one binary digit apart; 2, 4, 8, … nodes"),
     "exponential": _fixed(exponential, "directed, 1, 2, 4, … nodes ahead"),
-    "erdos-renyi": Topology(_erdos_renyi, "every edge with one probability", example="0.4"),
-    "k-regular": Topology(_k_regular, "random, k neighbours each", example="4"),
+    "barbell": _fixed(barbell, "two complete halves and one link between them"),
+    "tree": _sized(tree, "node i's parent is (i - 1) // k", "the number of children", "tree:2"),
+    "hierarchical": _sized(
+        hierarchical,
+        "complete groups of k, complete groups of their heads, and so on",
+        "the size of a group",
+        "hierarchical:4",
+    ),
+    "erdos-renyi": _drawn(
+        erdos_renyi,
+        "every edge with one probability",
+        _real,
+        "the probability of an edge",
+        "erdos-renyi:0.4",
+    ),
+    "k-regular": _drawn(
+        k_regular, "random, k neighbours each", int, "the number of neighbours", "k-regular:4"
+    ),
+    "small-world": _drawn(
+        small_world,
+        "a ring with two neighbours each way and random shortcuts",
+        _real,
+        "the probability of a shortcut",
+        "small-world:0.1",
+    ),
+    "geometric": _drawn(
+        geometric, "random points, linked where they are near", _real, "the radius", "geometric:0.3"
+    ),
 }
 
 
@@ -177,6 +244,7 @@ __all__ = [
     "TOPOLOGIES",
     "Graph",
     "Topology",
+    "barbell",
     "by_name",
     "complete",
     "directed_ring",
@@ -185,12 +253,16 @@ __all__ = [
     "from_edges",
     "from_matrix",
     "from_networkx",
+    "geometric",
     "grid",
+    "hierarchical",
     "hypercube",
     "k_regular",
     "path",
     "ring",
     "sides",
+    "small_world",
     "star",
     "torus",
+    "tree",
 ]

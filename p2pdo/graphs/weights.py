@@ -13,7 +13,6 @@ The tolerance is 1e-10 times the size of what was summed.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import IntFlag
 from functools import cached_property
@@ -23,7 +22,9 @@ import numpy as np
 
 from p2pdo.effects import Row
 from p2pdo.errors import ConfigError, LocalProtocolError, did_you_mean
+from p2pdo.graphs import sparse
 from p2pdo.graphs.graph import Graph, row_pointers, square
+from p2pdo.graphs.keys import among
 from p2pdo.types import Array
 
 TOLERANCE = 1e-10
@@ -97,12 +98,18 @@ class Weights:
     def apply(self, X: Array) -> Array:
         """W @ X for X of shape (n, …), in X's own precision.
 
-        Every row adds its terms from zero in node order: all rows their first term, then all
+        Every row adds its terms from zero in node order. Large products are SciPy's, where it
+        is there and has the same bits (`sparse`); others go all rows their first term, then all
         that have one their second, and so on. Rows longer than `LONG_ROW` are summed one at a
         time, so that the hub of a star costs one pass and not n.
         """
         if X.shape[:1] != (self.n,):
             raise LocalProtocolError(f"{self.n} nodes cannot mix values of shape {X.shape}")
+        if self._is_large(X):
+            matrix = self._sparse(X.dtype)
+            if matrix is not None:
+                product: Array = matrix @ X.reshape(self.n, -1)
+                return product.reshape(X.shape)
         is_real = np.issubdtype(X.dtype, np.inexact)
         total = np.zeros(X.shape, X.dtype if is_real else np.float64)
         data = self.data.astype(total.dtype).reshape(-1, *[1] * (X.ndim - 1))
@@ -112,6 +119,22 @@ class Weights:
             row = slice(self.indptr[i], self.indptr[i + 1])
             total[i] += np.add.accumulate(data[row] * X[self.indices[row]])[-1]
         return total
+
+    def _is_large(self, X: Array) -> bool:
+        return X.dtype in sparse.FLOATS and len(self.data) * (X.size // self.n) >= sparse.LARGE
+
+    def _sparse(self, dtype: np.dtype[Any]) -> Any:
+        """SciPy's matrix of these weights in that precision, None where there is none."""
+        if dtype not in self._by_dtype:
+            parts = (self.data.astype(dtype), self.indices, self.indptr)
+            self._by_dtype[dtype] = (
+                sparse.matrix(parts, self.n) if sparse.rounds_products() else None
+            )
+        return self._by_dtype[dtype]
+
+    @cached_property
+    def _by_dtype(self) -> dict[np.dtype[Any], Any]:
+        return {}
 
     @cached_property
     def _long_rows(self) -> list[int]:
@@ -145,7 +168,7 @@ def metropolis(graph: Graph) -> Weights:
     senders, receivers = graph.edges.T
     shares = 1.0 / (1 + np.maximum(degree[senders], degree[receivers]))
     given_away = np.bincount(receivers, weights=shares, minlength=graph.n)
-    return _assemble(receivers, senders, shares, diagonal=1.0 - given_away)
+    return assemble(receivers, senders, shares, diagonal=1.0 - given_away)
 
 
 def uniform(graph: Graph) -> Weights:
@@ -156,7 +179,7 @@ def uniform(graph: Graph) -> Weights:
     """
     share = 1.0 / (1 + graph.in_degree)
     senders, receivers = graph.edges.T
-    return _assemble(receivers, senders, share[receivers], diagonal=share)
+    return assemble(receivers, senders, share[receivers], diagonal=share)
 
 
 def push(graph: Graph) -> Weights:
@@ -166,7 +189,7 @@ def push(graph: Graph) -> Weights:
     """
     share = 1.0 / (1 + graph.out_degree)
     senders, receivers = graph.edges.T
-    return _assemble(receivers, senders, share[senders], diagonal=share)
+    return assemble(receivers, senders, share[senders], diagonal=share)
 
 
 def from_matrix(matrix: Any) -> Weights:
@@ -174,17 +197,37 @@ def from_matrix(matrix: Any) -> Weights:
     dense = square(matrix)
     off_diagonal = ~np.eye(len(dense), dtype=bool)
     receivers, senders = np.nonzero((dense != 0) & off_diagonal)
-    return _assemble(receivers, senders, dense[receivers, senders], diagonal=dense.diagonal())
+    return assemble(receivers, senders, dense[receivers, senders], diagonal=dense.diagonal())
 
 
-WEIGHTS: Mapping[str, Callable[[Graph], Weights]] = {"metropolis": metropolis, "uniform": uniform}
+def from_entries(n: int, rows: Array, columns: Array, data: Array) -> Weights:
+    """A user's sparse matrix of these entries, each place at most once. Must be finite.
+
+    Raises:
+        ConfigError: a weight is not finite, or a place is given twice.
+    """
+    if not np.isfinite(data).all():
+        raise ConfigError("a weight is not finite", hint="weights are numbers")
+    keys = rows * n + columns
+    ordered = np.sort(keys)
+    twice = np.flatnonzero(ordered[1:] == ordered[:-1])
+    if twice.size:
+        i, j = divmod(int(ordered[twice[0]]), n)
+        raise ConfigError(f"weight [{i}][{j}] is given twice", hint="give each place once")
+    is_diagonal = rows == columns
+    diagonal = np.zeros(n)
+    diagonal[rows[is_diagonal]] = data[is_diagonal]
+    off = ~is_diagonal
+    return assemble(rows[off], columns[off], data[off], diagonal=diagonal)
 
 
 def by_name(name: str, graph: Graph) -> Weights:
-    """The weights of that rule on this graph."""
+    """The weights of that rule on this graph; `rules.WEIGHTS` has them all."""
+    from p2pdo.graphs.rules import WEIGHTS  # rules are made of what is here
+
     if name not in WEIGHTS:
         raise ConfigError(f"unknown weights '{name}'", hint=did_you_mean(name, list(WEIGHTS)))
-    return WEIGHTS[name](graph)
+    return WEIGHTS[name].build(graph)
 
 
 def default(graph: Graph) -> Weights:
@@ -217,9 +260,13 @@ def is_symmetric(weights: Weights) -> bool:
 def asymmetry(weights: Weights) -> tuple[int, int] | None:
     """The first (i, j), i < j, whose weight differs from that of (j, i); None if W = Wᵀ."""
     transposed = weights.indices * weights.n + weights.rows
-    places, entry = np.unique(np.r_[weights.keys, transposed], return_inverse=True)
-    signed = np.r_[weights.data, -weights.data]
-    differs = np.abs(np.bincount(entry, weights=signed))
+    order = np.argsort(transposed)
+    if np.array_equal(transposed[order], weights.keys):
+        places, differs = weights.keys, np.abs(weights.data - weights.data[order])
+    else:
+        places, entry = np.unique(np.r_[weights.keys, transposed], return_inverse=True)
+        signed = np.r_[weights.data, -weights.data]
+        differs = np.abs(np.bincount(entry, weights=signed))
     scale = max(1.0, float(np.abs(weights.data).max()))
     wrong = np.flatnonzero(differs > TOLERANCE * scale)
     return divmod(int(places[wrong[0]]), weights.n) if wrong.size else None
@@ -257,9 +304,9 @@ def _check_fit(weights: Weights, graph: Graph) -> None:
             f"the weights are for {weights.n} nodes, the graph has {graph.n}",
             hint=f"--nodes {weights.n}, or weights with {graph.n} rows",
         )
-    arcs = graph.edges[:, 1] * graph.n + graph.edges[:, 0]
+    arcs = np.sort(graph.edges[:, 1] * graph.n + graph.edges[:, 0])
     used = (weights.rows != weights.indices) & (weights.data != 0)
-    stray = np.flatnonzero(used & ~np.isin(weights.keys, arcs))
+    stray = np.flatnonzero(used & ~among(weights.keys, arcs))
     if stray.size:
         i, j = int(weights.rows[stray[0]]), int(weights.indices[stray[0]])
         raise ConfigError(
@@ -324,8 +371,9 @@ def _first_wrong_sum(weights: Weights, side: Stochastic) -> tuple[int, float] | 
     return (int(wrong[0]), float(totals[wrong[0]])) if wrong.size else None
 
 
-def _assemble(rows: Array, columns: Array, data: Array, diagonal: Array) -> Weights:
+def assemble(rows: Array, columns: Array, data: Array, diagonal: Array) -> Weights:
+    """The matrix of these entries beside its diagonal, in any order, each place once."""
     n = len(diagonal)
     rows, columns = np.r_[rows, np.arange(n)], np.r_[columns, np.arange(n)]
-    order = np.lexsort((columns, rows))
+    order = np.argsort(rows * n + columns)
     return Weights(row_pointers(n, rows), columns[order], np.r_[data, diagonal][order])

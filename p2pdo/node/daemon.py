@@ -38,6 +38,11 @@ _LAST_NET = 2.0  # seconds that an orphan may take to clean up
     help="Where neighbours reach this node; port 0 takes any free one.",
 )
 @click.option(
+    "--advertise",
+    metavar="HOST:PORT",
+    help="What neighbours dial instead, where a proxy or a mapped port is in between.",
+)
+@click.option(
     "--state",
     type=click.Path(file_okay=False, path_type=Path),
     metavar="DIR",

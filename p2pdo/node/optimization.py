@@ -17,7 +17,6 @@ import contextlib
 import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,12 +36,13 @@ from p2pdo.node.offers import Offers
 from p2pdo.participants.history import History
 from p2pdo.protocol.judging import Report
 from p2pdo.protocol.plan import start_at
-from p2pdo.protocol.stepper import Stepper
+from p2pdo.protocol.settling import Settle
+from p2pdo.protocol.settling_stepper import stepper_that
 from p2pdo.protocol.workload import CONFIG, RUN
 from p2pdo.reporting.digests import digest_of
 from p2pdo.runtime.driver import Driver
 from p2pdo.runtime.groups import task_group
-from p2pdo.runtime.timeline import TimedStepper, Timeline
+from p2pdo.runtime.timeline import Timeline, timed_stepper_that
 from p2pdo.transports.observation import ObserverClient
 from p2pdo.transports.peers import PeerLinks
 from p2pdo.types import Array
@@ -132,8 +132,10 @@ class Optimization(Executor):
             raise LocalProtocolError("run_algorithm came before config")
         parameters: Any = task.payload["parameters"]
         algorithm = self._algorithm(config.spec["algorithm"], parameters)
-        timed = Stepper if self._timeline is None else partial(TimedStepper, self._timeline)
-        make = partial(timed, codec=config.spec["codec"])
+        settle, codec = _settle(config.spec), config.spec["codec"]
+        make = stepper_that(settle, codec)
+        if self._timeline is not None:
+            make = timed_stepper_that(settle, self._timeline, codec)
         stepper = await self._context.compute.run(
             make, algorithm, self._problem, config.place, self._start, config.spec["seed"]
         )
@@ -228,6 +230,11 @@ class Optimization(Executor):
         path = await self._context.compute.run(_write_state, self._folder, x)
         if leaves:
             await self._site.control.push_state(self._context.workload_id, path)
+
+
+def _settle(spec: Mapping[str, Any]) -> Settle | None:
+    """When the run has settled, if it is to end there."""
+    return None if spec["settle"] is None else Settle(spec["settle"], spec["hops"])
 
 
 def _write_state(folder: Path, x: Array) -> Path:

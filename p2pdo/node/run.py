@@ -36,6 +36,7 @@ class NodeSettings:
     name: str
     state: Path
     listen: str = "127.0.0.1:0"
+    advertise: str | None = None  # where neighbours dial it, if that is somewhere else
     insecure: bool = False
     pull: Pull = field(default_factory=Pull)
     keep_states: bool = False
@@ -76,10 +77,13 @@ async def run_node(
     stop = stop or Stop()
     rpc.require_plaintext_allowed(settings.coordinator, insecure=settings.insecure)
     rpc.require_plaintext_allowed(settings.listen, insecure=settings.insecure)
+    if settings.advertise is not None:
+        rpc.require_plaintext_allowed(settings.advertise, insecure=settings.insecure)
     _make_folder(settings.state)
     server = rpc.make_server(settings.token)
     address = rpc.bind(server, settings.listen)
-    identity = Identity(settings.name, address, return_states=not settings.keep_states)
+    dialled = settings.advertise or address
+    identity = Identity(settings.name, dialled, return_states=not settings.keep_states)
     control = Control(settings.coordinator, identity, token=settings.token, pull=settings.pull)
     services = Services(
         name=settings.name,

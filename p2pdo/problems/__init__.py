@@ -12,6 +12,7 @@ from p2pdo.problems.base import (
     Startable,
     StochasticGradient,
 )
+from p2pdo.problems.distance import Distance
 from p2pdo.problems.jax_problem import JaxProblem
 from p2pdo.problems.lasso import Lasso
 from p2pdo.problems.least_squares import LeastSquares
@@ -21,6 +22,7 @@ from p2pdo.problems.torch_problem import TorchProblem
 
 __all__ = [
     "Composite",
+    "Distance",
     "FiniteSum",
     "Gradient",
     "JaxProblem",

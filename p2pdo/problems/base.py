@@ -115,6 +115,15 @@ class FiniteSum(Gradient, Protocol):
 
 
 @runtime_checkable
+class Classifier(Problem, Protocol):
+    """A cost whose samples have labels: what it says of x beside its value, to who reports it."""
+
+    def classified(self, x: Array) -> tuple[int, int]:
+        """Return how many own samples x classifies rightly, and how many there are."""
+        ...
+
+
+@runtime_checkable
 class Startable(Problem, Protocol):
     """A cost that brings a start: initial weights, the same on all nodes for one seed."""
 

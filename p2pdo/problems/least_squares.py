@@ -105,9 +105,7 @@ class LeastSquares:
         common_dimension(problems)
         A = np.concatenate([p.A.astype(np.float64) / len(p.b) ** 0.5 for p in problems])
         b = np.concatenate([p.b.astype(np.float64) / len(p.b) ** 0.5 for p in problems])
-        x = np.linalg.lstsq(A, b, rcond=None)[0]
-        refinement: Array = x + np.linalg.lstsq(A, b - A @ x, rcond=None)[0]
-        return refinement
+        return _least_squares(A, b)
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,6 +120,29 @@ class LeastSquaresStack:
     def dimension(self) -> int:
         return int(self.A.shape[2])
 
+    def __len__(self) -> int:
+        return len(self.m)
+
+    def cost(self, i: int) -> LeastSquares:
+        m = int(self.m[i])
+        return LeastSquares(self.A[i, :m], self.b[i, :m])
+
+    @cached_property
+    def smoothness(self) -> float:
+        """The largest λmax(AᵢAᵢᵀ) / mᵢ."""
+        A = self.A.astype(np.float64, copy=False)
+        rows, columns = A.shape[1:]
+        across = A.transpose(0, 2, 1)
+        grams = A @ across if rows <= columns else across @ A
+        largest = np.linalg.eigvalsh(grams)[:, -1] if grams.shape[1] > 1 else grams[:, 0, 0]
+        return float((largest / self.m).max())
+
+    def minimiser(self) -> Array:
+        """Return argmin Σᵢ fᵢ of shape (d,), the shortest one where there are several."""
+        scale = np.sqrt(self.m)
+        A = (self.A / scale[:, None, None]).reshape(-1, self.dimension)
+        return _least_squares(A, (self.b / scale[:, None]).reshape(-1))
+
     def value(self, X: Array) -> float:
         R = rows_times(self.A, X) - self.b
         return float(np.sum(np.sum(R * R, axis=1) / (2 * self.m)))
@@ -129,3 +150,10 @@ class LeastSquaresStack:
     def gradient(self, X: Array) -> Array:
         R = rows_times(self.A, X) - self.b
         return in_dtype_of(X, times_rows(R, self.A) / self.m[:, None])
+
+
+def _least_squares(A: Array, b: Array) -> Array:
+    """The shortest x that minimises ‖A x − b‖, refined once."""
+    x = np.linalg.lstsq(A, b, rcond=None)[0]
+    refinement: Array = x + np.linalg.lstsq(A, b - A @ x, rcond=None)[0]
+    return refinement

@@ -79,6 +79,10 @@ class Logistic:
         g += self.l2 * x
         return in_dtype_of(x, g)
 
+    def classified(self, x: Array) -> tuple[int, int]:
+        """Return how many own samples lie on their label's side of the plane, and how many are."""
+        return int(np.count_nonzero(self.b * (self.A @ x) > 0)), len(self.b)
+
     def prox(self, v: Array, rho: float) -> Array:
         """Return argmin_x f(x) + (ρ/2)‖x − v‖², by Newton's method from v."""
         near = _Proximal(self._pool, v.astype(np.float64), positive_penalty(rho))

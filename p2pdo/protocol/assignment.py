@@ -21,6 +21,7 @@ from p2pdo.algorithms import catalogue
 from p2pdo.algorithms.base import Algorithm, Requires
 from p2pdo.errors import ConfigError
 from p2pdo.graphs import files, topologies, weights as mixing
+from p2pdo.graphs.distances import hops
 from p2pdo.graphs.graph import Graph
 from p2pdo.graphs.weights import Weights
 from p2pdo.types import NodeId, Plain
@@ -42,6 +43,7 @@ SETTINGS = (
     "codec",
     "return_states",
     "tol",
+    "settle",
     "timeline",
 )
 """What every node is told of the specification as it stands."""
@@ -122,6 +124,8 @@ def config_payloads(
     """
     common: dict[str, Plain] = {key: spec[key] for key in settings}
     common["nodes"] = len(members)
+    if common.get("settle") is not None:
+        common["hops"] = hops(graph)
     common["digest"] = topology_digest(weights, [member.name for member in members])
     payloads: list[dict[str, Plain]] = []
     for index, member in enumerate(members):

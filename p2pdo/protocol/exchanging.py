@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 from p2pdo.effects import By, Effect, Exchange, ExchangeEach, Mix, Row, freeze
 from p2pdo.errors import LocalProtocolError
 from p2pdo.protocol.coding import Coder
+from p2pdo.protocol.drops import Drops
 from p2pdo.protocol.frames import EffectKind, Tag
 from p2pdo.protocol.values import is_finite, like_tuple, size_of
 from p2pdo.types import Value
@@ -28,7 +29,8 @@ from p2pdo.types import Value
 class Place:
     """A node's place in its workload: index, name, neighbours in node order, row of W.
 
-    `names` tells the neighbours' names, so that an error can.
+    `names` tells the neighbours' names, so that an error can. `drops` says which values never
+    arrive here; None, as everywhere but where it is asked for: all do.
     """
 
     node: int
@@ -37,6 +39,7 @@ class Place:
     out_neighbors: tuple[int, ...]
     row: Row
     names: Mapping[int, str] = field(default_factory=dict)
+    drops: Drops | None = None
 
     def name_of(self, neighbor: int) -> str:
         return self.names.get(neighbor, f"node {neighbor}")
@@ -72,6 +75,13 @@ class Exchanging(ABC):
         self._next = (0, 0)  # (iteration, exchange within it) of the next one
         self._mixed: tuple[Value, ...] | None = None  # the own value, where it is to be mixed
         self._by: tuple[By, ...] = ()
+        drops = place.drops
+        self._arrivals = None if drops is None else drops.at(place.node, place.in_neighbors)
+
+    @property
+    def dropped(self) -> int:
+        """How many values have not arrived."""
+        return 0 if self._arrivals is None else self._arrivals.dropped
 
     @abstractmethod
     def not_finite(self, value: Value) -> Exception:
@@ -93,6 +103,12 @@ class Exchanging(ABC):
         value: Value = ()
         self._mixed = None
         if isinstance(effect, Mix):
+            if self._arrivals is not None:
+                raise LocalProtocolError(
+                    f"a value to be mixed may never arrive at {self.place.name}, and without it a "
+                    "weighted sum means nothing",
+                    hint="exchange(…) or exchange_each(…) return what has come",
+                )
             shares = self._shares(effect) if effect.by else effect.values
             kind, value = EffectKind.MIX, freeze(shares)
             self._mixed, self._by = value, effect.by
@@ -156,6 +172,12 @@ class Exchanging(ABC):
         if not is_finite(value):
             raise self.not_finite(value)
 
+    def _arrived(self) -> tuple[int, ...]:
+        """Whose values the last exchange has brought, where some never arrive."""
+        assert self._arrivals is not None, "asked only then"
+        iteration, after = self._next
+        return self._arrivals.of(iteration, after - 1)
+
     def reply(self, inbox: Mapping[int, Value]) -> Any:
         """The answer: weighted sums, or every in-neighbour's value by its index.
 
@@ -165,7 +187,8 @@ class Exchanging(ABC):
         place = self.place
         own = self._mixed
         if own is None:
-            return {j: inbox[j] for j in place.in_neighbors}
+            arrived = place.in_neighbors if self._arrivals is None else self._arrived()
+            return {j: inbox[j] for j in arrived}
         if self.coder is not None:
             return self.coder.mix(inbox)
         for sender in place.in_neighbors:

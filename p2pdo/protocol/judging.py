@@ -19,25 +19,21 @@ from typing import Any
 import numpy as np
 
 from p2pdo.errors import RemoteProtocolError, WorkloadFailed
-from p2pdo.types import Array
+from p2pdo.problems.base import Classifier
+from p2pdo.problems.many import Many
+from p2pdo.protocol.counting import NO_CALLS, Calls
+from p2pdo.protocol.reports import Report, calls_of_all, sent_by_all, states_of
+from p2pdo.types import Array, States
 
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """One node's state at an observed iteration, with its counters up to there."""
-
-    node: int
-    iteration: int
-    x: Array
-    bytes_sent: int
-    messages_sent: int
+__all__ = ["Judge", "Judgement", "Objective", "Report", "consensus_error", "mean_state"]
 
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
     """The network at one observed iteration; `stop` where the tolerance is reached.
 
-    `reports` are those that it judges, in node order; they stay where the judge is.
+    `reports` are those that it judges, in node order; they stay where the judge is. Of a simulated
+    run, `simulated_seconds` is when the last node had got there.
     """
 
     iteration: int
@@ -48,6 +44,9 @@ class Judgement:
     messages_sent: int
     stop: bool
     reports: Sequence[Report] = field(default=(), compare=False, repr=False)
+    calls: Calls = NO_CALLS
+    accuracy: float | None = None
+    simulated_seconds: float | None = field(default=None, compare=False)
 
 
 @dataclass
@@ -65,6 +64,10 @@ class Objective:
     optimum: float | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
+        if isinstance(self.problems, Many):
+            self.minimiser = self.problems.stack.minimiser()
+            self.optimum = self.value(self.minimiser)
+            return
         solve = getattr(type(self.problems[0]), "minimiser", None)
         is_one_kind = all(type(p) is type(self.problems[0]) for p in self.problems)
         if solve is not None and is_one_kind:
@@ -75,13 +78,17 @@ class Objective:
     def value(self, x: Array) -> float | None:
         """F(x), added up in node order in float64; None where a problem has no value.
 
+        Of `Many` problems NumPy adds up, which differs by rounding and not between executors.
+
         Raises:
             WorkloadFailed: a problem's `value` went wrong.
         """
-        if not all(hasattr(p, "value") for p in self.problems):
-            return None
         x64 = x.astype(np.float64)
         with np.errstate(over="ignore", invalid="ignore"):  # a diverged run is told as such
+            if isinstance(self.problems, Many):
+                return self.problems.value(x64)
+            if not all(hasattr(p, "value") for p in self.problems):
+                return None
             return float(sum(self._value_of(node, x64) for node in range(len(self.problems))))
 
     def _value_of(self, node: int, x: Array) -> float:
@@ -94,6 +101,30 @@ class Objective:
                 hint=f"value of {type(problem).__name__} takes x of shape (d,), gives a number",
             ) from error
 
+    def accuracy(self, x: Array) -> float | None:
+        """The share of all nodes' samples that x classifies rightly; None where none classifies.
+
+        Raises:
+            WorkloadFailed: a problem's `classified` went wrong.
+        """
+        if not all(isinstance(p, Classifier) for p in self.problems):
+            return None
+        x64 = x.astype(np.float64)
+        with np.errstate(over="ignore", invalid="ignore"):
+            told = [self._classified(node, x64) for node in range(len(self.problems))]
+        samples = sum(number for _, number in told)
+        return sum(right for right, _ in told) / samples if samples else None
+
+    def _classified(self, node: int, x: Array) -> tuple[int, int]:
+        try:
+            right, samples = self.problems[node].classified(x)
+            return int(right), int(samples)
+        except Exception as error:
+            raise WorkloadFailed(
+                f"classified(x) of node {node}'s problem raised {type(error).__name__}: {error}",
+                hint="it takes x of shape (d,) and gives (rightly classified samples, samples)",
+            ) from error
+
     def gap(self, value: float | None) -> float | None:
         return None if value is None or self.optimum is None else value - self.optimum
 
@@ -102,16 +133,24 @@ class Objective:
         return None if self.minimiser is None else float(np.linalg.norm(x - self.minimiser))
 
 
-def mean_state(states: Sequence[Array]) -> Array:
-    """x̄ in float64, added up in node order."""
+def mean_state(states: States) -> Array:
+    """x̄ in float64, added up in node order; of one array (N, d) as NumPy adds."""
+    if isinstance(states, np.ndarray):
+        whole: Array = states.mean(axis=0, dtype=np.float64)
+        return whole
     total = np.zeros(states[0].shape, np.float64)
     for x in states:
         total += x
     return total / len(states)
 
 
-def consensus_error(states: Sequence[Array], mean: Array) -> float:
+def consensus_error(states: States, mean: Array) -> float:
+    """maxᵢ ‖xᵢ − x̄‖₂."""
     with np.errstate(over="ignore", invalid="ignore"):
+        if isinstance(states, np.ndarray):
+            differences = states - mean
+            squares = np.einsum("ij,ij->i", differences, differences)
+            return float(np.sqrt(squares.max()))
         return float(max(np.linalg.norm(x - mean) for x in states))
 
 
@@ -120,7 +159,9 @@ class Judge:
 
     def __init__(self, objective: Objective, nodes: int, tol: float | None) -> None:
         self.stopped_at: int | None = None
-        self.latest: list[Report] = []  # the reports of the iteration judged last, in node order
+        self.latest: Sequence[
+            Report
+        ] = []  # the reports of the iteration judged last, in node order
         self._objective = objective
         self._nodes = nodes
         self._tol = tol
@@ -149,9 +190,13 @@ class Judge:
             judgements.append(self._judge(iteration, [reports[i] for i in range(self._nodes)]))
         return judgements
 
-    def _judge(self, iteration: int, reports: list[Report]) -> Judgement:
+    def receive_all(self, reports: Sequence[Report]) -> list[Judgement]:
+        """Takes in all nodes' reports of the next observed iteration, in node order."""
+        return [] if self.stopped_at is not None else [self._judge(reports[0].iteration, reports)]
+
+    def _judge(self, iteration: int, reports: Sequence[Report]) -> Judgement:
         self.latest = reports
-        states = [report.x for report in reports]
+        states = states_of(reports)
         mean = mean_state(states)
         error = consensus_error(states, mean)
         value = self._objective.value(mean)
@@ -164,8 +209,9 @@ class Judge:
             gap,
             error,
             value,
-            sum(report.bytes_sent for report in reports),
-            sum(report.messages_sent for report in reports),
+            *sent_by_all(reports),
             stop,
             reports,
+            calls_of_all(reports),
+            self._objective.accuracy(mean),
         )

@@ -17,9 +17,15 @@ from p2pdo.effects import freeze
 from p2pdo.graphs.graph import Graph
 from p2pdo.graphs.weights import Weights
 from p2pdo.problems.base import Startable
+from p2pdo.problems.seeded import uniform
 from p2pdo.protocol.coding import NONE
+from p2pdo.protocol.drops import Drops
 from p2pdo.protocol.exchanging import Place
-from p2pdo.types import Array, NodeId
+from p2pdo.protocol.settling import Settle
+from p2pdo.types import Array, NodeId, States
+
+STARTS = ("zeros", "normal", "uniform")
+UNIFORM_STREAM = 9
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,22 +34,26 @@ class Plan:
 
     Attributes:
         problems: node i's cost at index i.
-        starts: node i's x⁰ of shape (d,) at index i.
+        starts: node i's x⁰ of shape (d,) at index i; also one array (N, d).
         rounds: the iteration limit.
         observe_every: iterations between observations.
         codec: of what is mixed, as NAME[:NUMBER][,step=γ].
         tol: stop at the first observed iteration with max(gap, consensus error) ≤ tol.
+        settle: stop where no node moves any more, as the nodes find out by themselves.
+        drops: which values never arrive; the algorithm has to have a rule for it.
     """
 
     algorithm: Algorithm[Any]
     problems: Sequence[Any]
     graph: Graph
     weights: Weights
-    starts: Sequence[Array]
+    starts: States
     rounds: int
     observe_every: int = 50
     tol: float | None = None
     seed: int = 0
+    settle: Settle | None = None
+    drops: Drops | None = None
     codec: str = NONE
 
     @property
@@ -61,6 +71,7 @@ class Plan:
             self.graph.out_neighbors(node),
             self.weights.row(node),
             {j: self.name(j) for j in self.graph.in_neighbors(node)},
+            self.drops,
         )
 
 
@@ -87,12 +98,28 @@ def start_of(kind: str | None, algorithm: str) -> str:
 
 
 def make_start(kind: str, dimension: int, node: int, seed: int, dtype: str) -> Array:
-    """x⁰ of shape (d,): zeros, or standard normal as a function of (seed, node)."""
+    """x⁰ of shape (d,): zeros, or random numbers that are a function of (seed, node)."""
     if kind == "zeros":
         x = np.zeros(dimension, dtype)
+    elif kind == "uniform":
+        x = uniform(seed, UNIFORM_STREAM, range(node, node + 1), dimension)[0].astype(dtype)
     else:
         x = np.random.default_rng([seed, 5, node]).standard_normal(dimension).astype(dtype)
     return freeze(x)
+
+
+def make_starts(kind: str, nodes: int, dimension: int, seed: int, dtype: str) -> Array:
+    """What `make_start` gives each node, as one frozen array (N, d)."""
+    if kind == "zeros":
+        x = np.zeros((nodes, dimension), dtype)
+    elif kind == "uniform":
+        x = uniform(seed, UNIFORM_STREAM, range(nodes), dimension).astype(dtype, copy=False)
+    else:
+        x = np.empty((nodes, dimension), dtype)
+        for node in range(nodes):
+            x[node] = make_start(kind, dimension, node, seed, dtype)
+    x.flags.writeable = False
+    return x
 
 
 def dtype_of(problem: Any) -> str:

@@ -27,6 +27,7 @@ from p2pdo.effects import Here, Step, freeze
 from p2pdo.errors import LocalProtocolError, P2pdoError, RemoteProtocolError, WorkloadFailed
 from p2pdo.problems.base import is_stochastic
 from p2pdo.protocol.coding import NONE, coder_of
+from p2pdo.protocol.counting import Calls, Covering
 from p2pdo.protocol.exchanging import Exchanging, Outgoing, Place
 from p2pdo.protocol.values import describe, is_finite
 from p2pdo.types import Array, Value
@@ -65,6 +66,9 @@ class Stepper(Exchanging, Generic[S]):
         self._algorithm = algorithm
         self._problem = problem
         self._is_stochastic = is_stochastic(problem)
+        self._covering = Covering()
+        self._covered = self._covering.cover(problem)
+        self.has_settled = False  # then no iteration follows; see `settling`
         self._step: Step[S] | None = None
         self._received = _NONE  # until the next value is found to be finite
         self._x_like = freeze(x)
@@ -86,6 +90,11 @@ class Stepper(Exchanging, Generic[S]):
     def x(self) -> Array:
         """The decision variable, frozen."""
         return freeze(self.state.x)
+
+    @property
+    def calls(self) -> Calls:
+        """What the steps have asked of the problem so far, `init` included."""
+        return self._covering.calls
 
     def advance(self, inbox: Mapping[int, Value] | None, pause_at: int) -> Outgoing | None:
         """Goes on with the values that the last exchange asked for.
@@ -109,7 +118,7 @@ class Stepper(Exchanging, Generic[S]):
         while True:
             try:
                 if self._step is None:
-                    if self.iteration >= pause_at:
+                    if self.iteration >= pause_at or self.has_settled:
                         self._check_finite(self.state.x)  # what nobody will send is shown too
                         return None
                     self._step, reply = self._begin(), None
@@ -145,8 +154,10 @@ class Stepper(Exchanging, Generic[S]):
         return self._start.at(self.iteration)
 
     def _cost(self, here: Here) -> Any:
-        """What a step sees of the problem."""
-        return self._problem.at(here) if self._is_stochastic else self._problem
+        """What a step sees of the problem: it, or its mini-batch, with the calls counted."""
+        return (
+            self._covering.cover(self._problem.at(here)) if self._is_stochastic else self._covered
+        )
 
     def unlike(self, own: tuple[Value, ...], theirs: Value, sender: int) -> RemoteProtocolError:
         name = self.place.name_of(sender)
@@ -197,7 +208,8 @@ class Stepper(Exchanging, Generic[S]):
         if not (hasattr(self._problem, "gradient") and hasattr(needed, "gradient")):
             return
         try:
-            g = self._cost(self._here()).gradient(x)
+            problem: Any = self._problem  # and not its cover: this gradient is ours
+            g = (problem.at(self._here()) if self._is_stochastic else problem).gradient(x)
         except P2pdoError as error:
             self._locate(error)
             raise

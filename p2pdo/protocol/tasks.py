@@ -209,6 +209,10 @@ class TaskBook:
         else:
             self._queue(task).append(task)
 
+    def unanswered(self, workload: WorkloadId) -> list[Task]:
+        """Those that have no result yet."""
+        return [task for task in self._open.get(workload, {}).values() if not task.is_aborted]
+
     def has_open(self, workload: WorkloadId) -> bool:
         return bool(self._open.get(workload))
 

@@ -7,13 +7,13 @@ the workload's nodes. So it can be formed where the states are not: nodes send d
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator
 from hashlib import sha256
 
 import numpy as np
 
 from p2pdo.errors import ConfigError
-from p2pdo.types import Array
+from p2pdo.types import Array, States
 
 
 def digest_of(x: Array) -> bytes:
@@ -34,6 +34,17 @@ def combine_digests(digests: Iterable[bytes]) -> str:
     return sha256(b"".join(digests)).hexdigest()
 
 
-def state_sha256(states: Sequence[Array]) -> str:
+def state_sha256(states: States) -> str:
     """The run's hash, in hex, from its nodes' final x in node order."""
+    if isinstance(states, np.ndarray) and states.size and not states.dtype.hasobject:
+        return combine_digests(_digests_of_rows(states))
     return combine_digests(digest_of(x) for x in states)
+
+
+def _digests_of_rows(states: Array) -> Iterator[bytes]:
+    """What `digest_of` gives for each row, without an array of each."""
+    little = np.ascontiguousarray(states.astype(states.dtype.newbyteorder("<"), copy=False))
+    content = little.reshape(-1).view(np.uint8).data
+    width = len(content) // len(states)
+    for at in range(0, len(content), width):
+        yield sha256(content[at : at + width]).digest()

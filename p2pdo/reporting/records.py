@@ -7,6 +7,7 @@ from dataclasses import MISSING, asdict, dataclass, field, fields
 from typing import Any
 
 from p2pdo.errors import ConfigError
+from p2pdo.protocol.counting import Calls
 from p2pdo.types import Plain
 
 OWN_DATA = "its own data"
@@ -26,6 +27,9 @@ class Metric:
         bytes_sent: payload bytes sent by all nodes so far.
         messages_sent: values sent by all nodes so far, one per edge and exchange.
         logged: what participants have logged, by its name and then by the node's.
+        calls: what all nodes' steps have asked of their costs so far; None where nobody knows.
+        accuracy: the share of all samples that x̄ classifies rightly, where the problem tells it.
+        simulated_seconds: since the beginning, on the clock of a simulated run.
     """
 
     iteration: int
@@ -36,12 +40,14 @@ class Metric:
     bytes_sent: int
     messages_sent: int
     logged: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
+    calls: Calls | None = None
+    accuracy: float | None = None
+    simulated_seconds: float | None = None
 
     def to_plain(self) -> dict[str, Plain]:
         plain = asdict(self)
-        if not self.logged:
-            del plain["logged"]
-        return plain
+        optional = ("logged", "calls", "accuracy", "simulated_seconds")
+        return {k: v for k, v in plain.items() if not (k in optional and v in (None, {}))}
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Plain]) -> Metric:
@@ -57,6 +63,13 @@ class Summary:
         links: how many pairs of neighbours exchanged by which lane; empty in one process.
         header_bytes: of the gRPC frames around values, beside them; in shared memory are none.
         codec: of what was mixed, with its step; "none" where a method compresses by itself.
+        calls: what all nodes' steps asked of their costs.
+        accuracy: the share of all samples that x̄ classifies rightly, where the problem tells it.
+        rates: "predicted" before the run and "observed" in it, as far as they can be told: what the
+            distance to the limit shrank by in an iteration.
+        dropped: values that were sent and never arrived, because it was asked for.
+        simulated: of a simulated run: the seconds that it would have taken, and what its links
+            have carried.
     """
 
     workload_id: str
@@ -80,6 +93,11 @@ class Summary:
     links: dict[str, int] = field(default_factory=dict)
     header_bytes: int = field(default_factory=int)
     codec: str = field(default_factory=lambda: "none")
+    calls: Calls | None = None
+    accuracy: float | None = None
+    rates: dict[str, float] = field(default_factory=dict)
+    dropped: int = 0
+    simulated: dict[str, float] = field(default_factory=dict)
 
     def to_plain(self) -> dict[str, Plain]:
         return asdict(self)
@@ -91,11 +109,14 @@ class Summary:
 
 def _fields_of(cls: type[Metric | Summary], plain: Mapping[str, Plain]) -> dict[str, Any]:
     """What the record needs; what a newer version wrote besides is left alone."""
-    needed = [f.name for f in fields(cls) if f.default_factory is MISSING]
+    needed = [f.name for f in fields(cls) if f.default_factory is MISSING and f.default is MISSING]
     missing = [name for name in needed if name not in plain]
     if missing:
         raise ConfigError(
             f"a {cls.__name__.lower()} lacks {', '.join(missing)}",
             hint="read it with the version of p2pdo that wrote it",
         )
-    return {f.name: plain[f.name] for f in fields(cls) if f.name in plain}
+    found: dict[str, Any] = {f.name: plain[f.name] for f in fields(cls) if f.name in plain}
+    if isinstance(calls := found.get("calls"), dict):
+        found["calls"] = Calls(**calls)
+    return found

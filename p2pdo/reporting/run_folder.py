@@ -4,7 +4,9 @@
     metrics.jsonl                one metric a line, while the run lasts
     events.jsonl                 what happened and when: a node lost, a node back
     states/NODE.safetensors      each node's final decision variable, key x
+    states.safetensors           the same of more than 1,000 nodes: the rows of x, in node order
     results.json                 what each node's participant returned, by the node's name
+    counts.json                  what each node asked of its cost and sent, by the node's name
     summary.json                 once, at the end
     nodes/NODE/                  of participants on this machine: checkpoints, history
 
@@ -19,7 +21,7 @@ import json
 import os
 import shlex
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -28,18 +30,24 @@ from typing import IO, Any, Self
 import numpy as np
 
 from p2pdo.errors import ConfigError, Conflict, NotFound
+from p2pdo.protocol.plan import node_name
 from p2pdo.reporting import json_lines, machine, toml_text
 from p2pdo.reporting.file_names import from_file_name, to_file_name
 from p2pdo.reporting.records import Metric, Summary
-from p2pdo.types import Array, Plain
+from p2pdo.types import Array, Plain, States
 
 _RUN = "run.toml"
 _METRICS = "metrics.jsonl"
 _EVENTS = "events.jsonl"
 _SUMMARY = "summary.json"
 _RESULTS = "results.json"
+_COUNTS = "counts.json"
 _STATES = "states"
 _SUFFIX = ".safetensors"
+_ALL_STATES = f"{_STATES}{_SUFFIX}"
+
+MOST_FILES = 1000
+"""Nodes whose states have a file each."""
 
 
 class RunFolder:
@@ -105,18 +113,16 @@ class RunFolder:
         """What happened, and when on the clock of the metrics."""
         self._append(_EVENTS, {"seconds": seconds, "event": event, **fields})
 
-    def write_state(self, node: str, x: Array) -> None:
-        from safetensors import SafetensorError
-        from safetensors.numpy import save
+    def write_states(self, name: Callable[[int], str], states: States) -> None:
+        """Every node's state, in node order; `name` tells a node's."""
+        if len(states) > MOST_FILES:
+            self._write(_ALL_STATES, _encode_x(np.asarray(states), "all nodes"))
+            return
+        for node, x in enumerate(states):
+            self.write_state(name(node), x)
 
-        x = np.asarray(x)
-        try:
-            content = save({"x": x.astype(x.dtype.newbyteorder("<"), order="C", copy=False)})
-        except (SafetensorError, KeyError, TypeError) as error:
-            raise ConfigError(
-                f"the state of {node!r} has dtype {x.dtype}, which safetensors cannot hold",
-                hint="return x as an array of numbers",
-            ) from error
+    def write_state(self, node: str, x: Array) -> None:
+        content = _encode_x(np.asarray(x), repr(node))
         with _writing(self.path / _STATES):
             (self.path / _STATES).mkdir(exist_ok=True)
         self._write(f"{_STATES}/{to_file_name(node)}{_SUFFIX}", content)
@@ -126,6 +132,9 @@ class RunFolder:
 
     def write_results(self, results: Mapping[str, Plain]) -> None:
         self._write(_RESULTS, json_lines.encode(results, indent=2).encode() + b"\n")
+
+    def write_counts(self, counts: Mapping[str, Mapping[str, Plain]]) -> None:
+        self._write(_COUNTS, json_lines.encode(counts, indent=2).encode() + b"\n")
 
     def read_settings(self) -> dict[str, Any]:
         """The settings; one that was None is absent."""
@@ -145,6 +154,9 @@ class RunFolder:
     def read_states(self) -> dict[str, Array]:
         """The final x by node name, for the nodes whose state was returned."""
         self._must_exist()
+        together = self.path / _ALL_STATES
+        if together.exists():
+            return {node_name(i): x for i, x in enumerate(_load_x(together))}
         files = sorted((self.path / _STATES).glob(f"*{_SUFFIX}"))
         return {from_file_name(file.name.removesuffix(_SUFFIX)): _load_x(file) for file in files}
 
@@ -204,6 +216,20 @@ def _writing(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise ConfigError(f"cannot write {path}: {error.strerror}", hint=_HINT) from error
+
+
+def _encode_x(x: Array, whose: str) -> bytes:
+    from safetensors import SafetensorError
+    from safetensors.numpy import save
+
+    try:
+        content = save({"x": x.astype(x.dtype.newbyteorder("<"), order="C", copy=False)})
+    except (SafetensorError, KeyError, TypeError) as error:
+        raise ConfigError(
+            f"the state of {whose} has dtype {x.dtype}, which safetensors cannot hold",
+            hint="return x as an array of numbers",
+        ) from error
+    return bytes(content)
 
 
 def _load_x(path: Path) -> Array:

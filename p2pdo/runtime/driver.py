@@ -85,7 +85,9 @@ class Driver:
         self._exchanger.wake()
 
     async def run(self) -> Report:
-        """Runs to the iteration limit or the observer's choice; returns the resulting state.
+        """Runs to the iteration limit, the observer's choice or to where the nodes have settled.
+
+        Returns the resulting state.
 
         Raises:
             P2pdoError: the author's code, a peer or an abort ended it; with node and iteration.
@@ -95,7 +97,7 @@ class Driver:
             await self._exchanger.settled()
             while self._result is None:
                 await self._observe()
-                if self._stepper.iteration >= self._rounds:
+                if self._is_at_end:
                     return await self._finish()
                 await self._advance()
         except _Judged:
@@ -103,9 +105,13 @@ class Driver:
         assert self._result is not None, "only a verdict ends the loop"
         return self._result
 
+    @property
+    def _is_at_end(self) -> bool:
+        return self._stepper.iteration >= self._rounds or self._stepper.has_settled
+
     async def _observe(self) -> None:
         stepper = self._stepper
-        if stepper.iteration % self._every and stepper.iteration < self._rounds:
+        if stepper.iteration % self._every and not self._is_at_end:
             return
         report = self._at_boundary
         if self._judged and stepper.iteration % self._every == 0:
@@ -179,6 +185,8 @@ class Driver:
             stepper.x,
             stepper.bytes_sent,
             stepper.messages_sent,
+            stepper.calls,
+            stepper.dropped,
         )
 
     def abort(self, error: P2pdoError | None = None) -> None:

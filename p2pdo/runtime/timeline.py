@@ -12,12 +12,16 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping
+from functools import partial
 from time import monotonic_ns
 from typing import Any, TypeVar
 
 from p2pdo.algorithms.base import HasDecision
+from p2pdo.protocol.coding import NONE
 from p2pdo.protocol.exchanging import Outgoing
 from p2pdo.protocol.frames import Tag
+from p2pdo.protocol.settling import Settle
+from p2pdo.protocol.settling_stepper import SettlingStepper
 from p2pdo.protocol.spans import COMPUTE, MIX, ROOM, SEND, WAIT, Span
 from p2pdo.protocol.stepper import Stepper
 from p2pdo.runtime.exchange import Exchanger
@@ -95,6 +99,19 @@ class TimedStepper(Stepper[S]):
         super()._complete(state)
         self._began = self._timeline.add(COMPUTE, self._began)
         self._timeline.iteration = self.iteration
+
+
+class _TimedSettlingStepper(TimedStepper[S], SettlingStepper[S]):
+    """Both: the clock is outside, so that what is told of moves is computing too."""
+
+
+def timed_stepper_that(
+    settle: Settle | None, timeline: Timeline, codec: str = NONE
+) -> Callable[..., Stepper[Any]]:
+    """As `stepper_that`, of timed steppers."""
+    if settle is None:
+        return partial(TimedStepper, timeline, codec=codec)
+    return partial(_TimedSettlingStepper, timeline, settle, codec=codec)
 
 
 class TimedExchanger(Exchanger):

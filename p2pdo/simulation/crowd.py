@@ -28,10 +28,11 @@ from p2pdo.protocol.exchanging import Outgoing
 from p2pdo.protocol.handover import Seat, seats_of
 from p2pdo.protocol.judging import Judge, Judgement, Report
 from p2pdo.protocol.plan import Plan
+from p2pdo.protocol.settling_stepper import stepper_that
 from p2pdo.protocol.stepper import Stepper, quiet
 from p2pdo.runtime.compute import ThreadCompute, limit_blas_threads
 from p2pdo.runtime.driver import SNAPSHOTS
-from p2pdo.runtime.timeline import TimedStepper, Timeline
+from p2pdo.runtime.timeline import Timeline, timed_stepper_that
 from p2pdo.simulation.lockstep import report_of
 from p2pdo.simulation.waits import Waits
 from p2pdo.types import Value
@@ -64,6 +65,7 @@ class _Member:
         self.pause_at = 0
         self.is_exchanging = False
         self.is_long = False  # what is expected of its next turn
+        self.has_settled = False
         self._plan = plan
         self._timeline = timeline
         self._stepper: Stepper[Any] | None = None  # made in its first turn
@@ -76,15 +78,17 @@ class _Member:
             self._stepper = self._make()
         else:
             outgoing = self._stepper.advance_quietly(inbox, self.pause_at)
+            self.has_settled = self._stepper.has_settled
         self.whole = report_of(self._stepper) if outgoing is None else None
         return outgoing
 
     def _make(self) -> Stepper[Any]:
         plan, node = self._plan, self.seat.node
         arguments = (plan.algorithm, plan.problems[node], self.seat.place, plan.starts[node])
-        if self._timeline is None:
-            return Stepper(*arguments, plan.seed, codec=plan.codec)
-        return TimedStepper(self._timeline, *arguments, plan.seed, codec=plan.codec)
+        make = stepper_that(plan.settle, plan.codec)
+        if self._timeline is not None:
+            make = timed_stepper_that(plan.settle, self._timeline, plan.codec)
+        return make(*arguments, plan.seed)
 
     async def turn_on_thread(self, inbox: Inbox) -> tuple[Outgoing | None, float, float]:
         """The same on its own thread, with the seconds that it took and those of them computing."""
@@ -273,7 +277,7 @@ class Crowd:
             if judgement.stop:
                 self._end(list(judgement.reports))
                 return
-        if k < plan.rounds:
+        if k < plan.rounds and not member.has_settled:
             member.pause_at = min((k // plan.observe_every + 1) * plan.observe_every, plan.rounds)
             self._queue.append(member)
         else:

@@ -4,31 +4,31 @@
 their values over without sessions; see `crowd`.
 
 `run_simulated` runs what runs between processes, sessions, rounds and drivers, over a network in
-memory, on one thread in virtual time under a seeded weather: no real time passes, and one seed is
-one order of events.
+memory, on one thread in virtual time under seeded conditions: no real time passes, and one seed is
+one order of events. `Simulation` tells how long it would have taken.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from functools import partial
-from typing import Any, TypeVar
+from dataclasses import replace
 
 from p2pdo.errors import P2pdoError
 from p2pdo.protocol.judging import Judge, Judgement, Report
 from p2pdo.protocol.plan import Plan
-from p2pdo.protocol.stepper import Stepper
-from p2pdo.runtime.compute import Compute, InlineCompute, limit_blas_threads
+from p2pdo.protocol.settling_stepper import stepper_that
+from p2pdo.runtime.compute import Compute, limit_blas_threads
 from p2pdo.runtime.driver import Driver
 from p2pdo.runtime.exchange import Exchanger
 from p2pdo.runtime.timeline import Timeline
 from p2pdo.simulation.clock import VirtualTimeLoop
+from p2pdo.simulation.computing import SimulatedCompute, measured
 from p2pdo.simulation.crowd import Crowd
-from p2pdo.simulation.network import SimulatedNetwork, Weather
+from p2pdo.simulation.links.conditions import Conditions, conditions_of
+from p2pdo.simulation.network import SimulatedNetwork, Traffic, Weather
 from p2pdo.transports.memory import MemoryNetwork
 
-T = TypeVar("T")
 Tell = Callable[[Judgement], None]
 
 
@@ -52,21 +52,61 @@ def run_simulated(
     check_stop: Callable[[], None] = lambda: None,
     *,
     delay_seed: int = 0,
-    weather: Weather | None = None,
+    weather: Weather | Conditions | None = None,
 ) -> list[Report]:
-    """Runs the plan in a loop of its own whose time is virtual.
+    """Runs the plan in a loop of its own whose time is virtual; see `Simulation`."""
+    return Simulation(delay_seed, conditions_of(weather)).run(plan, judge, tell, check_stop)
 
-    `check_stop` is called before every computation, and raises what ends the run.
+
+class Simulation:
+    """One run in simulated time, and what it came to.
+
+    Attributes:
+        conditions: as they were given, with the computing time that was measured.
+        seconds: simulated, until the last judged iteration was reached by all nodes.
+        computing: simulated seconds that the nodes have computed, all together.
+        traffic: what the links have carried.
     """
-    limit_blas_threads()
-    network = SimulatedNetwork(delay_seed, weather or Weather())
-    computes: list[Compute] = [_Interruptible(check_stop) for _ in range(plan.nodes)]
-    with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
-        return runner.run(run_members(plan, judge, tell, network, computes))
+
+    def __init__(self, seed: int, conditions: Conditions, *, measure: bool = False) -> None:
+        """With `measure`, an iteration takes as long as it does on this machine."""
+        self.conditions = conditions
+        self.seconds = self.computing = 0.0
+        self.traffic = Traffic()
+        self._seed = seed
+        self._measure = measure
+
+    def run(
+        self, plan: Plan, judge: Judge, tell: Tell, check_stop: Callable[[], None] = lambda: None
+    ) -> list[Report]:
+        """Returns each node's resulting state, in node order. Used once.
+
+        `check_stop` is called before every computation, and raises what ends the run.
+        """
+        limit_blas_threads()
+        if self._measure:
+            compute = replace(self.conditions.compute, medians=measured(plan))
+            self.conditions = replace(self.conditions, compute=compute)
+        names = [plan.name(i) for i in range(plan.nodes)]
+        network = SimulatedNetwork(self._seed, self.conditions, names)
+        self.traffic = network.traffic
+        computes = [
+            SimulatedCompute(network, name, node, self._seed, check_stop)
+            for node, name in enumerate(names)
+        ]
+        with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
+            loop = runner.get_loop()
+
+            def tell_when(judgement: Judgement) -> None:
+                self.seconds = loop.time()
+                self.computing = sum(compute.seconds for compute in computes)
+                tell(replace(judgement, simulated_seconds=self.seconds))
+
+            return runner.run(run_members(plan, judge, tell_when, network, computes))
 
 
 async def run_members(
-    plan: Plan, judge: Judge, tell: Tell, network: MemoryNetwork, computes: list[Compute]
+    plan: Plan, judge: Judge, tell: Tell, network: MemoryNetwork, computes: Sequence[Compute]
 ) -> list[Report]:
     """Runs one member a node over `network`; the first failure ends all."""
     observer = _LocalObserver(judge, tell)
@@ -91,9 +131,14 @@ async def _run_member(
 ) -> Report:
     place = plan.place(node)
     names = {j: plan.name(j) for j in (*place.in_neighbors, *place.out_neighbors)}
-    make = partial(Stepper, codec=plan.codec)
-    given = (plan.algorithm, plan.problems[node], place, plan.starts[node], plan.seed)
-    stepper = await compute.run(make, *given)
+    stepper = await compute.run(
+        stepper_that(plan.settle, plan.codec),
+        plan.algorithm,
+        plan.problems[node],
+        place,
+        plan.starts[node],
+        plan.seed,
+    )
     exchanger = Exchanger(place, names, plan.weights.digest())
     driver = Driver(
         stepper,
@@ -107,17 +152,6 @@ async def _run_member(
     observer.add(driver)
     network.join(plan.name(node), exchanger)
     return await driver.run()
-
-
-class _Interruptible(InlineCompute):
-    """A loop of its own, which only computes, is told from without before each computation."""
-
-    def __init__(self, check_stop: Callable[[], None]) -> None:
-        self._check_stop = check_stop
-
-    async def run(self, function: Callable[..., T], /, *args: Any) -> T:
-        self._check_stop()
-        return function(*args)
 
 
 class _LocalObserver:

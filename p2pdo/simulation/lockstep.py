@@ -13,6 +13,7 @@ from p2pdo.errors import RemoteProtocolError
 from p2pdo.protocol.exchanging import Outgoing
 from p2pdo.protocol.judging import Judge, Judgement, Report
 from p2pdo.protocol.plan import Plan
+from p2pdo.protocol.settling_stepper import stepper_that
 from p2pdo.protocol.stepper import Stepper
 from p2pdo.runtime.compute import limit_blas_threads
 from p2pdo.types import Value
@@ -37,7 +38,8 @@ def run_lockstep(
         for report in reports:
             for judgement in judge.receive(report):
                 tell(judgement)
-        if iteration >= plan.rounds or judge.stopped_at is not None:
+        has_ended = iteration >= plan.rounds or steppers[0].has_settled
+        if has_ended or judge.stopped_at is not None:
             return reports
         iteration = min((iteration // plan.observe_every + 1) * plan.observe_every, plan.rounds)
         advance_to(steppers, iteration, check_stop)
@@ -45,15 +47,9 @@ def run_lockstep(
 
 def steppers_of(plan: Plan) -> list[Stepper[Any]]:
     """One for each node, at iteration 0."""
+    make = stepper_that(plan.settle, plan.codec)
     return [
-        Stepper(
-            plan.algorithm,
-            plan.problems[i],
-            plan.place(i),
-            plan.starts[i],
-            plan.seed,
-            codec=plan.codec,
-        )
+        make(plan.algorithm, plan.problems[i], plan.place(i), plan.starts[i], plan.seed)
         for i in range(plan.nodes)
     ]
 
@@ -104,4 +100,6 @@ def report_of(stepper: Stepper[Any]) -> Report:
         stepper.x,
         stepper.bytes_sent,
         stepper.messages_sent,
+        stepper.calls,
+        stepper.dropped,
     )

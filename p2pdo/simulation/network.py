@@ -1,90 +1,262 @@
-"""A network with weather: seeded delays, duplicates and cut links, in virtual time.
+"""A memory network under conditions: delays, bandwidth, losses, cuts and silences, all seeded.
 
-A link keeps the order of its frames, as a stream does; different links do not keep each other's.
-A cut loses all that is on the link; when it heals the sessions greet again and send again what
-was lost. The same seed makes the same weather.
+Each direction of a link draws from a generator of its own, in the order of what is sent on it, so
+what happens to one says nothing about another. Links keep their order, as streams do, but for what
+is reordered on purpose. A cut takes everything on its link with it, as a broken connection does;
+then the link comes back and the sessions have to make up for it. In virtual time the same seed
+makes the same weather.
+
+A silence, of a frozen node or between the parts of a partition, holds frames until it is over. One
+that is longer than the product bears ends as there: the link is cut, or a node is given up.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from p2pdo.protocol.frames import Frame
+from p2pdo.protocol.frames import Ack, Data, Frame
+from p2pdo.simulation.links.conditions import LINK, WEATHER_STREAM, Conditions, conditions_of
+from p2pdo.simulation.links.silences import Interval, Schedule
+from p2pdo.simulation.links.weather import Weather
 from p2pdo.transports.memory import MemoryNetwork
-from p2pdo.types import NodeId
+from p2pdo.types import NodeId, WorkloadId
+from p2pdo.wire.codec import Encoder
+
+__all__ = ["SimulatedNetwork", "Traffic", "Weather"]
+
+STEP = 1e-9
+"""Seconds between two frames that would arrive together: they keep their order."""
+OVERHEAD = 88
+"""Bytes around a frame on a real link: gRPC, HTTP/2, TCP, IP and Ethernet."""
+_WORKLOAD = WorkloadId("workload")  # a name as long as one
 
 
-@dataclass(frozen=True, slots=True)
-class Weather:
-    """How bad the network is.
+@dataclass
+class Traffic:
+    """What the links have carried.
 
     Attributes:
-        delay: mean of the exponential delay of a frame, in (virtual) seconds.
-        duplicate: probability that a frame is delivered twice.
-        cut: probability, per frame, that its link is cut under it.
-        outage: how long a cut link stays down, in (virtual) seconds.
+        frames: how many were sent, acknowledgements and greetings among them.
+        bytes: of all these, encoded and with what is around them; counted where some link has a
+            bandwidth.
+        lost: how many times one was lost and sent again.
+        duplicated: how many came twice.
+        cuts: how many times a link was cut.
     """
 
-    delay: float = 0.01
-    duplicate: float = 0.0
-    cut: float = 0.0
-    outage: float = 0.5
+    frames: int = 0
+    bytes: int = 0
+    lost: int = 0
+    duplicated: int = 0
+    cuts: int = 0
+
+
+@dataclass
+class _Link:
+    """What both directions share."""
+
+    ends: tuple[NodeId, NodeId]
+    parted: Schedule
+    life: int = 0  # + 1 at each cut and each repair; odd while down
+    silence: Interval | None = None  # the last one that was too long to be waited out
+
+
+@dataclass
+class _Way:
+    """One direction of a link."""
+
+    numbers: tuple[int, int]  # of sender and receiver
+    weather: Weather
+    rng: np.random.Generator
+    free_at: float = 0.0  # when the frame before has left
+    clear_at: float = 0.0  # when the frame before arrives
+
+    def chance(self, probability: float) -> bool:
+        return probability > 0 and bool(self.rng.random() < probability)
+
+
+@dataclass
+class _Nodes:
+    """The numbers of the nodes by name, and when each stands still."""
+
+    conditions: Conditions
+    seed: int
+    numbers: dict[NodeId, int]
+    schedules: dict[NodeId, Schedule] = field(default_factory=dict)
+
+    def number(self, name: NodeId) -> int:
+        return self.numbers.setdefault(name, len(self.numbers))
+
+    def frozen(self, name: NodeId) -> Schedule:
+        if name not in self.schedules:
+            self.schedules[name] = self.conditions.frozen(self.number(name), self.seed)
+        return self.schedules[name]
 
 
 class SimulatedNetwork(MemoryNetwork):
-    """The memory network under a weather."""
+    """The memory network under conditions."""
 
-    def __init__(self, seed: int, weather: Weather) -> None:
+    def __init__(
+        self, seed: int, weather: Weather | Conditions, names: Sequence[NodeId] = ()
+    ) -> None:
+        """`names` are the nodes in node order; without them, they are numbered as they come."""
         super().__init__()
-        self.cuts = 0
-        self._rng = np.random.default_rng([seed, 4])
-        self._weather = weather
-        self._clear_at: dict[tuple[NodeId, NodeId], float] = {}  # keeps a link's order
-        self._life: dict[frozenset[NodeId], int] = {}  # + 1 at each cut; odd while down
+        self.conditions = conditions_of(weather)
+        self.traffic = Traffic()
+        self._seed = seed
+        numbers = {name: number for number, name in enumerate(names)}
+        self._nodes = _Nodes(self.conditions, seed, numbers)
+        self._ways: dict[tuple[NodeId, NodeId], _Way] = {}
+        self._links: dict[frozenset[NodeId], _Link] = {}
+        self._given_up: set[NodeId] = set()
+        given = (self.conditions.weather, *self.conditions.edges.values())
+        self._encoder = Encoder() if any(w.bandwidth is not None for w in given) else None
+
+    @property
+    def cuts(self) -> int:
+        return self.traffic.cuts
 
     def deliver(self, sender: NodeId, receiver: NodeId, frame: Frame) -> None:
-        link = frozenset((sender, receiver))
-        life = self._life.get(link, 0)
-        if life % 2:  # down: lost
+        link, way = self._link(sender, receiver), self._way(sender, receiver)
+        weather = way.weather
+        self.traffic.frames += 1
+        if link.life % 2:  # down: lost
             return
-        if self._weather.cut and self._rng.random() < self._weather.cut:
-            self._cut(sender, receiver)
+        if way.chance(weather.cut):
+            self._cut(link, weather.outage)
             return
-        copies = 2 if self._rng.random() < self._weather.duplicate else 1
-        for _ in range(copies):
-            self._post(self._delay(sender, receiver), self._arrival(sender, receiver, frame, life))
-
-    def _delay(self, sender: NodeId, receiver: NodeId) -> float:
         now = asyncio.get_running_loop().time()
-        arrival = now + float(self._rng.exponential(self._weather.delay))
-        arrival = max(arrival, self._clear_at.get((sender, receiver), 0.0) + 1e-9)
-        self._clear_at[sender, receiver] = arrival
-        return arrival - now
+        begins = self._when_heard(link, sender, max(now, way.free_at))
+        way.free_at = begins + weather.transmission(self._size(frame))
+        copies = 2 if way.chance(weather.duplicate) else 1
+        self.traffic.duplicated += copies - 1
+        for _ in range(copies):
+            arrives = self._arrival(link, way, receiver, frame)
+            if math.isfinite(arrives):
+                self._post(arrives - now, self._hand_over(link, sender, receiver, frame))
 
-    def _arrival(
-        self, sender: NodeId, receiver: NodeId, frame: Frame, life: int
+    def computed(self, name: NodeId, begins: float, taking: float) -> float:
+        """When the node has computed for so long, if it begins then; it rests while frozen."""
+        frozen = self._nodes.frozen(name)
+        ends = frozen.finish(begins, taking)
+        for silence in frozen.within(begins, ends):
+            self._meet(name, silence)
+        return ends
+
+    # ---- on the way ----
+
+    def _size(self, frame: Frame) -> int:
+        """Bytes on the link, where that matters."""
+        if self._encoder is None:
+            return 0
+        size = OVERHEAD + sum(map(len, self._encoder.encode((_WORKLOAD, frame))))
+        self.traffic.bytes += size
+        return size
+
+    def _arrival(self, link: _Link, way: _Way, receiver: NodeId, frame: Frame) -> float:
+        weather = way.weather
+        delay = weather.delays.draw(way.rng, *way.numbers)
+        losses = weather.losses(way.rng)
+        self.traffic.lost += losses
+        delay += weather.waited(losses)
+        arrives = max(way.free_at + delay, way.clear_at + STEP)
+        if isinstance(frame, Data | Ack) and way.chance(weather.reorder):
+            return self._when_heard(link, receiver, arrives + delay)  # others may overtake it
+        way.clear_at = self._when_heard(link, receiver, arrives)
+        return way.clear_at
+
+    def _hand_over(
+        self, link: _Link, sender: NodeId, receiver: NodeId, frame: Frame
     ) -> Callable[[], None]:
-        link = frozenset((sender, receiver))
+        life = link.life
 
         def arrive() -> None:
-            if self._life.get(link, 0) == life:
+            if link.life == life:
                 self.member(receiver).receive(sender, frame)
 
         return arrive
 
-    def _cut(self, a: NodeId, b: NodeId) -> None:
-        link = frozenset((a, b))
-        self.cuts += 1
-        self._life[link] = self._life.get(link, 0) + 1
+    def _way(self, sender: NodeId, receiver: NodeId) -> _Way:
+        way = self._ways.get((sender, receiver))
+        if way is None:
+            a, b = self._nodes.number(sender), self._nodes.number(receiver)
+            rng = np.random.default_rng([self._seed, WEATHER_STREAM, LINK, a, b])
+            way = self._ways[sender, receiver] = _Way((a, b), self.conditions.of(a, b), rng)
+        return way
+
+    def _link(self, sender: NodeId, receiver: NodeId) -> _Link:
+        pair = frozenset((sender, receiver))
+        link = self._links.get(pair)
+        if link is None:
+            a, b = self._nodes.number(sender), self._nodes.number(receiver)
+            link = self._links[pair] = _Link((sender, receiver), self.conditions.parted(a, b))
+        return link
+
+    # ---- cuts ----
+
+    def _cut(self, link: _Link, outage: float) -> None:
+        if link.life % 2:
+            return
+        a, b = link.ends
+        self.traffic.cuts += 1
+        link.life += 1
         self.member(a).link_down(b)
         self.member(b).link_down(a)
-        self._post(self._weather.outage, lambda: self._heal(a, b))
+        if math.isfinite(outage):
+            self._post(outage, lambda: self._heal(link))
 
-    def _heal(self, a: NodeId, b: NodeId) -> None:
-        self._life[frozenset((a, b))] += 1
+    def _heal(self, link: _Link) -> None:
+        a, b = link.ends
+        link.life += 1
         self.member(a).link_up(b)
         self.member(b).link_up(a)
+
+    # ---- silences ----
+
+    def _when_heard(self, link: _Link, name: NodeId, time: float) -> float:
+        """The first moment from then on at which the link is whole and this end awake."""
+        frozen = self._nodes.frozen(name)
+        while math.isfinite(time):
+            silence, stillness = link.parted.at(time), frozen.at(time)
+            if silence is not None:
+                self._meet_partition(link, silence)
+                time = silence.ends
+            elif stillness is not None:
+                self._meet(name, stillness)
+                time = stillness.ends
+            else:
+                break
+        return time
+
+    def _meet_partition(self, link: _Link, silence: Interval) -> None:
+        """One that outlasts the keepalive breaks the link, and with the grace the run."""
+        patience = self.conditions.patience
+        if silence == link.silence or silence.length <= patience.keepalive:
+            return
+        link.silence = silence
+        a, b = link.ends
+        cut_at = silence.begins + patience.keepalive
+        lost_at = cut_at + patience.grace
+        now = asyncio.get_running_loop().time()
+        self._post(max(0.0, cut_at - now), lambda: self._cut(link, silence.ends - cut_at))
+        if silence.ends > lost_at:
+            why = f"the two have been cut off from each other for {lost_at - silence.begins:g} s"
+            self._post(max(0.0, lost_at - now), lambda: self.member(a).lost(b, why))
+
+    def _meet(self, name: NodeId, silence: Interval) -> None:
+        """One that outlasts the lease is the end of a node, and of the run."""
+        lease = self.conditions.patience.lease
+        if name in self._given_up or silence.length < lease:
+            return
+        self._given_up.add(name)
+        why = f"it has stood still for {lease:g} s, and the coordinator gives it up"
+        now = asyncio.get_running_loop().time()
+        for peer in self.member(name).peers:
+            neighbor = self.member(peer)
+            give_up = max(0.0, silence.begins + lease - now)
+            self._post(give_up, lambda neighbor=neighbor: neighbor.lost(name, why))  # type: ignore[misc]

@@ -23,6 +23,7 @@ import numpy as np
 from google.protobuf.message import DecodeError, Message
 
 from p2pdo.errors import RemoteProtocolError
+from p2pdo.protocol.counting import Calls
 from p2pdo.protocol.frames import Ack, Bye, Data, EffectKind, Frame, Hello, Tag
 from p2pdo.protocol.judging import Report
 from p2pdo.protocol.values import size_of
@@ -178,6 +179,11 @@ def _encode_report(report: Report) -> Iterator[bytes]:
         size=sum(map(len, parts)),
         bytes_sent=report.bytes_sent,
         messages_sent=report.messages_sent,
+        calls=pb.Calls(
+            gradients=report.calls.gradients,
+            values=report.calls.values,
+            proxes=report.calls.proxes,
+        ),
     )
     yield from _with_payload(_OBSERVATION, header, parts, header.size)
 
@@ -388,7 +394,10 @@ def _valued(header: Any, value: Value) -> Message_:
     if isinstance(header, pb.Observation):
         if not isinstance(value, np.ndarray):
             raise RemoteProtocolError("an observed state is no array")
-        return Report(header.node, header.iteration, value, header.bytes_sent, header.messages_sent)
+        asked = header.calls
+        calls = Calls(asked.gradients, asked.values, asked.proxes)
+        sent = (header.bytes_sent, header.messages_sent)
+        return Report(header.node, header.iteration, value, *sent, calls)
     effect = _EFFECTS.get(header.effect)
     if effect is None:
         raise RemoteProtocolError(f"a value answers an unknown effect {header.effect}")

@@ -219,7 +219,7 @@ def mutant(algorithm: Algorithm[Any]) -> laws.Case:
         (held.has_the_same_bits_everywhere, DrawsFromTheClock(), "other bits"),
         (held.keeps_the_dtype, Promotes(), "leads to float32, float64"),
         (held.stacks, WrongStack(), "stacked differs"),
-        (held.survives_what_it_says, ForgetsTheEdge(), "where messages are lost"),
+        (held.survives_what_it_says, ForgetsTheEdge(), "where values are lost"),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Algorithm) else None,
 )

@@ -79,7 +79,7 @@ CASES = [
     (f"{RUN} --nodes 100000000000", 3, "config", "at most 100,000"),
     ("run quadratic --nodes 9999 --on processes", 3, "config", "--on inprocess"),
     (f"{RUN} --delay-seed -1", 3, "config", "--delay-seed 0"),
-    ("topo ring --nodes 100000000000", 3, "config", "at most 100,000"),
+    ("topo ring --nodes 100000000000", 3, "config", "at most 5,000,000"),
     (f"{RUN} --nodes many", 2, "usage", "--help"),
     (f"{RUN} --rounds -1", 3, "config", "--rounds 100"),
     (f"{RUN} --observe-every 0", 3, "config", "--observe-every 50"),

@@ -109,3 +109,22 @@ def test_nodes_of_one_process_are_measured_at_both_workloads(call: Call) -> None
         check_spread(row["cpu_us_per_node_iteration"], 2)
     assert "run 2 of 2, gradient-tracking, 5 nodes: " in told.stderr
     assert len(call(*line.split(), "-q").stdout.splitlines()) == 5
+
+
+@pytest.mark.parametrize("algorithm", ["gradient-tracking", "consensus"])
+def test_stacked_nodes_are_compared_with_the_recursion_by_hand(call: Call, algorithm: str) -> None:
+    line = f"bench stacked -a {algorithm} -n 1500 -d 3 --rounds 8 --repeat 2 --json"
+    told = call(*line.split())
+    data = told.data
+    check_machine(data.pop("machine"))
+    check_spread(data["ratio"], 2)
+    assert data["ratio"]["runs"] == pytest.approx(
+        [a / b for a, b in zip(data["cpu_s"]["runs"], data["by_hand_cpu_s"]["runs"], strict=True)]
+    )
+    assert "run 2 of 2: " in told.stderr
+
+
+def test_what_nobody_wrote_by_hand_is_not_compared(call: Call) -> None:
+    told = call(*["bench", "stacked", "-a", "extra", "-q"])
+    assert told.code == 3
+    assert "nobody has written 'extra' by hand" in " ".join(told.stderr.split())

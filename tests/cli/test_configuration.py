@@ -39,6 +39,10 @@ def test_check_lists_the_tasks_or_tells_the_mistakes(call: Call, tmp_path: Path)
     answer = call("config", "check", str(path))
     assert answer.code == 3
     assert f"{path}:5: " in answer.stderr
+    path.write_text(GOOD.replace("name", "nmae") + "proceses = 2\n")
+    told = call("config", "check", str(path)).stderr.splitlines()
+    assert told[0] == "error[config]: the configuration is wrong: 2 mistakes:"
+    assert [line.split(": ")[0] for line in told[1:3]] == [f"  {path}:2", f"  {path}:6"]
 
 
 def test_an_imported_file_is_written_once(call: Call, tmp_path: Path) -> None:

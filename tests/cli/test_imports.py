@@ -40,6 +40,7 @@ print(json.dumps([name for name in json.loads(sys.argv[2]) if name in sys.module
         ["--version"],
         ["run", "--help"],
         ["submit", "--help"],
+        ["plan", "--help"],
         ["topo", "--help"],
         ["plot", "--help"],
         ["bench", "ring", "--help"],

@@ -37,6 +37,11 @@ DATA = [
     "run_dir",
     "state_sha256",
     "links",
+    "calls",
+    "accuracy",
+    "rates",
+    "dropped",
+    "simulated",
 ]
 FAST = ["--on", "dense", "--nodes", "4"]
 
@@ -68,7 +73,7 @@ def test_the_data_are_exactly_these(call: Call) -> None:
 def test_a_run_leaves_its_folder(call: Call) -> None:
     call("run", "quadratic", *FAST, "--rounds", "100", "--out", "here", "--set", "step_size=0.01")
     files = {path.name for path in Path("here").iterdir()}
-    expected = {"run.toml", "metrics.jsonl", "summary.json", "states"}
+    expected = {"run.toml", "metrics.jsonl", "summary.json", "counts.json", "states"}
     assert files == expected | {"convergence.png", "topology.png"}
     settings = tomllib.loads(Path("here/run.toml").read_text())["settings"]
     assert settings["parameters"]["step_size"] == 0.01

@@ -158,7 +158,7 @@ async def test_a_draining_node_is_listed_as_such_and_not_picked(tmp_path: Path) 
         ({"topology": "directed-ring", "weights": "metropolis"}, "undirected"),
         ({"nodes": ["a", "a"]}, "each named once"),
         ({"nodes": 0}, "at least one node"),
-        ({"tol": 1e-6}, "distributed stopping is not available"),
+        ({"tol": 1e-6}, "a tolerance is not available here"),
         ({"problem": {"name": "x", "parts": "runs/x"}}, "code never travels"),
         ({"algorithm": {"name": "x", "where": "m:C"}}, "code never travels"),
         ({"observer": "127.0.0.1:1"}, "observer is refused"),

@@ -5,10 +5,15 @@ import pytest
 
 from p2pdo.data.catalogue import DEFAULTS, PROBLEMS, build, build_all, describe
 from p2pdo.errors import ConfigError
-from p2pdo.problems import LeastSquares, Logistic, Quadratic, Smooth, Solvable, Stackable
+from p2pdo.problems import Distance, LeastSquares, Logistic, Quadratic, Smooth, Solvable, Stackable
 from p2pdo.types import Plain
 
-CLASSES = {"breast-cancer": Logistic, "quadratic": Quadratic, "least-squares": LeastSquares}
+CLASSES = {
+    "breast-cancer": Logistic,
+    "quadratic": Quadratic,
+    "least-squares": LeastSquares,
+    "averaging": Distance,
+}
 
 
 @pytest.fixture(params=sorted(PROBLEMS))
@@ -72,6 +77,7 @@ def test_the_parameters_are_those_documented() -> None:
         "breast-cancer": {"l2": 0.01},
         "quadratic": {"dimension": 10},
         "least-squares": {"dimension": 10, "samples": 50, "noise": 0.1},
+        "averaging": {"dimension": 10},
     }
 
 

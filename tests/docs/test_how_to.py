@@ -16,6 +16,8 @@ import numpy as np
 import pytest
 
 import p2pdo
+from p2pdo.api.local_nodes import running_nodes
+from p2pdo.coordinator.service import serving
 from p2pdo.driving.results import TaskStatus
 from p2pdo.node.configuration.showing import checked
 
@@ -64,17 +66,20 @@ def blocks(page: str, language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", (PAGES / page).read_text(), re.DOTALL)
 
 
+def as_main(code: str) -> str:
+    return f"async def main():\n{textwrap.indent(code, '    ')}\n    return locals()"
+
+
 def run_inside(code: str, names: dict[str, Any]) -> dict[str, Any]:
     """Runs code with `await` in it; what it defines besides."""
-    body = textwrap.indent(code, "    ")
-    exec(f"async def main():\n{body}\n    return locals()", names)
+    exec(as_main(code), names)
     found: dict[str, Any] = asyncio.run(names["main"]())
     return found
 
 
 @pytest.mark.slow
 def test_the_page_on_executors_runs(capsys: pytest.CaptureFixture[str]) -> None:
-    definition, driving = blocks("write-an-executor.md", "python")
+    definition, driving, *_ = blocks("write-an-executor.md", "python")
     names: dict[str, Any] = {}
     exec(definition, names)
     found = run_inside(driving, names)
@@ -82,6 +87,33 @@ def test_the_page_on_executors_runs(capsys: pytest.CaptureFixture[str]) -> None:
     assert len(found["results"]) >= 2
     assert [one.node for one in found["chain"]] == ["node-2", "node-0"]
     assert capsys.readouterr().out.count(" ok ") == 3
+
+
+@pytest.mark.slow
+@pytest.mark.asyncio
+async def test_the_pages_second_driver_has_the_results_that_the_first_had_not(
+    tmp_path: Path,
+) -> None:
+    definition, _, first, second = blocks("write-an-executor.md", "python")
+    stored: list[p2pdo.TaskResult] = []
+    names: dict[str, Any] = {"np": np, "store": stored.append, "stored": lambda: len(stored)}
+    exec(definition, names)
+    first = first.replace("store(result)\n", "store(result)\n        break\n    tasks.detach()\n")
+    nodes = ["hospital-0", "hospital-1", "hospital-2"]
+    executors = {"trainer": names["Trainer"]}
+    async with (
+        serving(tmp_path / "coordinator", "127.0.0.1:0") as address,
+        running_nodes(nodes, address, tmp_path, executors=executors),
+        p2pdo.connect(address) as net,
+    ):
+        names["net"] = net
+        exec(as_main(first), names)
+        workload = (await names["main"]())["tasks"].workload_id
+        assert len(stored) == 1
+        exec(as_main(second.replace("k3v9x2aa", workload)), names)
+        assert (await names["main"]())["more"].status is TaskStatus.OK
+    assert [result.place for result in stored] == [1, 2, 3]
+    assert {result.node for result in stored} == {*nodes}
 
 
 @pytest.mark.slow

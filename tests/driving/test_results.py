@@ -38,7 +38,7 @@ def test_a_status_follows_from_the_error(error: Exception, status: TaskStatus) -
 def test_what_cannot_be_read_is_a_failure_of_that_node(payload: str, ok: bool) -> None:
     result = result_of(told(payload, ok=ok))
     assert result.status is TaskStatus.FAILED
-    assert str(result.error).startswith("a answered with what cannot be read: ")
+    assert str(result.error).startswith("task 'train' at a: the answer cannot be read: ")
 
 
 def test_an_array_that_is_none_is_a_failure_of_that_node() -> None:
@@ -48,4 +48,19 @@ def test_an_array_that_is_none_is_a_failure_of_that_node() -> None:
 
 def test_a_failure_that_is_no_error_is_told_as_it_is() -> None:
     result = result_of(told('"no data"', ok=False))
-    assert (result.status, str(result.error)) == (TaskStatus.FAILED, '"no data"')
+    assert (result.status, str(result.error)) == (
+        TaskStatus.FAILED,
+        "task 'train' at a: \"no data\"",
+    )
+
+
+def test_a_failures_words_name_task_and_node_once() -> None:
+    plain = {"code": "task-failed", "message": "ValueError: no such ward", "hint": "look"}
+    error = result_of(told(json.dumps(plain), ok=False)).error
+    assert error is not None
+    assert error.message == "task 'train' at a: ValueError: no such ward"
+    assert (error.node, error.hint) == ("a", "look")
+    there = "rank 1 at node 'a' was killed in task 'train'"
+    error = result_of(told(json.dumps(plain | {"message": there}), ok=False)).error
+    assert error is not None
+    assert error.message == there

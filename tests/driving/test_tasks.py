@@ -274,7 +274,8 @@ async def test_roles_have_executors_of_their_own() -> None:
         judged = await tasks.send_and_wait("judge", [1, 2, 3], to="node-2")
         assert judged.value == 3
         unknown = await tasks.send_and_wait("judge", [], to="node-0")
-        assert str(unknown.error).startswith("executor 'worker' has no task 'judge'")
+        told = "task 'judge' at node-0: executor 'worker' has no task 'judge'"
+        assert str(unknown.error).startswith(told)
 
 
 async def test_a_driver_that_leaves_ends_what_is_open() -> None:

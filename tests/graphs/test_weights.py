@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, strategies as st
@@ -297,3 +299,26 @@ def test_a_hundred_thousand_nodes_mix() -> None:
     spike = np.zeros((graph.n, 2))
     spike[0] = 3
     assert np.flatnonzero(weights.apply(spike)[:, 0]).tolist() == [0, 1, 99_999]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("topology", ["star", "k-regular:4", "exponential"])
+def test_a_large_product_has_the_bits_of_a_nodes_own_sum(topology: str, dtype: Any) -> None:
+    pytest.importorskip("scipy")
+    graph = graph_by_name(topology, 200, np.random.default_rng(0))
+    weights = default_weights(graph)
+    X = np.random.default_rng(1).standard_normal((200, 260)).astype(dtype)
+    assert weights._is_large(X)
+    mixed = weights.apply(X)
+    assert mixed.dtype == dtype
+    for i in (0, 1, 199):
+        alone = weights.row(i).weighted_sum(dict(enumerate(X)))
+        assert alone.tobytes() == mixed[i].tobytes()
+
+
+def test_without_scipy_a_large_product_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    graph = graph_by_name("k-regular:4", 300, np.random.default_rng(0))
+    X = np.random.default_rng(1).standard_normal((300, 3, 50))
+    expected = default_weights(graph).apply(X)
+    monkeypatch.setattr("p2pdo.graphs.sparse.rounds_products", lambda: False)
+    assert np.array_equal(default_weights(graph).apply(X), expected)

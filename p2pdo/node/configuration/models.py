@@ -46,6 +46,7 @@ class NodeTable(Strict):
     name: Name | None = None
     coordinator: str | None = None
     listen: str = "127.0.0.1:0"
+    advertise: str | None = None
     state: Path | None = None
     insecure: bool = False
     pull: Literal["stream", "poll"] = "stream"

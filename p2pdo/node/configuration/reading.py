@@ -73,9 +73,10 @@ def read_configuration(path: Path) -> Source:
 
 def wrong(mistakes: Sequence[str]) -> ConfigError:
     """The error that tells all of them."""
-    several = f"{len(mistakes)} mistakes: " if len(mistakes) > 1 else ""
+    several = "".join(f"\n  {mistake}" for mistake in mistakes)
+    told = f" {mistakes[0]}" if len(mistakes) == 1 else f" {len(mistakes)} mistakes:{several}"
     return ConfigError(
-        f"the configuration is wrong: {several}{'; '.join(mistakes)}",
+        f"the configuration is wrong:{told}",
         hint="correct these, then: p2pdo config check FILE",
     )
 

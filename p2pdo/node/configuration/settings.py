@@ -33,6 +33,7 @@ def settings_of(source: Source, flags: Mapping[str, Any]) -> NodeSettings:
         name=said["name"],
         state=Path(state or "."),
         listen=said["listen"],
+        advertise=said["advertise"],
         insecure=said["insecure"],
         pull=Pull(said["pull"], said["pull_interval"]),
         keep_states=said["keep_states"],

@@ -323,6 +323,7 @@ class TaskResult(_message.Message):
     PAYLOAD_FIELD_NUMBER: _builtins.int
     NODE_FIELD_NUMBER: _builtins.int
     NAME_FIELD_NUMBER: _builtins.int
+    PLACE_FIELD_NUMBER: _builtins.int
     task_id: _builtins.str
     workload_id: _builtins.str
     attempt: _builtins.int
@@ -330,9 +331,11 @@ class TaskResult(_message.Message):
     payload: _builtins.str
     """JSON: what the handler returned, or the error"""
     node: _builtins.str
-    """for watchers: who was asked, and"""
+    """for watchers: who was asked,"""
     name: _builtins.str
-    """for what"""
+    """for what, and"""
+    place: _builtins.int
+    """which result of its workload this is, from 1"""
     def __init__(
         self,
         *,
@@ -343,10 +346,11 @@ class TaskResult(_message.Message):
         payload: _builtins.str = ...,
         node: _builtins.str = ...,
         name: _builtins.str = ...,
+        place: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "name", b"name", "node", b"node", "ok", b"ok", "payload", b"payload", "task_id", b"task_id", "workload_id", b"workload_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "name", b"name", "node", b"node", "ok", b"ok", "payload", b"payload", "place", b"place", "task_id", b"task_id", "workload_id", b"workload_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -776,6 +780,114 @@ class AbortTasksReply(_message.Message):
 Global___AbortTasksReply: _TypeAlias = AbortTasksReply  # noqa: Y015
 
 @_typing.final
+class ListTasksRequest(_message.Message):
+    """Tasks without a result among the first `seen`, in no particular order; none that was cancelled."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WORKLOAD_ID_FIELD_NUMBER: _builtins.int
+    SEEN_FIELD_NUMBER: _builtins.int
+    workload_id: _builtins.str
+    seen: _builtins.int
+    def __init__(
+        self,
+        *,
+        workload_id: _builtins.str = ...,
+        seen: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["seen", b"seen", "workload_id", b"workload_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListTasksRequest: _TypeAlias = ListTasksRequest  # noqa: Y015
+
+@_typing.final
+class ListTasksReply(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TASKS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def tasks(self) -> _containers.RepeatedCompositeFieldContainer[Global___SentTask]: ...
+    def __init__(
+        self,
+        *,
+        tasks: _abc.Iterable[Global___SentTask] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["tasks", b"tasks"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListTasksReply: _TypeAlias = ListTasksReply  # noqa: Y015
+
+@_typing.final
+class SentTask(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TASK_ID_FIELD_NUMBER: _builtins.int
+    NODE_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    task_id: _builtins.str
+    node: _builtins.str
+    name: _builtins.str
+    def __init__(
+        self,
+        *,
+        task_id: _builtins.str = ...,
+        node: _builtins.str = ...,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "node", b"node", "task_id", b"task_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SentTask: _TypeAlias = SentTask  # noqa: Y015
+
+@_typing.final
+class AcknowledgeRequest(_message.Message):
+    """The first `seen` results will not be asked for again: the coordinator drops their data."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WORKLOAD_ID_FIELD_NUMBER: _builtins.int
+    SEEN_FIELD_NUMBER: _builtins.int
+    workload_id: _builtins.str
+    seen: _builtins.int
+    def __init__(
+        self,
+        *,
+        workload_id: _builtins.str = ...,
+        seen: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["seen", b"seen", "workload_id", b"workload_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AcknowledgeRequest: _TypeAlias = AcknowledgeRequest  # noqa: Y015
+
+@_typing.final
+class AcknowledgeReply(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AcknowledgeReply: _TypeAlias = AcknowledgeReply  # noqa: Y015
+
+@_typing.final
 class CloseWorkloadRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -932,6 +1044,9 @@ class Workload(_message.Message):
     AGE_SECONDS_FIELD_NUMBER: _builtins.int
     MEMBERS_FIELD_NUMBER: _builtins.int
     RESOLVED_FIELD_NUMBER: _builtins.int
+    TASKS_FIELD_NUMBER: _builtins.int
+    RESULTS_FIELD_NUMBER: _builtins.int
+    ACKNOWLEDGED_FIELD_NUMBER: _builtins.int
     workload_id: _builtins.str
     status: _builtins.str
     """"configuring", "running", "done", "failed", "stopped" """
@@ -942,6 +1057,10 @@ class Workload(_message.Message):
     age_seconds: _builtins.float
     resolved: _builtins.str
     """JSON: the step size, the assignment's digest"""
+    tasks: _builtins.int
+    """Of kind "tasks": how many were sent, have a result, and have one that is acknowledged."""
+    results: _builtins.int
+    acknowledged: _builtins.int
     @_builtins.property
     def members(self) -> _containers.RepeatedCompositeFieldContainer[Global___Member]: ...
     def __init__(
@@ -954,10 +1073,13 @@ class Workload(_message.Message):
         age_seconds: _builtins.float = ...,
         members: _abc.Iterable[Global___Member] | None = ...,
         resolved: _builtins.str = ...,
+        tasks: _builtins.int = ...,
+        results: _builtins.int = ...,
+        acknowledged: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["age_seconds", b"age_seconds", "error", b"error", "members", b"members", "resolved", b"resolved", "spec", b"spec", "status", b"status", "workload_id", b"workload_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acknowledged", b"acknowledged", "age_seconds", b"age_seconds", "error", b"error", "members", b"members", "resolved", b"resolved", "results", b"results", "spec", b"spec", "status", b"status", "tasks", b"tasks", "workload_id", b"workload_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1069,7 +1191,8 @@ class WatchRequest(_message.Message):
     workload_id: _builtins.str
     seen: _builtins.int
     """How many results of tasks the watcher has: those are not told again. Their order is that in
-    which they were accepted, and a restart of the coordinator does not change it.
+    which they were accepted, and a restart of the coordinator does not change it. Those that
+    were acknowledged are no longer there to be told.
     """
     def __init__(
         self,

@@ -94,6 +94,16 @@ class CoordinatorStub(object):
                 request_serializer=p2pdo_dot_wire_dot_v1_dot_coordinator__pb2.AbortTasksRequest.SerializeToString,
                 response_deserializer=p2pdo_dot_wire_dot_v1_dot_coordinator__pb2.AbortTasksReply.FromString,
                 _registered_method=True)
+        self.ListTasks = channel.unary_stream(
+                '/p2pdo.v1.Coordinator/ListTasks',
+                request_serializer=p2pdo_dot_wire_dot_v1_dot_coordinator__pb2.ListTasksRequest.SerializeToString,
+                response_deserializer=p2pdo_dot_wire_dot_v1_dot_coordinator__pb2.ListTasksReply.FromString,
+                _registered_method=True)
+        self.Acknowledge = channel.unary_unary(
+                '/p2pdo.v1.Coordinator/Acknowledge',
+                request_serializer=p2pdo_dot_wire_dot_v1_dot_coordinator__pb2.AcknowledgeRequest.SerializeToString,
+                response_deserializer=p2pdo_dot_wire_dot_v1_dot_coordinator__pb2.AcknowledgeReply.FromString,
+                _registered_method=True)
         self.CloseWorkload = channel.unary_unary(
                 '/p2pdo.v1.Coordinator/CloseWorkload',
                 request_serializer=p2pdo_dot_wire_dot_v1_dot_coordinator__pb2.CloseWorkloadRequest.SerializeToString,
@@ -211,6 +221,19 @@ class CoordinatorServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListTasks(self, request, context):
+        """What a driver takes over that was sent by an earlier one.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Acknowledge(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def CloseWorkload(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -315,6 +338,16 @@ def add_CoordinatorServicer_to_server(servicer, server):
                     servicer.AbortTasks,
                     request_deserializer=p2pdo_dot_wire_dot_v1_dot_coordinator__pb2.AbortTasksRequest.FromString,
                     response_serializer=p2pdo_dot_wire_dot_v1_dot_coordinator__pb2.AbortTasksReply.SerializeToString,
+            ),
+            'ListTasks': grpc.unary_stream_rpc_method_handler(
+                    servicer.ListTasks,
+                    request_deserializer=p2pdo_dot_wire_dot_v1_dot_coordinator__pb2.ListTasksRequest.FromString,
+                    response_serializer=p2pdo_dot_wire_dot_v1_dot_coordinator__pb2.ListTasksReply.SerializeToString,
+            ),
+            'Acknowledge': grpc.unary_unary_rpc_method_handler(
+                    servicer.Acknowledge,
+                    request_deserializer=p2pdo_dot_wire_dot_v1_dot_coordinator__pb2.AcknowledgeRequest.FromString,
+                    response_serializer=p2pdo_dot_wire_dot_v1_dot_coordinator__pb2.AcknowledgeReply.SerializeToString,
             ),
             'CloseWorkload': grpc.unary_unary_rpc_method_handler(
                     servicer.CloseWorkload,
@@ -676,6 +709,60 @@ class Coordinator(object):
             '/p2pdo.v1.Coordinator/AbortTasks',
             p2pdo_dot_wire_dot_v1_dot_coordinator__pb2.AbortTasksRequest.SerializeToString,
             p2pdo_dot_wire_dot_v1_dot_coordinator__pb2.AbortTasksReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListTasks(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/p2pdo.v1.Coordinator/ListTasks',
+            p2pdo_dot_wire_dot_v1_dot_coordinator__pb2.ListTasksRequest.SerializeToString,
+            p2pdo_dot_wire_dot_v1_dot_coordinator__pb2.ListTasksReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Acknowledge(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/p2pdo.v1.Coordinator/Acknowledge',
+            p2pdo_dot_wire_dot_v1_dot_coordinator__pb2.AcknowledgeRequest.SerializeToString,
+            p2pdo_dot_wire_dot_v1_dot_coordinator__pb2.AcknowledgeReply.FromString,
             options,
             channel_credentials,
             insecure,

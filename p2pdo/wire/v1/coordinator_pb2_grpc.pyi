@@ -54,6 +54,9 @@ class CoordinatorStub:
     """For users."""
     SendTasks: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.SendTasksRequest, _coordinator_pb2.SendTasksReply]
     AbortTasks: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.AbortTasksRequest, _coordinator_pb2.AbortTasksReply]
+    ListTasks: _grpc.UnaryStreamMultiCallable[_coordinator_pb2.ListTasksRequest, _coordinator_pb2.ListTasksReply]
+    """What a driver takes over that was sent by an earlier one."""
+    Acknowledge: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.AcknowledgeRequest, _coordinator_pb2.AcknowledgeReply]
     CloseWorkload: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.CloseWorkloadRequest, _coordinator_pb2.CloseWorkloadReply]
     Stop: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.StopRequest, _coordinator_pb2.StopReply]
     ListNodes: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.ListNodesRequest, _coordinator_pb2.ListNodesReply]
@@ -82,6 +85,9 @@ class CoordinatorAsyncStub(CoordinatorStub):
     """For users."""
     SendTasks: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.SendTasksRequest, _coordinator_pb2.SendTasksReply]  # type: ignore[assignment]
     AbortTasks: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.AbortTasksRequest, _coordinator_pb2.AbortTasksReply]  # type: ignore[assignment]
+    ListTasks: _aio.UnaryStreamMultiCallable[_coordinator_pb2.ListTasksRequest, _coordinator_pb2.ListTasksReply]  # type: ignore[assignment]
+    """What a driver takes over that was sent by an earlier one."""
+    Acknowledge: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.AcknowledgeRequest, _coordinator_pb2.AcknowledgeReply]  # type: ignore[assignment]
     CloseWorkload: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.CloseWorkloadRequest, _coordinator_pb2.CloseWorkloadReply]  # type: ignore[assignment]
     Stop: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.StopRequest, _coordinator_pb2.StopReply]  # type: ignore[assignment]
     ListNodes: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.ListNodesRequest, _coordinator_pb2.ListNodesReply]  # type: ignore[assignment]
@@ -179,6 +185,21 @@ class CoordinatorServicer(metaclass=_abc_1.ABCMeta):
         request: _coordinator_pb2.AbortTasksRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_coordinator_pb2.AbortTasksReply, _abc.Awaitable[_coordinator_pb2.AbortTasksReply]]: ...
+
+    @_abc_1.abstractmethod
+    def ListTasks(
+        self,
+        request: _coordinator_pb2.ListTasksRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_coordinator_pb2.ListTasksReply], _abc.AsyncIterator[_coordinator_pb2.ListTasksReply]]:
+        """What a driver takes over that was sent by an earlier one."""
+
+    @_abc_1.abstractmethod
+    def Acknowledge(
+        self,
+        request: _coordinator_pb2.AcknowledgeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_coordinator_pb2.AcknowledgeReply, _abc.Awaitable[_coordinator_pb2.AcknowledgeReply]]: ...
 
     @_abc_1.abstractmethod
     def CloseWorkload(

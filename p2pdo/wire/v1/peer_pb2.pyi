@@ -389,6 +389,7 @@ class Observation(_message.Message):
     BYTES_SENT_FIELD_NUMBER: _builtins.int
     MESSAGES_SENT_FIELD_NUMBER: _builtins.int
     PADDING_FIELD_NUMBER: _builtins.int
+    CALLS_FIELD_NUMBER: _builtins.int
     node: _builtins.int
     """its index"""
     iteration: _builtins.int
@@ -398,6 +399,8 @@ class Observation(_message.Message):
     messages_sent: _builtins.int
     padding: _builtins.bytes
     """as of Value"""
+    @_builtins.property
+    def calls(self) -> Global___Calls: ...
     def __init__(
         self,
         *,
@@ -408,14 +411,42 @@ class Observation(_message.Message):
         bytes_sent: _builtins.int = ...,
         messages_sent: _builtins.int = ...,
         padding: _builtins.bytes = ...,
+        calls: Global___Calls | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["calls", b"calls"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bytes_sent", b"bytes_sent", "iteration", b"iteration", "layout", b"layout", "messages_sent", b"messages_sent", "node", b"node", "padding", b"padding", "size", b"size"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bytes_sent", b"bytes_sent", "calls", b"calls", "iteration", b"iteration", "layout", b"layout", "messages_sent", b"messages_sent", "node", b"node", "padding", b"padding", "size", b"size"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Observation: _TypeAlias = Observation  # noqa: Y015
+
+@_typing.final
+class Calls(_message.Message):
+    """What the node's steps have asked of its cost so far."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GRADIENTS_FIELD_NUMBER: _builtins.int
+    VALUES_FIELD_NUMBER: _builtins.int
+    PROXES_FIELD_NUMBER: _builtins.int
+    gradients: _builtins.float
+    values: _builtins.int
+    proxes: _builtins.int
+    def __init__(
+        self,
+        *,
+        gradients: _builtins.float = ...,
+        values: _builtins.int = ...,
+        proxes: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["gradients", b"gradients", "proxes", b"proxes", "values", b"values"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Calls: _TypeAlias = Calls  # noqa: Y015
 
 @_typing.final
 class Verdict(_message.Message):

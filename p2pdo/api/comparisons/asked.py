@@ -1,0 +1,222 @@
+"""What is compared: algorithms under labels, trials, and one request for all the rest.
+
+Trial t has the seed of the request + t, and all algorithms see the same data, graph and start in
+it. `-s NAME=VALUE` is a parameter of all algorithms, `-s LABEL.NAME=VALUE` of one, and
+`-s problem.NAME=VALUE` of the problem.
+
+What can be said in plain data is written into the manifest, and runs in worker processes, which
+are told names. Objects stay in this process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+from p2pdo.algorithms.base import Algorithm
+from p2pdo.algorithms.catalogue import name_of
+from p2pdo.api.jobs import PROBLEM_PREFIX, Job, Request, resolve, with_tolerance
+from p2pdo.api.processes import check_crossing
+from p2pdo.api.runs import Executor, check_executor, check_processes
+from p2pdo.api.topology_files import read_topology
+from p2pdo.errors import ConfigError, did_you_mean
+from p2pdo.types import Plain
+
+_OF_CONTENDERS = ("algorithm",)
+GIVEN = "given as an object"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contender:
+    """One algorithm with its parameters; its label names it in folders, tables and figures."""
+
+    label: str
+    algorithm: str | Algorithm[Any]
+    parameters: Mapping[str, Plain]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """A comparison as it was asked for.
+
+    Attributes:
+        base: all settings but the algorithm and its parameters.
+    """
+
+    base: Request
+    contenders: tuple[Contender, ...]
+    trials: int
+    executor: Executor
+
+    def request(self, contender: Contender, trial: int) -> Request:
+        """The run of one algorithm in one trial."""
+        return replace(
+            self.base,
+            algorithm=contender.algorithm,
+            parameters={**self.base.parameters, **contender.parameters},
+            seed=self.base.seed + trial,
+        )
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether workers can be told it."""
+        algorithms = [one.algorithm for one in self.contenders]
+        return all(_is_plain(value) for value in (*algorithms, *_settings(self.base).values()))
+
+    def to_plain(self) -> dict[str, Plain]:
+        """For the manifest; objects are only said to have been given."""
+        return {
+            "executor": self.executor,
+            "trials": self.trials,
+            "settings": {name: _said(value) for name, value in _settings(self.base).items()},
+            "algorithms": {
+                one.label: {"name": _said(one.algorithm), "parameters": dict(one.parameters)}
+                for one in self.contenders
+            },
+        }
+
+
+def from_plain(plain: Mapping[str, Any]) -> Asked:
+    """What a manifest says.
+
+    Raises:
+        ConfigError: it was made of objects, or by another version of p2pdo.
+    """
+    known = {field.name for field in fields(Request)}
+    settings = dict(plain["settings"])
+    if unknown := sorted(settings.keys() - known):
+        raise ConfigError(
+            f"the comparison has settings that this version does not know: {', '.join(unknown)}",
+            hint="go on with the version of p2pdo that began it",
+        )
+    contenders = tuple(
+        Contender(label=label, algorithm=one["name"], parameters=one["parameters"])
+        for label, one in plain["algorithms"].items()
+    )
+    if GIVEN in (*settings.values(), *(one.algorithm for one in contenders)):
+        raise ConfigError(
+            "the comparison was made of objects, which its folder does not hold",
+            hint="go on with it from the script that began it: p2pdo.compare(…, out=DIR)",
+        )
+    return Asked(
+        base=Request(**settings),
+        contenders=contenders,
+        trials=int(plain["trials"]),
+        executor=check_executor(plain["executor"]),
+    )
+
+
+def _settings(base: Request) -> dict[str, Any]:
+    names = [field.name for field in fields(base) if field.name not in _OF_CONTENDERS]
+    return {name: getattr(base, name) for name in names}
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return all(isinstance(key, str) and _is_plain(item) for key, item in value.items())
+    if isinstance(value, list | tuple):
+        return all(_is_plain(item) for item in value)
+    return value is None or isinstance(value, str | int | float)
+
+
+def _said(value: Any) -> Plain:
+    if not _is_plain(value):
+        return GIVEN
+    return list(value) if isinstance(value, tuple) else value
+
+
+# ---- from names ----
+
+
+def named(text: str) -> list[tuple[str, str]]:
+    """(label, name) of "dgd,extra,slow=dgd"; a file's class is labelled by its own name.
+
+    Raises:
+        ConfigError: a name is missing, or a label stands twice.
+    """
+    pairs = []
+    for word in text.split(","):
+        label, equals, name = word.strip().partition("=")
+        pairs.append((label, name) if equals else (label.rpartition(":")[2], label))
+    if not all(label and name for label, name in pairs):
+        raise ConfigError(f"'{text}' names no list of algorithms", hint="-a dgd,extra,slow=dgd")
+    return _distinct(pairs)
+
+
+def labelled(
+    algorithms: Mapping[str, str | Algorithm[Any]] | Sequence[str | Algorithm[Any]],
+) -> list[tuple[str, str | Algorithm[Any]]]:
+    """(label, algorithm) of what a script gave."""
+    if isinstance(algorithms, str):
+        return list(named(algorithms))
+    if isinstance(algorithms, Mapping):
+        return list(algorithms.items())
+    pairs: list[tuple[str, str | Algorithm[Any]]] = []
+    for one in algorithms:
+        pairs += [(name_of(type(one)), one)] if isinstance(one, Algorithm) else named(one)
+    return _distinct(pairs)
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> list[tuple[str, Any]]:
+    labels = [label for label, _ in pairs]
+    twice = next((label for label in labels if labels.count(label) > 1), None)
+    if twice is not None:
+        raise ConfigError(
+            f"'{twice}' is compared with itself",
+            hint=f"give each a label: slow={twice}, and -s slow.NAME=VALUE",
+        )
+    return pairs
+
+
+def contenders_of(
+    pairs: Iterable[tuple[str, str | Algorithm[Any]]], parameters: Mapping[str, Plain]
+) -> tuple[tuple[Contender, ...], dict[str, Plain]]:
+    """Each with its parameters, and those of the problem.
+
+    Raises:
+        ConfigError: a parameter's label is no algorithm's.
+    """
+    pairs = list(pairs)
+    of_problem = {k: v for k, v in parameters.items() if k.startswith(PROBLEM_PREFIX)}
+    own: dict[str, dict[str, Plain]] = {label: {} for label, _ in pairs}
+    of_one = [k for k in parameters if "." in k and k not in of_problem]
+    for key, value in parameters.items():  # what is said of one comes after what is said of all
+        if "." not in key:
+            for ones in own.values():
+                ones[key] = value
+    for key in of_one:
+        label, _, name = key.rpartition(".")
+        if label not in own:
+            raise ConfigError(
+                f"'{key}' is a parameter of '{label}', which is not compared",
+                hint=did_you_mean(label, list(own)),
+            )
+        own[label][name] = parameters[key]
+    made = [Contender(label=label, algorithm=a, parameters=own[label]) for label, a in pairs]
+    return tuple(made), of_problem
+
+
+# ---- before anything runs ----
+
+
+def checked(asked: Asked, default_tol: float | None = None) -> tuple[Asked, Job]:
+    """The comparison with its tolerance and its topology's file read, and one of its jobs.
+
+    Each algorithm's first trial is resolved, so that what cannot run is told before anything does.
+
+    Raises:
+        ConfigError: something is unknown or does not fit.
+    """
+    if asked.trials < 1:
+        raise ConfigError(f"trials must be one or more, got {asked.trials}", hint="--trials 5")
+    base = replace(asked.base, topology=read_topology(asked.base.topology))
+    asked = replace(asked, base=base)
+    jobs = [resolve(asked.request(one, 0)) for one in asked.contenders]
+    if default_tol is not None:
+        base = replace(base, tol=with_tolerance(jobs[0], default_tol).request.tol)
+    if asked.executor == "processes":
+        check_processes(jobs[0].plan.nodes)
+        for job in jobs:
+            check_crossing(job)
+    return replace(asked, base=base), jobs[0]

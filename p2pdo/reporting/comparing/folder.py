@@ -1,0 +1,149 @@
+"""The folder of a comparison.
+
+    comparison.json              what was asked: settings, algorithms, trials
+    ALGORITHM/trial-0/           a run folder; trial t has the seed of the comparison + t
+    output.log                   what trials printed, if they did
+
+A trial has ended where its run folder has a summary or says that it failed. Any other was
+interrupted, and begins anew when the comparison goes on. One process at a time works on a folder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import shlex
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from p2pdo.errors import ConfigError, Conflict, NotFound
+from p2pdo.reporting import json_lines, machine
+from p2pdo.reporting.file_names import to_file_name
+from p2pdo.reporting.run_folder import RunFolder
+from p2pdo.types import Plain
+
+MANIFEST = "comparison.json"
+LOG = "output.log"
+_VERSIONS = "versions"
+
+
+class ComparisonFolder:
+    """One comparison's folder."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    def exists(self) -> bool:
+        """Whether a comparison has begun there."""
+        return (self.path / MANIFEST).is_file()
+
+    def begin(self, manifest: Mapping[str, Plain]) -> None:
+        """Begins one in an empty folder, or goes on with the same one.
+
+        Raises:
+            Conflict: there are files of something else, or another comparison: says how it differs.
+            ConfigError: the folder cannot be written.
+        """
+        if self.exists:
+            self._require_same(manifest)
+            return
+        RunFolder.create(self.path, self.path.name)
+        text = json_lines.encode({**manifest, _VERSIONS: machine.versions()}, indent=2)
+        draft = self.path / f".{MANIFEST}.draft"
+        draft.write_text(f"{text}\n", encoding="utf-8")
+        draft.replace(self.path / MANIFEST)
+
+    def manifest(self) -> dict[str, Any]:
+        """What was asked.
+
+        Raises:
+            NotFound: there is no comparison.
+        """
+        if not self.exists:
+            raise NotFound(
+                f"there is no comparison in {self.path}",
+                hint="p2pdo run PROBLEM -a ONE,OTHER --trials 5 makes one",
+            )
+        try:
+            found = json.loads((self.path / MANIFEST).read_bytes())
+        except ValueError:
+            found = None
+        if not isinstance(found, dict):
+            raise ConfigError(
+                f"{self.path / MANIFEST} is damaged", hint="it was changed after the run"
+            )
+        found.pop(_VERSIONS, None)
+        return found
+
+    def trial(self, label: str, number: int) -> Path:
+        return self.path / to_file_name(label) / f"trial-{number}"
+
+    def has_ended(self, label: str, number: int) -> bool:
+        folder = RunFolder(self.trial(label, number))
+        if not folder.path.is_dir():
+            return False
+        return (folder.path / "summary.json").is_file() or failure(folder) is not None
+
+    def clear(self, label: str, number: int) -> None:
+        """Removes what an interrupted trial has left."""
+        shutil.rmtree(self.trial(label, number), ignore_errors=True)
+
+    @contextlib.contextmanager
+    def worked_on(self) -> Iterator[None]:
+        """While this process runs trials in it; the system ends that with the process.
+
+        Raises:
+            Conflict: another process does.
+        """
+        handle = os.open(self.path, os.O_RDONLY)
+        try:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise Conflict(
+                    f"another process is at work on {self.path}", hint="wait for it, or stop it"
+                ) from None
+            yield
+        finally:
+            os.close(handle)
+
+    def _require_same(self, asked: Mapping[str, Plain]) -> None:
+        there = self.manifest()
+        found = differences(there, json.loads(json_lines.encode(asked)))
+        if found:
+            raise Conflict(
+                f"{self.path} holds another comparison: {'; '.join(found)}",
+                hint=f"p2pdo run --resume {shlex.quote(str(self.path))} goes on with that one; "
+                "name another --out for this one",
+            )
+
+
+def failure(folder: RunFolder) -> dict[str, Any] | None:
+    """The event of a run's failure; None where it has not failed."""
+    failed = [event for event in folder.read_events() if event.get("event") == "failed"]
+    return failed[-1] if failed else None
+
+
+def differences(there: Any, here: Any, name: str = "") -> list[str]:
+    """In words, where two manifests differ."""
+    if isinstance(there, dict) and isinstance(here, dict):
+        keys = [*there, *(key for key in here if key not in there)]
+        return [
+            words
+            for key in keys
+            for words in differences(there.get(key), here.get(key), _below(name, key))
+        ]
+    return [] if there == here else [f"{name} is {_shown(there)} there and {_shown(here)} here"]
+
+
+def _below(name: str, key: str) -> str:
+    return f"{name} {key}" if name and name not in ("settings", "algorithms") else key
+
+
+def _shown(value: Any) -> str:
+    return "absent" if value is None else json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,96 @@
+"""The comparison as a LaTeX table, in booktabs' style: to be read with the package booktabs.
+
+What is in no mean is told in comments below it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+from p2pdo.reporting.comparing.figures import Figures, Spread
+from p2pdo.reporting.formats import printable
+
+_UNKNOWN = "--"
+_SPECIAL = {c: f"\\{c}" for c in "&%$#_{}"} | {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+}
+_HEADERS = (
+    "Algorithm",
+    "Trials",
+    "Gap",
+    "Consensus error",
+    "Rate",
+    "Reached",
+    "Iterations",
+    "Gradients",
+    "Messages",
+    "MB sent",
+    "Seconds",
+)
+
+
+def latex_table(figures: Sequence[Figures], tol: float | None) -> str:
+    """A tabular; its last columns are what it took all nodes together to the tolerance."""
+    columns = _HEADERS if tol is not None else _HEADERS[:5]
+    lines = [
+        rf"\begin{{tabular}}{{l{'r' * (len(columns) - 1)}}}",
+        r"\toprule",
+        _row(columns),
+        r"\midrule",
+        *(_row(_cells(one)[: len(columns)]) for one in figures),
+        r"\bottomrule",
+        r"\end{tabular}",
+    ]
+    if tol is not None:
+        lines.append(f"% Reached and after: to gap and consensus error <= {tol:g}, all nodes")
+    lines += [f"% not averaged: {printable(words)}" for one in figures for words in one.others]
+    return "\n".join(lines) + "\n"
+
+
+def _cells(one: Figures) -> list[str]:
+    to = one.to
+    return [
+        "".join(_SPECIAL.get(c, c) for c in printable(one.label)),
+        f"{one.good}/{one.trials}",
+        _scientific(one.gap),
+        _scientific(one.consensus_error),
+        _fixed(one.rate, lambda _mean: 4),
+        f"{one.reached}/{one.good}",
+        *(_fixed(to[axis], lambda _mean: 0) for axis in ("iterations", "gradients", "messages")),
+        _fixed(to["bytes"], _three_digits, scale=1e-6),
+        _fixed(to["seconds"], _three_digits),
+    ]
+
+
+def _row(cells: Sequence[str]) -> str:
+    return " & ".join(cells) + r" \\"
+
+
+def _scientific(numbers: Spread | None) -> str:
+    r"""$(1.2 \pm 0.3) \times 10^{-9}$."""
+    if numbers is None:
+        return _UNKNOWN
+    mean, std = numbers.mean, numbers.std
+    power = math.floor(math.log10(abs(mean))) if mean else 0
+    scale = 10.0**power
+    figure = f"{mean / scale:.1f}"
+    if std is not None:
+        figure = rf"({figure} \pm {std / scale:.1f})"
+    return f"${figure}$" if power == 0 else rf"${figure} \times 10^{{{power}}}$"
+
+
+def _fixed(numbers: Spread | None, decimals: Callable[[float], int], scale: float = 1.0) -> str:
+    """Mean and deviation with as many decimals as the mean asks for."""
+    if numbers is None:
+        return _UNKNOWN
+    mean, std = numbers.mean * scale, numbers.std
+    d = decimals(mean)
+    return f"${mean:.{d}f}$" if std is None else rf"${mean:.{d}f} \pm {std * scale:.{d}f}$"
+
+
+def _three_digits(mean: float) -> int:
+    """Decimals that show three digits of it."""
+    return max(0, 2 - math.floor(math.log10(mean))) if mean > 0 else 0

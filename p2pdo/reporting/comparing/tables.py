@@ -1,0 +1,88 @@
+"""The comparison on a terminal: where the methods ended, and what it took them to the tolerance."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from p2pdo.reporting import formats
+from p2pdo.reporting.comparing.figures import AXES, Figures, Spread
+from p2pdo.reporting.tables import table
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+_WRITE: Mapping[str, Callable[[float], str]] = {
+    "iterations": lambda x: formats.count(round(x)),
+    "gradients": lambda x: formats.count(round(x)),
+    "messages": lambda x: formats.count(round(x)),
+    "bytes": lambda x: formats.size(round(x)),
+    "seconds": formats.duration,
+}
+
+
+def print_comparison(
+    console: Console, figures: Sequence[Figures], tol: float | None, every: int | None
+) -> None:
+    """Print the tables, and below them what is in no mean, with its reason."""
+    table(console, *ends(figures))
+    if tol is not None:
+        console.print()
+        console.print(to_tolerance_in_words(tol, every), soft_wrap=True, markup=False)
+        table(console, *prices(figures))
+    for line in remarks(figures):
+        console.print(line, soft_wrap=True, markup=False, highlight=False)
+
+
+def ends(figures: Sequence[Figures]) -> tuple[list[str], list[list[str]]]:
+    """Headers and rows: where each method ended."""
+    has_accuracy = any(one.accuracy is not None for one in figures)
+    columns = ["ALGORITHM", "TRIALS", "GAP", "CONSENSUS ERROR", "RATE"]
+    rows = [
+        [
+            one.label,
+            _share(one.good, one.trials),
+            spread(one.gap, formats.small),
+            spread(one.consensus_error, formats.small),
+            spread(one.rate, lambda x: f"{x:.4f}"),
+            *([spread(one.accuracy, lambda x: f"{x:.2%}")] if has_accuracy else []),
+        ]
+        for one in figures
+    ]
+    return [*columns, *(["ACCURACY"] if has_accuracy else [])], rows
+
+
+def prices(figures: Sequence[Figures]) -> tuple[list[str], list[list[str]]]:
+    """Headers and rows: what it took to the tolerance, of all nodes together."""
+    rows = [
+        [
+            one.label,
+            _share(one.reached, one.good),
+            *(spread(one.to[axis], _WRITE[axis]) for axis in AXES),
+        ]
+        for one in figures
+    ]
+    return ["ALGORITHM", "REACHED", *(axis.upper() for axis in AXES)], rows
+
+
+def to_tolerance_in_words(tol: float, every: int | None) -> str:
+    seen = "" if every is None else f", observed every {formats.plural(every, 'iteration')}"
+    return f"to gap and consensus error <= {tol:g}, all nodes together{seen}"
+
+
+def remarks(figures: Sequence[Figures]) -> list[str]:
+    """What became of the trials that are in no mean."""
+    others = [formats.printable(words) for one in figures for words in one.others]
+    return ["", "not averaged:", *(f"  {words}" for words in others)] if others else []
+
+
+def spread(numbers: Spread | None, write: Callable[[float], str]) -> str:
+    """1.2e-09 ± 3.4e-10."""
+    if numbers is None:
+        return formats.UNKNOWN
+    mean = write(numbers.mean)
+    return mean if numbers.std is None else f"{mean} ± {write(numbers.std)}"
+
+
+def _share(some: int, of: int) -> str:
+    return f"{some} of {of}"

@@ -1,0 +1,63 @@
+"""`p2pdo plan`, and what `p2pdo run` makes of the same."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Call = Callable[..., Any]
+RUN = ("run", "quadratic", "--on", "dense")
+
+
+def test_what_is_required_stands_beside_what_was_found(call: Call) -> None:
+    lines = call("plan", "quadratic", "-a", "extra").stdout.splitlines()
+    assert lines[0] == "extra on quadratic, 8 nodes, ring"
+    assert lines[1].split() == ["REQUIRED", "FOUND", "VERDICT"]
+    assert lines[3].split("  ")[0] == "symmetric, doubly stochastic W"
+    assert lines[5].startswith("step_size below 0.1176 (exact for these costs)")
+    assert all(line.endswith("  ok") for line in lines[2:6])
+    assert "  SLEM                 0.804738" in lines
+    assert "  iterations to 1e-08  100" in lines
+
+
+def test_the_figures_are_data(call: Call) -> None:
+    data = call("plan", "quadratic", "-a", "nids", "--tol", "1e-6", "--json").data
+    assert data["prediction"]["basis"] == "exact"
+    assert data["prediction"]["rate"] < data["prediction"]["proved"] < 1
+    assert data["prediction"]["source"] == "Li, Shi & Yan 2019"
+    assert data["safe"]["below"] > data["step_size"]
+    assert data["condition_number"] == pytest.approx(data["smoothness"] / data["strong_convexity"])
+    assert [check["verdict"] for check in data["checks"]] == ["ok"] * 4
+
+
+def test_an_unsafe_step_is_told_by_plan_and_refused_by_run(call: Call) -> None:
+    unsafe = ("--set", "step_size=0.05")
+    lines = call("plan", "quadratic", *unsafe).stdout.splitlines()
+    assert any(line.endswith("0.05                          unsafe") for line in lines)
+    assert "  iterations to 1e-08  never" in lines
+    answer = call(*RUN, *unsafe, "--json")
+    assert answer.code == 3
+    assert "diverges on these costs" in answer.error["message"]
+    assert "--set step_size=0.015" in answer.error["hint"]
+    assert not Path("runs").exists()
+
+
+def test_by_force_it_runs_and_its_folder_keeps_the_warning(call: Call) -> None:
+    answer = call(*RUN, "--set", "step_size=0.05", "--force", "--rounds", "20", "--out", "here")
+    assert answer.code == 0
+    assert "warning: gradient-tracking with step_size=0.05 diverges" in answer.stderr
+    (warning,) = tomllib.loads(Path("here/run.toml").read_text())["settings"]["warnings"]
+    assert "diverges on these costs" in warning
+
+
+@pytest.mark.slow
+def test_the_observed_rate_stands_beside_the_predicted(call: Call) -> None:
+    answer = call(*RUN, "--out", "here", "--observe-every", "10")
+    rates = json.loads(Path("here/summary.json").read_text())["rates"]
+    assert rates["observed"] == pytest.approx(rates["predicted"], abs=5e-3)
+    assert f"  rate                 {rates['predicted']:.6f} predicted, " in answer.stdout

@@ -1,0 +1,40 @@
+"""The observed rate: that of a line under waves, above rounding."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from p2pdo.reporting.rates import observed_rate
+from p2pdo.reporting.records import Metric
+
+
+def metric(k: int, gap: float | None, error: float | None) -> Metric:
+    return Metric(k, float(k), gap, error, None, 0, 0)
+
+
+def test_a_line_has_its_slope() -> None:
+    metrics = [metric(k, 0.9 ** (2 * k), 0.9**k) for k in range(0, 200, 5)]
+    assert observed_rate(metrics) == pytest.approx(0.9, abs=1e-9)
+
+
+def test_the_slower_of_gap_and_disagreement_tells() -> None:
+    metrics = [metric(k, 0.97 ** (2 * k), 0.9**k) for k in range(0, 200, 5)]
+    assert observed_rate(metrics) == pytest.approx(0.97, abs=1e-9)
+    metrics = [metric(k, None, 0.9**k) for k in range(0, 200, 5)]
+    assert observed_rate(metrics) == pytest.approx(0.9, abs=1e-9)
+
+
+def test_fast_beginnings_waves_and_rounding_are_looked_past() -> None:
+    errors = [0.5**k + 0.93**k * (1.1 + math.sin(k / 4)) + 1e-14 for k in range(0, 900, 3)]
+    metrics = [metric(3 * i, None, e) for i, e in enumerate(errors)]
+    assert observed_rate(metrics) == pytest.approx(0.93, abs=5e-3)
+
+
+@pytest.mark.parametrize(
+    "errors",
+    [[], [1.0], [1.0] * 50, [1.1**k for k in range(50)], [float("nan")] * 9, [0.0] * 9, [1, 0.5]],
+)
+def test_what_does_not_fall_or_is_hardly_seen_has_none(errors: list[float]) -> None:
+    assert observed_rate([metric(k, None, e) for k, e in enumerate(errors)]) is None
