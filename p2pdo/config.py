@@ -52,6 +52,7 @@ class OptimizationSpec(_Strict):
         record: what each node keeps a history of, at its site: "x", at observed iterations.
         observer: where a local run's launcher receives the states.
         lane: how values go between neighbours; auto is by shared memory where they can.
+        codec: of what is mixed, as NAME[:NUMBER][,step=γ].
         settle: stop where no node's x moves by more than this in an iteration.
         timeline: how many spans of its time each node keeps for a local run's launcher.
     """
@@ -72,6 +73,7 @@ class OptimizationSpec(_Strict):
     record: list[Literal["x"]] = Field(default_factory=list)
     observer: str | None = None
     lane: LaneName = "auto"
+    codec: str = "none"
     tol: float | None = Field(default=None, gt=0)
     settle: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     timeline: int | None = Field(default=None, ge=1)

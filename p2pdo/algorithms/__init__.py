@@ -3,7 +3,7 @@
 from p2pdo.algorithms.accelerated_gossip import ChebyshevGossip, FastMix
 from p2pdo.algorithms.adapt_then_combine import AtcTracking, AugDgm
 from p2pdo.algorithms.base import Algorithm, HasDecision, Limit, Missing, Requires, Stochastic
-from p2pdo.algorithms.compressed import Beer, ChocoGossip, ChocoSgd, Lead
+from p2pdo.algorithms.compressed import Beer, CGt, ChocoGossip, ChocoSgd, Lead
 from p2pdo.algorithms.consensus import Consensus, MaxConsensus, MinConsensus
 from p2pdo.algorithms.directed import Ab, GradientPush, PushDiging, PushPull, PushSum
 from p2pdo.algorithms.edge_admm import AdmmTracking, EdgeAdmm, LtAdmm, LtAdmmVr
@@ -15,7 +15,7 @@ from p2pdo.algorithms.momentum import DecentLam, DmSgd, QgDsgdm
 from p2pdo.algorithms.node_admm import ConsensusAdmm, Dinno, Dlm
 from p2pdo.algorithms.proximal import PgExtra, ProxNids
 from p2pdo.algorithms.robust import ClippedGossip, MedianConsensus, TrimmedMean
-from p2pdo.algorithms.variance_reduced import GtSaga, GtSarah
+from p2pdo.algorithms.variance_reduced import GtSaga, GtSarah, GtVr
 
 __all__ = [
     "Ab",
@@ -25,6 +25,7 @@ __all__ = [
     "AtcTracking",
     "AugDgm",
     "Beer",
+    "CGt",
     "ChebyshevGossip",
     "ChocoGossip",
     "ChocoSgd",
@@ -46,6 +47,7 @@ __all__ = [
     "GtAdam",
     "GtSaga",
     "GtSarah",
+    "GtVr",
     "HasDecision",
     "KGt",
     "Lead",

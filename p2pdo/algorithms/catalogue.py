@@ -9,7 +9,7 @@ from typing import Any
 from p2pdo.algorithms.accelerated_gossip import ChebyshevGossip, FastMix
 from p2pdo.algorithms.adapt_then_combine import AtcTracking, AugDgm
 from p2pdo.algorithms.base import CONSENSUS, Algorithm
-from p2pdo.algorithms.compressed import Beer, ChocoGossip, ChocoSgd, Lead
+from p2pdo.algorithms.compressed import Beer, CGt, ChocoGossip, ChocoSgd, Lead
 from p2pdo.algorithms.consensus import Consensus, MaxConsensus, MinConsensus
 from p2pdo.algorithms.directed import Ab, GradientPush, PushDiging, PushPull, PushSum
 from p2pdo.algorithms.edge_admm import AdmmTracking, EdgeAdmm, LtAdmm, LtAdmmVr
@@ -22,7 +22,7 @@ from p2pdo.algorithms.momentum import DecentLam, DmSgd, QgDsgdm
 from p2pdo.algorithms.node_admm import ConsensusAdmm, Dinno, Dlm
 from p2pdo.algorithms.proximal import PgExtra, ProxNids
 from p2pdo.algorithms.robust import ClippedGossip, MedianConsensus, TrimmedMean
-from p2pdo.algorithms.variance_reduced import GtSaga, GtSarah
+from p2pdo.algorithms.variance_reduced import GtSaga, GtSarah, GtVr
 from p2pdo.errors import ConfigError, did_you_mean
 from p2pdo.graphs.weights import Weights
 from p2pdo.types import Plain
@@ -56,6 +56,7 @@ ALGORITHMS: Mapping[str, type[Algorithm[Any]]] = {
     "dinno": Dinno,
     "gt-saga": GtSaga,
     "gt-sarah": GtSarah,
+    "gt-vr": GtVr,
     "ab": Ab,
     "push-pull": PushPull,
     "push-diging": PushDiging,
@@ -68,6 +69,7 @@ ALGORITHMS: Mapping[str, type[Algorithm[Any]]] = {
     "choco-sgd": ChocoSgd,
     "beer": Beer,
     "lead": Lead,
+    "c-gt": CGt,
     "pg-extra": PgExtra,
     "prox-nids": ProxNids,
     "median-consensus": MedianConsensus,

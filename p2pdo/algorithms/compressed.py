@@ -3,7 +3,7 @@
 Each node i has a public copy x̂ᵢ that its neighbours know too, because it changes by nothing but
 what they are sent: x̂ᵢ⁺ = x̂ᵢ + Q(xᵢ − x̂ᵢ). What Q leaves out stays in the difference until later.
 A node keeps x̂ᵢ and the sum Σⱼ wᵢⱼ x̂ⱼ over itself and its neighbours, not a copy for each of them.
-The operators Q are those of `compression`; random ones draw from `here.rng`.
+Q is a codec of `p2pdo.codecs`; one that draws does so from `here.rng`. What is sent are its bytes.
 """
 
 from __future__ import annotations
@@ -22,9 +22,10 @@ from p2pdo.algorithms.base import (
     require_positive,
     require_share,
 )
-from p2pdo.algorithms.compression import Compressor, compressor, require_contraction
+from p2pdo.codecs import Codec, codec
+from p2pdo.codecs.base import require_contraction
 from p2pdo.effects import Here, Step, exchange
-from p2pdo.errors import ConfigError
+from p2pdo.errors import ConfigError, WorkloadFailed
 from p2pdo.problems.base import Gradient, Problem
 from p2pdo.types import Array
 
@@ -38,20 +39,37 @@ class _Compressed:
     compressor: str
 
     @cached_property
-    def _operator(self) -> Compressor:
-        return compressor(self.compressor)
+    def _operator(self) -> Codec:
+        return codec(self.compressor)
 
     def _send(self, *differences: Array, here: Here) -> Step[list[tuple[Array, Array]]]:
         """One exchange: for each difference v the own Q(v), and Σⱼ wᵢⱼ Q(vⱼ) of what is heard."""
-        sent = tuple([self._operator.compress(v, here.rng) for v in differences])
+        for v in differences:
+            _require_finite(v, here)
+        sent = tuple([self._operator.encode(v, here.rng) for v in differences])
         theirs = yield from exchange(sent)
-        own = [self._operator.restore(part, v) for part, v in zip(sent, differences, strict=True)]
+        own = [self._operator.decode(part, v) for part, v in zip(sent, differences, strict=True)]
         return [(q, self._mixed(k, q, theirs, here)) for k, q in enumerate(own)]
 
     def _mixed(self, k: int, own: Array, theirs: Any, here: Here) -> Array:
-        heard = {j: self._operator.restore(parts[k], own) for j, parts in theirs.items()}
+        heard = {j: self._operator.decode(_part(parts, k), own) for j, parts in theirs.items()}
         mixed: Array = here.row.weighted_sum({**heard, here.node: own})  # type: ignore[assignment]
         return mixed
+
+
+def _part(parts: Any, k: int) -> Any:
+    """The k-th of what a neighbour sent, where that is so many parts."""
+    return parts[k] if isinstance(parts, tuple) and k < len(parts) else None
+
+
+def _require_finite(v: Array, here: Here) -> None:
+    """Bytes would hide it."""
+    if not np.isfinite(v).all():
+        raise WorkloadFailed(
+            f"a value to be compressed is not finite (NaN or infinite) in "
+            f"iteration {here.iteration}",
+            hint="a smaller step size (--set step_size=…) or consensus step, or a finer compressor",
+        )
 
 
 class ChocoState(NamedTuple):
@@ -240,3 +258,63 @@ class Lead(_Compressed, Algorithm[LeadState]):
         d = s.d + self.dual_step / (2 * self.step_size) * apart
         h, s_new = s.h + self.copy_step * q, s.s + self.copy_step * q_mixed
         return LeadState(descended - self.step_size * d, d, h, s_new)
+
+
+class CgtState(NamedTuple):
+    x: Array  # decision variable, shape (d,)
+    y: Array  # tracker of the average gradient, shape (d,)
+    g: Array  # local gradient that the tracker has seen, shape (d,)
+    hx: Array  # the public reference point of x, shape (d,)
+    hx_sum: Array  # Σⱼ wᵢⱼ of the neighbours' reference points of x, shape (d,)
+    hy: Array  # the public reference point of y, shape (d,)
+    hy_sum: Array  # Σⱼ wᵢⱼ of the neighbours' reference points of y, shape (d,)
+
+
+@dataclass(frozen=True)
+class CGt(_Compressed, Algorithm[CgtState]):
+    """C-GT (Liao, Li, Huang & Pu 2022, algorithm 1): compressed gradient tracking.
+
+    x̂ = hₓ + Q(x − hₓ)        hₓ⁺ = (1 − a) hₓ + a x̂        and the same for y
+    x⁺ = x − γ (x̂ − W x̂) − η y        y⁺ = y − γ (ŷ − W ŷ) + ∇f(x⁺) − ∇f(x)        y⁰ = ∇f(x⁰)
+
+    `step_size` is η, `consensus_step` γ, `reference_step` a; the paper has others for y than for x.
+    Unbiased operators that are no contraction are tamed by a small a. Assumes W
+    symmetric and doubly stochastic, fᵢ L-smooth, F strongly convex; η, γ and a small enough for Q.
+    Linear. Invariant: mean y = mean ∇f(x), whatever Q leaves out. With a = 1 it is gradient
+    tracking with a codec.
+    """
+
+    step_size: float
+    consensus_step: float = 0.2
+    reference_step: float = 0.5
+    compressor: str = "top-k:0.25"
+
+    requires: ClassVar[Requires] = DESCENT
+    limit: ClassVar[Limit] = Limit.OPTIMUM
+
+    def __post_init__(self) -> None:
+        require_positive("step_size", self.step_size)
+        require_share("consensus_step", self.consensus_step)
+        require_share("reference_step", self.reference_step)
+        _ = self._operator
+
+    @classmethod
+    def safe_share(cls, modes: Array) -> float:  # noqa: ARG003 - Q is what limits it
+        return 1 / 32
+
+    def init(self, x: Array, problem: Gradient, here: Here) -> CgtState:  # noqa: ARG002
+        if not self._operator.unbiased:
+            require_contraction(self._operator, len(x), self.compressor)
+        g, zero = problem.gradient(x), np.zeros_like(x)
+        return CgtState(x, g, g, zero, zero, zero, zero)
+
+    def step(self, s: CgtState, problem: Gradient, here: Here) -> Step[CgtState]:
+        gamma, a = self.consensus_step, self.reference_step
+        (qx, qx_mixed), (qy, qy_mixed) = yield from self._send(s.x - s.hx, s.y - s.hy, here=here)
+        apart = (s.hx + qx) - (s.hx_sum + qx_mixed)
+        x = s.x - gamma * apart - self.step_size * s.y
+        g = problem.gradient(x)
+        y = s.y - gamma * ((s.hy + qy) - (s.hy_sum + qy_mixed)) + g - s.g
+        return CgtState(
+            x, y, g, s.hx + a * qx, s.hx_sum + a * qx_mixed, s.hy + a * qy, s.hy_sum + a * qy_mixed
+        )

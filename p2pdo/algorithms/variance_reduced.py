@@ -19,6 +19,7 @@ from p2pdo.algorithms.base import (
     Stochastic,
     require_count,
     require_positive,
+    require_share,
 )
 from p2pdo.effects import Here, Step, mix
 from p2pdo.problems.base import FiniteSum
@@ -120,3 +121,54 @@ class GtSarah(Algorithm[SarahState]):
         x_mixed, y_mixed = yield from mix(s.x, s.y)
         y = y_mixed + v - s.v
         return SarahState(x_mixed - self.step_size * y, s.x, y, v)
+
+
+class VrState(NamedTuple):
+    x: Array  # decision variable, shape (d,)
+    y: Array  # tracker of the mean of v, shape (d,)
+    v: Array  # gradient estimate that the tracker has seen, shape (d,)
+    snapshot: Array  # an earlier x, the paper's τ, shape (d,)
+    full: Array  # ∇f there, shape (d,)
+
+
+@dataclass(frozen=True)
+class GtVr(Algorithm[VrState]):
+    """GT-VR (Jiang, Zeng, Sun & Chen 2022): loopless variance reduction by a snapshot.
+
+    τ = x with probability p, else τ⁻        v = |B|⁻¹ Σ_{k∈B} (∇fₖ(x) − ∇fₖ(τ)) + ∇f(τ)
+    y⁺ = W y + v − v⁻        x⁺ = W (x − α y⁺)        y⁰ = v⁻¹ = 0, τ⁻¹ = x⁰
+
+    `refresh` is p, `batch_size` |B|; each node tosses its own coin. Assumes W doubly stochastic,
+    every term L-smooth, α small enough. Invariant: mean y = mean v. Two exchanges.
+    """
+
+    step_size: float
+    refresh: float = 0.1
+    batch_size: int = 1
+
+    requires: ClassVar[Requires] = Requires(weights=Stochastic.DOUBLY, oracle=FiniteSum)
+    limit: ClassVar[Limit] = Limit.OPTIMUM
+
+    def __post_init__(self) -> None:
+        require_positive("step_size", self.step_size)
+        require_share("refresh", self.refresh)
+        require_count("batch_size", self.batch_size)
+
+    @classmethod
+    def safe_share(cls, modes: Array) -> float:  # noqa: ARG003 - a term may be steeper than f
+        return 1 / 16
+
+    def init(self, x: Array, problem: FiniteSum, here: Here) -> VrState:  # noqa: ARG002
+        zero = np.zeros_like(x)
+        return VrState(x, zero, zero, x, problem.gradient(x))
+
+    def step(self, s: VrState, problem: FiniteSum, here: Here) -> Step[VrState]:
+        snapshot, full = s.snapshot, s.full
+        if here.rng.random() < self.refresh:
+            snapshot, full = s.x, problem.gradient(s.x)
+        rows = here.rng.integers(problem.terms, size=self.batch_size)
+        change = problem.term_gradients(s.x, rows) - problem.term_gradients(snapshot, rows)
+        v = change.mean(axis=0) + full
+        y = (yield from mix(s.y)) + v - s.v
+        x = yield from mix(s.x - self.step_size * y)
+        return VrState(x, y, v, snapshot, full)

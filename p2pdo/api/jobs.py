@@ -30,7 +30,11 @@ from p2pdo.graphs.weights import Weights, by_name, check_weights, default
 from p2pdo.participants.definition import Participant
 from p2pdo.problems.many import Many
 from p2pdo.protocol.assignment import resolve_graph
+<<<<<<< HEAD
 from p2pdo.protocol.drops import Drops
+=======
+from p2pdo.protocol.coding import NONE, coding_of, lazier, settle
+>>>>>>> codecs
 from p2pdo.protocol.judging import Objective
 from p2pdo.protocol.plan import STARTS, Plan, dtype_of, make_starts, start_at, start_of
 from p2pdo.protocol.settling import Settle, require_settle
@@ -63,6 +67,8 @@ class Request:
         drop: values that never arrive, see `api.drops`; of algorithms that go on without.
         links, link_loss, compute: of a simulated network, see `api.simulating`.
         lane: how values go between node processes: "auto", "grpc" or "shared-memory".
+        codec: of what is mixed, NAME[:NUMBER][,step=γ], see `p2pdo.codecs`; a method that
+            compresses by itself takes it as its compressor.
         settle: stop where no node's x moves by more than this, as the nodes find out themselves.
     """
 
@@ -86,6 +92,7 @@ class Request:
     compute: float | str | None = None
     record: str | Sequence[str] = ()
     lane: str = "auto"
+    codec: str = NONE
     settle: float | None = None
 
 
@@ -140,6 +147,7 @@ class Job:
             "dtype": request.dtype,
             "record": list(self.record),
             "lane": request.lane,
+            "codec": self.plan.codec,
             "settle": request.settle,
             **({"warnings": list(self.warnings)} if self.warnings else {}),
             "drop": asdict(drop) if isinstance(drop := request.drop, Drops) else drop,
@@ -185,7 +193,13 @@ def resolve(request: Request) -> Job:
     request = replace(request, nodes=len(problems), dtype=dtype)
     cls, algorithm_label = _algorithm_class(request.algorithm)
     graph, weights, topology_label = _graph(request, cls)
-    algorithm = _algorithm(request.algorithm, cls, own, problems, weights)
+    own, codec = settle(cls, own, request.codec)
+    asked = request.algorithm
+    if isinstance(asked, Algorithm) and codec != request.codec:
+        asked, own = replace(asked, **own), {}  # type: ignore[type-var]
+    coding = coding_of(codec)
+    mixes = weights if coding is None else lazier(weights, coding.step)
+    algorithm = _algorithm(asked, cls, own, problems, mixes)
     drops = read_drops(request.drop, request.seed)
     if drops is not None:
         require_policy(cls)
@@ -206,6 +220,7 @@ def resolve(request: Request) -> Job:
         request.seed,
         None if request.settle is None else Settle(request.settle, hops(graph)),
         drops,
+        NONE if coding is None else str(coding),
     )
     objective = Objective(problems)
     if request.tol is not None and objective.optimum is None:

@@ -23,6 +23,7 @@ from p2pdo.api.predictions import Basis, Prediction, constants, curvatures, pred
 from p2pdo.errors import ConfigError
 from p2pdo.graphs.spectral import spectrum
 from p2pdo.graphs.weights import Weights, is_symmetric, stochastic
+from p2pdo.protocol.coding import NONE
 from p2pdo.protocol.plan import Plan
 from p2pdo.reporting import formats
 from p2pdo.simulation.linearised import largest_step
@@ -174,6 +175,8 @@ def look_before(job: Job, *, force: bool) -> Job:
     Raises:
         ConfigError: it cannot converge; with the range of step sizes that is safe.
     """
+    if job.plan.codec != NONE:
+        return job  # what is left out is no linear map of the states
     found = look_at(job, QUICK, ranges=False)
     warning = danger(found)
     if warning is not None and not force:

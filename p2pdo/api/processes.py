@@ -24,7 +24,7 @@ import sys
 import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any, Self
+from typing import IO, Any, NamedTuple, Self
 
 from p2pdo.algorithms import catalogue as algorithms
 from p2pdo.algorithms.base import Algorithm
@@ -33,7 +33,7 @@ from p2pdo.api.timelines import TimelineFile
 from p2pdo.data import encode
 from p2pdo.data.parts import check_part, part_path, write_part
 from p2pdo.driving.client import Client
-from p2pdo.driving.results import count_links
+from p2pdo.driving.results import count_headers, count_links
 from p2pdo.errors import LocalProtocolError, P2pdoError, Unreachable, WorkloadFailed, from_plain
 from p2pdo.node.optimization import TIMELINE
 from p2pdo.participants.definition import require_plain
@@ -57,6 +57,13 @@ Tell = Callable[[Judgement], None]
 Happened = Callable[[str, Mapping[str, Plain]], None]
 
 
+class Carried(NamedTuple):
+    """What carried the values; see `reporting.records.Summary`."""
+
+    links: dict[str, int]
+    header_bytes: int
+
+
 async def run_processes(
     job: Job,
     judge: Judge,
@@ -67,8 +74,8 @@ async def run_processes(
     happened: Happened,
     request_id: str,
     timeline: TimelineFile | None = None,
-) -> tuple[Sequence[Report], dict[str, int]]:
-    """Runs the job in processes of its own; returns each node's resulting state, and the links.
+) -> tuple[Sequence[Report], Carried]:
+    """Runs the job in processes of its own; returns each node's resulting state, and by what way.
 
     `folder` takes the processes' logs, and their work while they run; the children remove that,
     or all of a temporary folder, if the launcher dies. `happened(event, fields)`
@@ -95,13 +102,14 @@ async def run_processes(
             async with Client(coordinator, token) as client:
                 spec = _specification(job, work, observer_address, timeline)
                 await children.watched(_run_workload(client, spec, request_id), observer.failure)
-                links = count_links(await client.workload(workload))
+                ended = await client.workload(workload)
+                carried = Carried(count_links(ended), count_headers(ended))
     finally:
         if timeline is not None:  # the children have ended, and have written theirs
             await timeline.collect(lambda name: state / name / "workloads" / workload / TIMELINE)
         shutil.rmtree(work, ignore_errors=True)
     _require_all(judge, job.plan)
-    return judge.latest, links
+    return judge.latest, carried
 
 
 async def run_participants(
@@ -265,6 +273,7 @@ def _specification(
         "observer": observer,
         "record": list(job.record),
         "lane": job.request.lane,
+        "codec": plan.codec,
         "tol": plan.tol,
         "settle": None if plan.settle is None else plan.settle.tol,
         "timeline": None if timeline is None else timeline.spans_of_each,

@@ -31,7 +31,7 @@ from p2pdo.config import OptimizationSpec, ParticipantSpec
 from p2pdo.data import catalogue as problem_catalogue
 from p2pdo.driving.attaching import AttachedTasks
 from p2pdo.driving.client import Client
-from p2pdo.driving.results import count_links
+from p2pdo.driving.results import count_headers, count_links
 from p2pdo.driving.tasks import SITE, Tasks, control
 from p2pdo.errors import ConfigError, Conflict, P2pdoError, WorkloadStopped, from_plain
 from p2pdo.participants.definition import Participant
@@ -409,6 +409,8 @@ class RemoteRun:
             run_dir=None if self._folder is None else str(self._folder.path),
             state_sha256=combine_digests(bytes.fromhex(r["state_sha256"]) for r in results),
             links=count_links(workload),
+            header_bytes=count_headers(workload),
+            codec=spec.get("codec", "none"),
             rates={},
             dropped=0,
             simulated={},
@@ -437,6 +439,7 @@ def settings_of(workload: pb.Workload) -> dict[str, Any]:
             key: defaults[key]
             for key in ("weights", "rounds", "observe_every", "start", "seed", "partition", "dtype")
         },
+        "codec": defaults["codec"],
         "executor": EXECUTOR,
         "digest": resolved.get("digest"),
     }

@@ -21,7 +21,7 @@ import numpy as np
 
 from p2pdo.algorithms.base import Limit
 from p2pdo.api.jobs import MOST_NODES, Job
-from p2pdo.api.processes import run_processes
+from p2pdo.api.processes import Carried, run_processes
 from p2pdo.api.running import Running
 from p2pdo.api.simulating import figures_of, simulation_of
 from p2pdo.api.timelines import TimelineFile
@@ -162,7 +162,7 @@ class Run(Running[Result]):
         self.observe: Observe | None = None
         self.is_drawn = True  # whether the folder gets pictures
         self._judge = self._make_judge()
-        self._links: dict[str, int] = {}
+        self._carried = Carried({}, 0)
         self._simulated: dict[str, float] = {}
 
     def _make_judge(self) -> Judge:
@@ -196,7 +196,7 @@ class Run(Running[Result]):
             case "inprocess":
                 return await self._in_process()
             case "processes":
-                reports, self._links = await run_processes(
+                reports, self._carried = await run_processes(
                     self.job,
                     self._judge,
                     self._show_and_tell,
@@ -312,7 +312,9 @@ class Run(Running[Result]):
             seconds=time.monotonic() - self._began,
             run_dir=str(self.folder.path),
             state_sha256=state_sha256(states),
-            links=self._links,
+            links=self._carried.links,
+            header_bytes=self._carried.header_bytes,
+            codec=self.job.plan.codec,
             calls=calls_of_all(reports),
             accuracy=objective.accuracy(mean),
             rates=self._rates(),

@@ -90,6 +90,15 @@ lane = click.option(
     help="How values go between node processes; auto: by memory on one host, else gRPC.",
 )
 
+codec = click.option(
+    "--codec",
+    default="none",
+    show_default=True,
+    metavar="NAME[:NUMBER]",
+    help="Sends what is mixed as fewer bytes: fp16, bf16, top-k:SHARE, rand-k:SHARE, sign, "
+    "qsgd:LEVELS, scaled-qsgd:LEVELS or max-qsgd:LEVELS.",
+)
+
 how_it_runs = _options(
     [
         click.option(
@@ -127,6 +136,7 @@ how_it_runs = _options(
             help="x: each node keeps its history of x, in its own folder and nowhere else.",
         ),
         lane,
+        codec,
         click.option(
             "--settle",
             type=float,

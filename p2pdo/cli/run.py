@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 ROUNDS, TOL = 10_000, 1e-8
 _OF_ALGORITHMS = (
     *("algorithm", "tol", "settle", "start", "partition", "dtype", "timeline", "force"),
-    *("drop", "links", "link_loss", "compute"),
+    *("drop", "links", "link_loss", "compute", "codec"),
 )
 
 

@@ -29,6 +29,7 @@ from p2pdo.data.partition import check_partition
 from p2pdo.driving.controllers import find as find_controller
 from p2pdo.errors import ConfigError
 from p2pdo.graphs.spectral import modes
+from p2pdo.graphs.weights import Weights
 from p2pdo.protocol.assignment import (
     PARTICIPANT_SETTINGS,
     SETTINGS,
@@ -37,6 +38,7 @@ from p2pdo.protocol.assignment import (
     resolve_graph,
     topology_digest,
 )
+from p2pdo.protocol.coding import NONE, coding_of, lazier, settle
 from p2pdo.protocol.workload import (
     EXECUTOR,
     PARTICIPANT_EXECUTOR,
@@ -124,13 +126,15 @@ def make_plan(spec: Spec, text: str, members: Sequence[Member]) -> Plan:
         spec.topology, spec.weights, len(members), spec.seed, _requires(spec)
     )
     told = PARTICIPANT_SETTINGS if isinstance(spec, ParticipantSpec) else SETTINGS
-    payloads = config_payloads(members, graph, weights, spec.model_dump(mode="json"), told)
+    codec, mixes = _codec_of(spec, weights)
+    settings = {**spec.model_dump(mode="json"), "codec": codec}
+    payloads = config_payloads(members, graph, weights, settings, told)
     digest = topology_digest(weights, [member.name for member in members])
     resolved: dict[str, Plain] = {"topology": label, "digest": digest, "safe_share": 1.0}
     if isinstance(spec, OptimizationSpec) and spec.algorithm.where is None:
         cls = catalogue.find(spec.algorithm.name)
-        resolved["safe_share"] = cls.safe_share(modes(weights))
-        found = catalogue.told_by_network(cls, spec.algorithm.parameters, weights)
+        resolved["safe_share"] = cls.safe_share(modes(mixes))
+        found = catalogue.told_by_network(cls, _parameters(spec), mixes)
         resolved |= {"told_by_network": found} if found else {}
     return Plan(spec, text, members, payloads, resolved)
 
@@ -172,7 +176,7 @@ def make_machine(
         names,
         resolved=resolved,
         algorithm=spec.algorithm.name,
-        parameters=spec.algorithm.parameters,
+        parameters=_parameters(spec),
         is_foreign=spec.algorithm.where is not None,
     )
 
@@ -231,4 +235,24 @@ def _refuse_places(given: Mapping[str, str | None]) -> None:
 def _check_parameters(spec: OptimizationSpec) -> None:
     """Builds the algorithm once, with any L where its step size will come from the problem's."""
     cls = catalogue.find(spec.algorithm.name)
-    catalogue.build(cls, spec.algorithm.parameters, smoothness=1.0)
+    catalogue.build(cls, _parameters(spec), smoothness=1.0)
+
+
+def _parameters(spec: OptimizationSpec) -> dict[str, Plain]:
+    """The algorithm's, a compressor of its own among them; as they are where it is foreign."""
+    given = spec.algorithm.parameters
+    if spec.algorithm.where is not None:
+        return dict(given)
+    return settle(catalogue.find(spec.algorithm.name), given, spec.codec)[0]
+
+
+def _codec_of(spec: OptimizationSpec | ParticipantSpec, weights: Weights) -> tuple[str, Weights]:
+    """What the nodes code by, and by which weights that makes them mix."""
+    if isinstance(spec, ParticipantSpec):
+        return NONE, weights
+    codec = spec.codec
+    if spec.algorithm.where is None:
+        cls = catalogue.find(spec.algorithm.name)
+        codec = settle(cls, spec.algorithm.parameters, codec)[1]
+    coding = coding_of(codec)
+    return (NONE, weights) if coding is None else (str(coding), lazier(weights, coding.step))

@@ -26,6 +26,12 @@ def count_links(workload: pb.Workload) -> dict[str, int]:
     return {lane: count // 2 for lane, count in sorted(ends.items())}
 
 
+def count_headers(workload: pb.Workload) -> int:
+    """Bytes of gRPC frames around all values, as the members reported them."""
+    results = [json.loads(member.result) for member in workload.members if member.result]
+    return sum(int(result.get("header_bytes", 0)) for result in results)
+
+
 class TaskStatus(StrEnum):
     """How a task ended."""
 

@@ -89,8 +89,14 @@ class Edges:
         )
         self.exchanger.connect(self._links.open(self._workload, self.exchanger, config.addresses))
 
+    @property
+    def header_bytes(self) -> int:
+        """Bytes of gRPC frames around values so far, beside the values' own."""
+        return self._links.encoder.headers[self._workload]
+
     def close(self) -> None:
         if self.exchanger is not None:
             self.exchanger.close("the workload has ended")
         self._links.close(self._workload)
+        self._links.encoder.headers.pop(self._workload, None)
         self.exchanger = None

@@ -132,10 +132,10 @@ class Optimization(Executor):
             raise LocalProtocolError("run_algorithm came before config")
         parameters: Any = task.payload["parameters"]
         algorithm = self._algorithm(config.spec["algorithm"], parameters)
-        settle = _settle(config.spec)
-        make = stepper_that(settle)
+        settle, codec = _settle(config.spec), config.spec["codec"]
+        make = stepper_that(settle, codec)
         if self._timeline is not None:
-            make = timed_stepper_that(settle, self._timeline)
+            make = timed_stepper_that(settle, self._timeline, codec)
         stepper = await self._context.compute.run(
             make, algorithm, self._problem, config.place, self._start, config.spec["seed"]
         )
@@ -168,6 +168,7 @@ class Optimization(Executor):
             "messages_sent": report.messages_sent,
             "seconds": loop.time() - began,
             "state_sha256": digest.hex(),
+            "header_bytes": self._edges.header_bytes,
             "lanes": exchanger.lanes,
         }
 

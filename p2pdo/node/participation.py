@@ -127,6 +127,7 @@ class Participating(Executor):
             "bytes_sent": outcome.bytes_sent,
             "messages_sent": outcome.messages_sent,
             "seconds": loop.time() - began,
+            "header_bytes": self._edges.header_bytes,
             "lanes": exchanger.lanes,
             "result": outcome.result,
         }

@@ -40,6 +40,7 @@ SETTINGS = (
     "record",
     "observer",
     "lane",
+    "codec",
     "return_states",
     "tol",
     "settle",

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 from p2pdo.effects import By, Effect, Exchange, ExchangeEach, Mix, Row, freeze
 from p2pdo.errors import LocalProtocolError
+from p2pdo.protocol.coding import Coder
 from p2pdo.protocol.drops import Drops
 from p2pdo.protocol.frames import EffectKind, Tag
 from p2pdo.protocol.values import is_finite, like_tuple, size_of
@@ -61,10 +62,12 @@ class Exchanging(ABC):
     Attributes:
         iteration: what the next exchange belongs to.
         exchanges: how many have been asked for.
+        coder: codes what is mixed; None where it goes as it is.
     """
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: Place, coder: Coder | None = None) -> None:
         self.place = place
+        self.coder = coder
         self.iteration = 0
         self.exchanges = 0
         self.messages_sent = 0
@@ -118,16 +121,28 @@ class Exchanging(ABC):
                 f"the step yielded {effect!r}, which is no effect",
                 hint="use 'yield from mix(…)', exchange(…) or exchange_each(…)",
             )
+        tag = self._tag(kind)
         if each is None:
             self._check_finite(value)
+            if self.coder is not None:
+                value = self._coded(self.coder, tag, effect)
             self.bytes_sent += len(neighbors) * size_of(value)
         else:
             for sent in each.values():
                 self._check_finite(sent)
                 self.bytes_sent += size_of(sent)
+            if self.coder is not None:
+                raise self.coder.refuse()
         self.exchanges += 1
         self.messages_sent += len(neighbors)
-        return Outgoing(self._tag(kind), value, each)
+        return Outgoing(tag, value, each)
+
+    def _coded(self, coder: Coder, tag: Tag, effect: Effect) -> Value:
+        """The bytes in the value's place."""
+        own = self._mixed
+        if own is None or not isinstance(effect, Mix):
+            raise coder.refuse()
+        return coder.encode(tag, effect.values if self._by else own, own, self._by)
 
     def _tag(self, kind: EffectKind) -> Tag:
         iteration, phase = self._next
@@ -174,6 +189,8 @@ class Exchanging(ABC):
         if own is None:
             arrived = place.in_neighbors if self._arrivals is None else self._arrived()
             return {j: inbox[j] for j in arrived}
+        if self.coder is not None:
+            return self.coder.mix(inbox)
         for sender in place.in_neighbors:
             if not like_tuple(own, inbox[sender]):
                 raise self.unlike(own, inbox[sender], sender)

@@ -18,6 +18,7 @@ from p2pdo.graphs.graph import Graph
 from p2pdo.graphs.weights import Weights
 from p2pdo.problems.base import Startable
 from p2pdo.problems.seeded import uniform
+from p2pdo.protocol.coding import NONE
 from p2pdo.protocol.drops import Drops
 from p2pdo.protocol.exchanging import Place
 from p2pdo.protocol.settling import Settle
@@ -36,6 +37,7 @@ class Plan:
         starts: node i's x⁰ of shape (d,) at index i; also one array (N, d).
         rounds: the iteration limit.
         observe_every: iterations between observations.
+        codec: of what is mixed, as NAME[:NUMBER][,step=γ].
         tol: stop at the first observed iteration with max(gap, consensus error) ≤ tol.
         settle: stop where no node moves any more, as the nodes find out by themselves.
         drops: which values never arrive; the algorithm has to have a rule for it.
@@ -52,6 +54,7 @@ class Plan:
     seed: int = 0
     settle: Settle | None = None
     drops: Drops | None = None
+    codec: str = NONE
 
     @property
     def nodes(self) -> int:

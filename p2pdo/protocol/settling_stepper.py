@@ -10,6 +10,7 @@ import numpy as np
 
 from p2pdo.algorithms.base import HasDecision
 from p2pdo.errors import RemoteProtocolError
+from p2pdo.protocol.coding import NONE
 from p2pdo.protocol.exchanging import Outgoing
 from p2pdo.protocol.settling import Settle, Settling
 from p2pdo.protocol.stepper import Stepper
@@ -22,9 +23,9 @@ S = TypeVar("S", bound=HasDecision)
 class SettlingStepper(Stepper[S]):
     """A value v is sent as (v, the largest move that is known)."""
 
-    def __init__(self, settle: Settle, *arguments: Any) -> None:
+    def __init__(self, settle: Settle, *arguments: Any, **options: Any) -> None:
         self._settling = Settling(settle)
-        super().__init__(*arguments)
+        super().__init__(*arguments, **options)
 
     def advance_quietly(self, inbox: Mapping[int, Value] | None, pause_at: int) -> Outgoing | None:
         """As where nothing is told; at the boundary where all have settled it pauses too."""
@@ -73,6 +74,7 @@ class SettlingStepper(Stepper[S]):
         )
 
 
-def stepper_that(settle: Settle | None) -> Callable[..., Stepper[Any]]:
-    """What makes the steppers of a run that ends there, from `Stepper`'s arguments."""
-    return Stepper if settle is None else partial(SettlingStepper, settle)
+def stepper_that(settle: Settle | None, codec: str = NONE) -> Callable[..., Stepper[Any]]:
+    """What makes the steppers of a run that ends there, coded so, from `Stepper`'s arguments."""
+    make = Stepper if settle is None else partial(SettlingStepper, settle)
+    return partial(make, codec=codec)

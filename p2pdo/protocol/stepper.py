@@ -26,6 +26,7 @@ from p2pdo.algorithms.base import Algorithm, HasDecision
 from p2pdo.effects import Here, Step, freeze
 from p2pdo.errors import LocalProtocolError, P2pdoError, RemoteProtocolError, WorkloadFailed
 from p2pdo.problems.base import is_stochastic
+from p2pdo.protocol.coding import NONE, coder_of
 from p2pdo.protocol.counting import Calls, Covering
 from p2pdo.protocol.exchanging import Exchanging, Outgoing, Place
 from p2pdo.protocol.values import describe, is_finite
@@ -45,14 +46,23 @@ class Stepper(Exchanging, Generic[S]):
     """One algorithm at one node."""
 
     def __init__(
-        self, algorithm: Algorithm[S], problem: Any, place: Place, x: Array, seed: int
+        self,
+        algorithm: Algorithm[S],
+        problem: Any,
+        place: Place,
+        x: Array,
+        seed: int,
+        *,
+        codec: str = NONE,
     ) -> None:
         """Makes the state of iteration 0 from the start `x` of shape (d,).
+
+        What is mixed is coded by `codec`; what its coder keeps is the node's as the state is.
 
         Raises:
             WorkloadFailed: the author's `init` or the problem's gradient went wrong.
         """
-        super().__init__(place)
+        super().__init__(place, coder_of(codec, len(x), place, seed))
         self._algorithm = algorithm
         self._problem = problem
         self._is_stochastic = is_stochastic(problem)

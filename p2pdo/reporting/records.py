@@ -59,7 +59,10 @@ class Summary:
     """A finished run, as `p2pdo run --json` prints it; None where a figure cannot be known.
 
     Attributes:
+        bytes_sent: payload bytes sent by all nodes: of values, encoded where there is a codec.
         links: how many pairs of neighbours exchanged by which lane; empty in one process.
+        header_bytes: of the gRPC frames around values, beside them; in shared memory are none.
+        codec: of what was mixed, with its step; "none" where a method compresses by itself.
         calls: what all nodes' steps asked of their costs.
         accuracy: the share of all samples that x̄ classifies rightly, where the problem tells it.
         rates: "predicted" before the run and "observed" in it, as far as they can be told: what the
@@ -88,6 +91,8 @@ class Summary:
     run_dir: str | None
     state_sha256: str | None
     links: dict[str, int] = field(default_factory=dict)
+    header_bytes: int = field(default_factory=int)
+    codec: str = field(default_factory=lambda: "none")
     calls: Calls | None = None
     accuracy: float | None = None
     rates: dict[str, float] = field(default_factory=dict)

@@ -119,7 +119,8 @@ def _figures(s: Summary) -> list[tuple[str, str]]:
         ("accuracy", None if s.accuracy is None else f"{s.accuracy:.2%}"),
         ("gradients", None if s.calls is None else _gradients(s)),
         ("rate", _rates(s.rates)),
-        ("sent", f"{formats.size(s.bytes_sent)} in {formats.plural(s.messages_sent, 'message')}"),
+        ("codec", None if s.codec == "none" else s.codec),
+        ("sent", _sent(s)),
         ("dropped", formats.plural(s.dropped, "value") if s.dropped else None),
         ("links", links_in_words(s.links) or None),
         ("time", _time(s)),
@@ -128,6 +129,11 @@ def _figures(s: Summary) -> list[tuple[str, str]]:
         ("run folder", s.run_dir),
     ]
     return [(label, figure) for label, figure in lines if figure is not None]
+
+
+def _sent(s: Summary) -> str:
+    sent = f"{formats.size(s.bytes_sent)} in {formats.plural(s.messages_sent, 'message')}"
+    return f"{sent}, {formats.size(s.header_bytes)} of headers" if s.header_bytes else sent
 
 
 def _gradients(s: Summary) -> str:

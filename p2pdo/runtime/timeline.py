@@ -17,6 +17,7 @@ from time import monotonic_ns
 from typing import Any, TypeVar
 
 from p2pdo.algorithms.base import HasDecision
+from p2pdo.protocol.coding import NONE
 from p2pdo.protocol.exchanging import Outgoing
 from p2pdo.protocol.frames import Tag
 from p2pdo.protocol.settling import Settle
@@ -71,10 +72,10 @@ class Timeline:
 class TimedStepper(Stepper[S]):
     """A stepper whose steps are timed."""
 
-    def __init__(self, timeline: Timeline, *arguments: Any) -> None:
+    def __init__(self, timeline: Timeline, *arguments: Any, **options: Any) -> None:
         self._timeline = timeline
         self._began = 0
-        super().__init__(*arguments)
+        super().__init__(*arguments, **options)
 
     def advance_quietly(self, inbox: Mapping[int, Value] | None, pause_at: int) -> Outgoing | None:
         """As without a clock."""
@@ -104,11 +105,13 @@ class _TimedSettlingStepper(TimedStepper[S], SettlingStepper[S]):
     """Both: the clock is outside, so that what is told of moves is computing too."""
 
 
-def timed_stepper_that(settle: Settle | None, timeline: Timeline) -> Callable[..., Stepper[Any]]:
+def timed_stepper_that(
+    settle: Settle | None, timeline: Timeline, codec: str = NONE
+) -> Callable[..., Stepper[Any]]:
     """As `stepper_that`, of timed steppers."""
     if settle is None:
-        return partial(TimedStepper, timeline)
-    return partial(_TimedSettlingStepper, timeline, settle)
+        return partial(TimedStepper, timeline, codec=codec)
+    return partial(_TimedSettlingStepper, timeline, settle, codec=codec)
 
 
 class TimedExchanger(Exchanger):

@@ -85,9 +85,9 @@ class _Member:
     def _make(self) -> Stepper[Any]:
         plan, node = self._plan, self.seat.node
         arguments = (plan.algorithm, plan.problems[node], self.seat.place, plan.starts[node])
-        make = stepper_that(plan.settle)
+        make = stepper_that(plan.settle, plan.codec)
         if self._timeline is not None:
-            make = timed_stepper_that(plan.settle, self._timeline)
+            make = timed_stepper_that(plan.settle, self._timeline, plan.codec)
         return make(*arguments, plan.seed)
 
     async def turn_on_thread(self, inbox: Inbox) -> tuple[Outgoing | None, float, float]:

@@ -132,7 +132,7 @@ async def _run_member(
     place = plan.place(node)
     names = {j: plan.name(j) for j in (*place.in_neighbors, *place.out_neighbors)}
     stepper = await compute.run(
-        stepper_that(plan.settle),
+        stepper_that(plan.settle, plan.codec),
         plan.algorithm,
         plan.problems[node],
         place,

@@ -31,11 +31,7 @@ def run_lockstep(
     the run.
     """
     limit_blas_threads()
-    make = stepper_that(plan.settle)
-    steppers = [
-        make(plan.algorithm, plan.problems[i], plan.place(i), plan.starts[i], plan.seed)
-        for i in range(plan.nodes)
-    ]
+    steppers = steppers_of(plan)
     iteration = 0
     while True:
         reports = [report_of(stepper) for stepper in steppers]
@@ -47,6 +43,15 @@ def run_lockstep(
             return reports
         iteration = min((iteration // plan.observe_every + 1) * plan.observe_every, plan.rounds)
         advance_to(steppers, iteration, check_stop)
+
+
+def steppers_of(plan: Plan) -> list[Stepper[Any]]:
+    """One for each node, at iteration 0."""
+    make = stepper_that(plan.settle, plan.codec)
+    return [
+        make(plan.algorithm, plan.problems[i], plan.place(i), plan.starts[i], plan.seed)
+        for i in range(plan.nodes)
+    ]
 
 
 def advance_to(

@@ -21,7 +21,9 @@ from p2pdo.errors import ConfigError, P2pdoError, WorkloadFailed
 from p2pdo.graphs.weights import Weights, push
 from p2pdo.problems.base import Stackable, is_stochastic
 from p2pdo.problems.many import Many
+from p2pdo.protocol.coding import Coding, coding_of, is_coded
 from p2pdo.protocol.counting import Calls, Covering
+from p2pdo.protocol.frames import EffectKind, Tag
 from p2pdo.protocol.judging import Judge, Judgement, Report
 from p2pdo.protocol.plan import Plan
 from p2pdo.protocol.reports import StackedReports
@@ -131,7 +133,7 @@ def _advance(plan: Plan, state: Any, problem: Any, iteration: int, traffic: _Tra
                 hint="use --on dense",
             )
         _require_finite(effect.values, iteration)
-        reply = traffic.mix(effect)
+        reply = traffic.mix(effect, iteration)
 
 
 def _require_finite(value: Value, iteration: int) -> None:
@@ -156,16 +158,22 @@ class _Traffic:
         self._degrees = plan.graph.out_degree
         self._exchanges = 0
         self._bytes = 0
+        coding = coding_of(plan.codec)
+        self._copies = None if coding is None else _Copies(plan, coding)
 
-    def mix(self, effect: Mix) -> tuple[Array, ...]:
+    def mix(self, effect: Mix, iteration: int) -> tuple[Array, ...]:
         values = [np.asarray(value) for value in effect.values]
         self._exchanges += 1
-        self._bytes += sum(value.nbytes // len(value) for value in values)
         if self._settling is not None:
             self._settling.hear(())  # all nodes' moves are known here at once
             self._bytes += size_of(self._settling.known)
         by = effect.by or (By.PULL,) * len(values)
-        return tuple(self._matrix(how).apply(x) for x, how in zip(values, by, strict=True))
+        matrices = [self._matrix(how) for how in by]
+        if self._copies is not None:
+            self._bytes += self._copies.update(values, by, iteration)
+            return self._copies.towards(values, matrices)
+        self._bytes += sum(value.nbytes // len(value) for value in values)
+        return tuple(W.apply(value) for value, W in zip(values, matrices, strict=True))
 
     def _matrix(self, by: By) -> Weights:
         return self._plan.weights if by is By.PULL else self._shares
@@ -178,3 +186,43 @@ class _Traffic:
         """What the nodes would report of these states, which are frozen."""
         x.flags.writeable = False  # as after an exchange: no step changes what it has shown
         return StackedReports(iteration, x, self._degrees, self._bytes, self._exchanges, calls)
+
+
+class _Copies:
+    """The copies of all nodes' values that `protocol.coding` keeps, as arrays of shape (N, d)."""
+
+    def __init__(self, plan: Plan, coding: Coding) -> None:
+        self._coding = coding
+        self._seed = plan.seed
+        self._shares = 1 + plan.graph.out_degree  # of a value that is pushed
+        self._at = Tag(-1, 0, EffectKind.MIX)
+        self._kept: dict[tuple[int, int], Array] = {}  # by exchange in its iteration, and value
+
+    def update(self, values: Sequence[Array], by: Sequence[By], iteration: int) -> int:
+        """Sends what is new of every value; returns the bytes that one node sends one neighbour."""
+        phase = self._at.phase + 1 if self._at.iteration == iteration else 0
+        self._at = Tag(iteration, phase, EffectKind.MIX)
+        return sum(self._send(k, value, by[k]) for k, value in enumerate(values))
+
+    def towards(self, values: Sequence[Array], matrices: Sequence[Weights]) -> tuple[Array, ...]:
+        """V + γ(W − I)V̂ for each."""
+        mixed = []
+        for k, (value, W) in enumerate(zip(values, matrices, strict=True)):
+            copies = self._kept[self._at.phase, k] if is_coded(value) else value
+            mixed.append(value + self._coding.step * (W.apply(copies) - copies))
+        return tuple(mixed)
+
+    def _send(self, k: int, value: Array, how: By) -> int:
+        if not is_coded(value):
+            return int(value[0].nbytes)
+        where = self._at.phase, k
+        kept = self._kept.get(where)
+        copies = np.zeros_like(value) if kept is None or kept.shape != value.shape else kept
+        m = self._shares[:, None].astype(value.dtype) if how is By.PUSH else 1
+        new, codec, size = np.empty_like(value), self._coding.codec, 0
+        for i, difference in enumerate((value - copies) / m):
+            sent = codec.encode(difference, self._coding.rng(self._seed, i, self._at, k))
+            new[i] = codec.decode(sent, difference)
+            size = len(sent)
+        self._kept[where] = copies + m * new
+        return size

@@ -14,6 +14,7 @@ padded so that the largest array in it lies aligned: the receiver's value is a v
 from __future__ import annotations
 
 import struct
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -80,9 +81,14 @@ class Encoder:
     """Encodes messages; a value that goes to several peers, one after another, is encoded once.
 
     Only the last one is kept, and only a small one.
+
+    Attributes:
+        headers: bytes of the frames around values, beside the values' own, by workload.
     """
 
     def __init__(self) -> None:
+        self.headers: Counter[WorkloadId] = Counter()
+        self._around = 0  # the value that is kept
         self._key: tuple[object, ...] = ()  # all that is in its frame but the value
         self._value: Value = ()
         self._frame: tuple[bytes, ...] = ()
@@ -94,8 +100,22 @@ class Encoder:
                 key = workload, seq, tag, ack
                 if value is not self._value or key != self._key:
                     self._key, self._value, self._frame = key, value, tuple(encode(message))
+                    self._around = len(self._frame[0]) - size_of(value)
+                self.headers[workload] += self._around
                 return self._frame
-        return encode(message)
+            case (workload, Data(_, _, value, _)):
+                return self._counted(workload, value, encode(message))
+            case _:
+                return encode(message)
+
+    def _counted(
+        self, workload: WorkloadId, value: Value, frames: Iterator[bytes]
+    ) -> Iterator[bytes]:
+        """Frames of a large value, one at a time."""
+        self.headers[workload] -= size_of(value)
+        for frame in frames:
+            self.headers[workload] += len(frame)
+            yield frame
 
 
 def encode(message: Message_) -> Iterator[bytes]:

@@ -30,10 +30,9 @@ from p2pdo.graphs.spectral import modes
 from p2pdo.protocol.drops import uniform
 from p2pdo.protocol.judging import Judge, Judgement, Objective, Report
 from p2pdo.protocol.plan import Plan, make_start
-from p2pdo.protocol.stepper import Stepper
 from p2pdo.reporting.digests import state_sha256
 from p2pdo.simulation.inprocess import run_in_process, run_simulated
-from p2pdo.simulation.lockstep import advance_to, run_lockstep
+from p2pdo.simulation.lockstep import advance_to, run_lockstep, steppers_of
 from p2pdo.simulation.network import Weather
 from p2pdo.simulation.stacked import run_stacked
 from p2pdo.testing.laws.case import Case
@@ -114,13 +113,6 @@ def iterates(plan: Plan) -> Iterator[list[Any]]:
     for k in range(plan.rounds + 1):
         advance_to(steppers, k)
         yield [stepper.state for stepper in steppers]
-
-
-def steppers_of(plan: Plan) -> list[Stepper[Any]]:
-    return [
-        Stepper(plan.algorithm, plan.problems[i], plan.place(i), plan.starts[i], plan.seed)
-        for i in range(plan.nodes)
-    ]
 
 
 def decisions(states: Sequence[Any]) -> Array:

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from p2pdo.algorithms import Beer, ChocoGossip, ChocoSgd, Lead
+from p2pdo.algorithms import Beer, CGt, ChocoGossip, ChocoSgd, Lead
 from p2pdo.testing.laws import Case, Dense, Recursion
 from p2pdo.types import Array
 
@@ -25,7 +25,9 @@ def top_half(v: Array, rng: np.random.Generator) -> Array:
 
 
 def random_half(v: Array, rng: np.random.Generator) -> Array:
-    kept = rng.choice(len(v), len(v) // 2, replace=False)
+    """Drawn by numbers of a generator of its own: the entries with the smallest are kept."""
+    numbers = np.random.PCG64(int(rng.integers(0, 2**63, dtype=np.int64))).random_raw(len(v))
+    kept = sorted(range(len(v)), key=lambda entry: numbers[entry])[: len(v) // 2]
     return np.where(np.isin(np.arange(len(v)), kept), v, 0.0)
 
 
@@ -100,6 +102,20 @@ def lead(net: Dense, Q: Operator, gamma: float = 0.5, alpha: float = 0.2) -> Ite
         k += 1
 
 
+def cgt(net: Dense, Q: Operator, a: float = 0.5) -> Iterator[Array]:
+    X, Y, L = net.X, net.gradient(net.X), np.eye(net.n) - net.W
+    H, G, k = np.zeros_like(X), np.zeros_like(X), 0
+    while True:
+        yield X
+        each = dice(net, k)  # first the draws of x, then those of y
+        X_hat = H + rows(Q, X - H, each)
+        Y_hat = G + rows(Q, Y - G, each)
+        H, G = (1 - a) * H + a * X_hat, (1 - a) * G + a * Y_hat
+        old, X = X, X - GAMMA * L @ X_hat - A * Y
+        Y = Y - GAMMA * L @ Y_hat + net.gradient(X) - net.gradient(old)
+        k += 1
+
+
 def with_operator(recursion: Callable[..., Iterator[Array]], Q: Operator) -> Recursion:
     return partial(recursion, Q=Q)
 
@@ -110,6 +126,10 @@ def mean_dual(states: Sequence[Any]) -> Array:
 
 def mean_tracker_is_mean_gradient(states: Sequence[Any]) -> Array:
     return np.asarray(np.mean([s.v - s.g for s in states], axis=0))
+
+
+def mean_compressed_tracker_is_mean_gradient(states: Sequence[Any]) -> Array:
+    return np.asarray(np.mean([s.y - s.g for s in states], axis=0))
 
 
 def mean_of_copies_is_mean_of_sums(states: Sequence[Any]) -> Array:
@@ -154,6 +174,22 @@ CASES = [
         with_operator(beer, random_half),
         mean_tracker_is_mean_gradient,
         tuned=Beer(0.08, 0.4, "rand-k:0.5"),
+        label="rand-k:0.5",
+    ),
+    Case(
+        CGt(A, GAMMA, 0.5, "top-k:0.5"),
+        with_operator(cgt, top_half),
+        mean_compressed_tracker_is_mean_gradient,
+        tuned=CGt(0.08, 0.4, 0.8, "top-k:0.5"),
+        label="top-k:0.5",
+    ),
+    Case(
+        CGt(A, GAMMA, 0.5, "rand-k:0.5"),
+        with_operator(cgt, random_half),
+        mean_compressed_tracker_is_mean_gradient,
+        tuned=CGt(0.08, 0.4, 0.8, "rand-k:0.5"),
+        rounds=1500,
+        within=1e-3,
         label="rand-k:0.5",
     ),
     # What is rounded before a random operator spreads: with larger steps, to more than 1e-12.

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from p2pdo.algorithms import GtSaga, GtSarah
+from p2pdo.algorithms import GtSaga, GtSarah, GtVr
 from p2pdo.testing.laws import Case, Dense
 from p2pdo.types import Array
 
-A, BATCH, PERIOD = 0.02, 2, 4
+A, BATCH, PERIOD, REFRESH = 0.02, 2, 4, 0.3
 
 
 def drawn(net: Dense, i: int, k: int) -> Array:
@@ -61,6 +61,26 @@ def change(net: Dense, i: int, k: int, x: Array, before: Array) -> Array:
     return np.asarray((now - then).mean(axis=0))
 
 
+def gt_vr(net: Dense) -> Iterator[Array]:
+    X, snapshots, Y, V, k = net.X, net.X, np.zeros_like(net.X), np.zeros_like(net.X), 0
+    while True:
+        yield X
+        old, rows = V, []
+        for i in range(net.n):
+            dice = net.dice(i, k)
+            if dice.random() < REFRESH:
+                snapshots = np.where(np.arange(net.n)[:, None] == i, X, snapshots)
+            rows.append(dice.integers(net.costs[i].terms, size=BATCH))
+        of_terms = [
+            (net.term_gradients(i, X[i], r) - net.term_gradients(i, snapshots[i], r)).mean(axis=0)
+            for i, r in enumerate(rows)
+        ]
+        V = np.stack(of_terms) + net.gradient(snapshots)
+        Y = net.W @ Y + V - old
+        X = net.W @ (X - A * Y)
+        k += 1
+
+
 def mean_tracker_is_mean_estimate(states: Sequence[Any]) -> Array:
     return np.asarray(np.mean([s.y - s.v for s in states], axis=0))
 
@@ -75,6 +95,12 @@ CASES = [
     Case(
         GtSarah(A, PERIOD, BATCH),
         gt_sarah,
+        mean_tracker_is_mean_estimate,
+        within=1e-5,
+    ),
+    Case(
+        GtVr(A, REFRESH, BATCH),
+        gt_vr,
         mean_tracker_is_mean_estimate,
         within=1e-5,
     ),
