@@ -33,7 +33,7 @@ QUANTITIES: Mapping[str, Callable[[Metric], float | None]] = {
 LINEAR = frozenset({"value", "accuracy"})
 LINES = ("median", "mean")
 BANDS = ("min-max", "std", "none")
-_POINTS = 400
+_POINTS = 200
 
 
 @dataclass(frozen=True, eq=False)
