@@ -25,7 +25,7 @@ GOLDEN = Path(__file__).parent / "golden.tex"
 @pytest.fixture
 def comparison(tmp_path: Path) -> Comparison:
     runs = {
-        "dgd": [{"gaps": [1.0, 0.3, 0.2, 0.15, 0.1]}, {"gaps": [1.0, 30.0]}],
+        "dgd": [{"gaps": [1.0, 0.3, 0.2, 0.15, 0.05]}, {"gaps": [1.0, 30.0]}],
         "my_own": [
             {"gaps": [1.0, 1e-2, 1e-4, 1e-6]},
             {"gaps": [1.0, 1e-1, 2e-3, 2e-4, 5e-5, 5e-6]},
