@@ -86,7 +86,8 @@ def _edges(lines: Floats, middle: Floats, band: str) -> tuple[Floats, Floats]:
 def _line(trial: Trial, quantity: str, against: str) -> tuple[Floats, Floats]:
     """What was observed and can be shown: x, increasing, and y."""
     read = QUANTITIES[quantity]
-    xs, ys = [], []
+    xs: list[float] = []
+    ys: list[float] = []
     for metric in trial.metrics:
         x, y = at(metric, against), read(metric)
         if x is None or y is None or (y <= 0 and quantity not in LINEAR):
