@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev run test check test-all proto proto-check examples bench bench-node clean
+.PHONY: help setup setup-dev run test check test-all proto proto-check examples docs bench bench-node clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -62,6 +62,11 @@ proto-check: proto  ## the generated code is what protos/ says
 # PyTorch, which two of them learn with, comes with the dev group.
 examples: setup-dev  ## run the examples; each asserts what it states
 	@set -e; for example in examples/*.py; do echo "== $$example"; $(BIN)/python $$example; done
+
+docs: setup-dev  ## the documentation as a site in build/site, with a page an algorithm
+	$(BIN)/python -m pip install --quiet --group docs
+	$(BIN)/python docs/make_pages.py build/docs
+	$(BIN)/zensical build
 
 # BENCH_ARGS=--quick is for a look; benchmarks/compare.py --help lists the rest.
 bench: setup-dev  ## measure p2pdo beside its peers, and write docs/benchmarks.md

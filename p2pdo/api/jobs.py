@@ -30,11 +30,8 @@ from p2pdo.graphs.weights import Weights, by_name, check_weights, default
 from p2pdo.participants.definition import Participant
 from p2pdo.problems.many import Many
 from p2pdo.protocol.assignment import resolve_graph
-<<<<<<< HEAD
-from p2pdo.protocol.drops import Drops
-=======
 from p2pdo.protocol.coding import NONE, coding_of, lazier, settle
->>>>>>> codecs
+from p2pdo.protocol.drops import Drops
 from p2pdo.protocol.judging import Objective
 from p2pdo.protocol.plan import STARTS, Plan, dtype_of, make_starts, start_at, start_of
 from p2pdo.protocol.settling import Settle, require_settle

@@ -210,3 +210,16 @@ def test_the_commands_of_the_page_for_nvflare_run(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "p2pdo.toml can work" in done.stdout
+
+
+@pytest.mark.e2e
+@pytest.mark.slow
+def test_the_program_of_the_page_on_comparing_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("matplotlib")
+    monkeypatch.chdir(tmp_path)
+    (code,) = blocks("compare-algorithms.md", "python")
+    exec(code, {})
+    assert "to gap and consensus error <= 1e-06" in capsys.readouterr().out
+    assert (tmp_path / "gap.pdf").exists()

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from pathlib import Path
 from typing import Any
 
 from p2pdo.algorithms.base import Algorithm
@@ -210,7 +211,8 @@ def checked(asked: Asked, default_tol: float | None = None) -> tuple[Asked, Job]
     """
     if asked.trials < 1:
         raise ConfigError(f"trials must be one or more, got {asked.trials}", hint="--trials 5")
-    base = replace(asked.base, topology=read_topology(asked.base.topology))
+    paths = {k: str(v) for k, v in _settings(asked.base).items() if isinstance(v, Path)}
+    base = replace(asked.base, **{**paths, "topology": read_topology(asked.base.topology)})
     asked = replace(asked, base=base)
     jobs = [resolve(asked.request(one, 0)) for one in asked.contenders]
     if default_tol is not None:

@@ -3,7 +3,6 @@
     folder      the folder of a comparison: a manifest, and a run folder a trial
     trials      a trial as its run folder tells it, and trials of one kind together
     figures     means and spreads over trials, and what it took to a tolerance
-    rates       the linear rate of convergence that was observed
     tables      on a terminal          latex     in a paper
     tidy        one row an observation: CSV, Parquet, data frames
     curves      lines with bands       pictures  publication-quality figures of them

@@ -5,7 +5,8 @@ So each is a line through its observations, straight on a logarithmic axis, held
 The lines are looked at on one common grid, which goes to where half of the trials have ended:
 beyond, most of what could be shown is held.
 
-A figure of zero or below has no logarithm: it is rounding around the optimum, and left out.
+A figure of zero or below has no logarithm: it is rounding around the optimum, and left out. What
+has one point only, as a method without gradients against gradients, is no line.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ QUANTITIES: Mapping[str, Callable[[Metric], float | None]] = {
 LINEAR = frozenset({"value", "accuracy"})
 LINES = ("median", "mean")
 BANDS = ("min-max", "std", "none")
-_POINTS = 400
+_POINTS = 200
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,12 +51,13 @@ class Band:
 def band_of(
     group: Group, quantity: str, against: str, line: str = "median", band: str = "min-max"
 ) -> Band | None:
-    """Of the good trials; None where none has anything to show.
+    """Of the good trials; None where none is a line.
 
     Of a logarithmic quantity mean and standard deviation are of its logarithm.
     """
     is_log = quantity not in LINEAR
-    seen = [one for trial in group.good if len((one := _line(trial, quantity, against))[0])]
+    lines = [_line(trial, quantity, against) for trial in group.good]
+    seen = [(x, y) for x, y in lines if len(x) > 1]
     if not seen:
         return None
     end = float(np.median([x[-1] for x, _ in seen]))
@@ -64,9 +66,9 @@ def band_of(
     grid = knots[(knots >= begin) & (knots <= end)]
     if len(grid) > _POINTS or not len(grid):
         grid = np.linspace(min(begin, end), end, _POINTS)
-    lines = np.array([np.interp(grid, x, np.log10(y) if is_log else y) for x, y in seen])
-    middle = np.median(lines, axis=0) if line == "median" else lines.mean(axis=0)
-    low, high = _edges(lines, middle, band)
+    held = np.array([np.interp(grid, x, np.log10(y) if is_log else y) for x, y in seen])
+    middle = np.median(held, axis=0) if line == "median" else held.mean(axis=0)
+    low, high = _edges(held, middle, band)
     if is_log:
         middle, low, high = (10.0**edge for edge in (middle, low, high))
     return Band(group.label, grid, middle, low, high)
@@ -84,19 +86,16 @@ def _edges(lines: Floats, middle: Floats, band: str) -> tuple[Floats, Floats]:
 def _line(trial: Trial, quantity: str, against: str) -> tuple[Floats, Floats]:
     """What was observed and can be shown: x, increasing, and y."""
     read = QUANTITIES[quantity]
-    points = [(at(m, against), read(m)) for m in trial.metrics]
-    is_log = quantity not in LINEAR
-    shown = [(x, y) for x, y in points if x is not None and y is not None and (y > 0 or not is_log)]
-    xs, ys = (
-        (np.array(column, np.float64) for column in zip(*shown, strict=True))
-        if shown
-        else (
-            np.empty(0),
-            np.empty(0),
-        )
-    )
-    ahead = np.concatenate([[True], np.diff(xs) > 0]) if len(xs) else np.empty(0, bool)
-    return xs[ahead], ys[ahead]
+    xs: list[float] = []
+    ys: list[float] = []
+    for metric in trial.metrics:
+        x, y = at(metric, against), read(metric)
+        if x is None or y is None or (y <= 0 and quantity not in LINEAR):
+            continue
+        if not xs or x > xs[-1]:
+            xs.append(x)
+            ys.append(y)
+    return np.array(xs, np.float64), np.array(ys, np.float64)
 
 
 def check_choice(what: str, chosen: str, known: Sequence[str]) -> str:

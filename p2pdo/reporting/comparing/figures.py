@@ -1,7 +1,8 @@
 """Figures of groups of trials: mean and standard deviation over the good ones.
 
 What it took to a tolerance is read off at the first observation with max(gap, consensus error) ≤
-tolerance, so it is as fine as the run was observed. Gradients, messages and bytes are of all nodes
+tolerance, so it is as fine as the run was observed; the seconds of a simulated run are those of its
+clock. Gradients, messages and bytes are of all nodes
 together. A trial that never got there is in none of these means, and counted beside them.
 """
 
@@ -12,8 +13,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 
 from p2pdo.errors import ConfigError
-from p2pdo.reporting.comparing.rates import fitted_rate
 from p2pdo.reporting.comparing.trials import Group, Trial
+from p2pdo.reporting.rates import observed_rate
 from p2pdo.reporting.records import Metric
 from p2pdo.types import Plain
 
@@ -24,7 +25,7 @@ _AXIS: dict[str, Callable[[Metric], float | None]] = {
     "gradients": lambda m: None if m.calls is None else m.calls.gradients,
     "messages": lambda m: m.messages_sent,
     "bytes": lambda m: m.bytes_sent,
-    "seconds": lambda m: m.seconds,
+    "seconds": lambda m: m.seconds if m.simulated_seconds is None else m.simulated_seconds,
 }
 
 
@@ -55,7 +56,7 @@ class Figures:
     Attributes:
         good: trials that are in the means.
         reached: good trials that reached the tolerance; `to` has what it took them, by axis.
-        rate: the fitted linear rate of the gap per iteration.
+        rate: what the distance to the limit shrank by in an iteration; see `reporting.rates`.
         others: what became of the trials that are in no mean.
     """
 
@@ -86,7 +87,7 @@ def figures_of(group: Group, tol: float | None) -> Figures:
         gap=Spread.of([m.gap for m in ends]),
         consensus_error=Spread.of([m.consensus_error for m in ends]),
         accuracy=Spread.of([m.accuracy for m in ends]),
-        rate=Spread.of([fitted_rate(trial.metrics) for trial in good]),
+        rate=Spread.of([observed_rate(trial.metrics) for trial in good]),
         to={axis: Spread.of([at(m, axis) for m in there]) for axis in AXES},
         others=[trial.in_words() for trial in group.others],
     )

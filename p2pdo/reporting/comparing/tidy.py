@@ -4,6 +4,7 @@
     algorithm, problem, topology, nodes, executor    as in run.toml
     trial, seed, status                              good, diverged, failed or unfinished
     iteration, seconds                               since the trial's first observation
+    simulated_seconds                                on the clock of a simulated run
     gap, consensus_error, value, accuracy            null where they cannot be known
     gradients, values, proxes, messages, bytes       of all nodes, so far
 
@@ -33,6 +34,7 @@ COLUMNS: Mapping[str, type] = {
     "status": str,
     "iteration": int,
     "seconds": float,
+    "simulated_seconds": float,
     "gap": float,
     "consensus_error": float,
     "value": float,
@@ -64,6 +66,7 @@ def _row(label: str, number: int, trial: Trial, metric: Metric) -> Row:
         "status": trial.status.value,
         "iteration": metric.iteration,
         "seconds": metric.seconds,
+        "simulated_seconds": metric.simulated_seconds,
         "gap": metric.gap,
         "consensus_error": metric.consensus_error,
         "value": metric.value,

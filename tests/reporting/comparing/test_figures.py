@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from made_runs import make_comparison, make_run, metric
 
 from p2pdo.errors import NotFound
-from p2pdo.reporting.comparing.figures import figures_of, observed_every, ranked, tolerance_of
+from p2pdo.reporting.comparing.figures import at, figures_of, observed_every, ranked, tolerance_of
 from p2pdo.reporting.comparing.folder import differences
-from p2pdo.reporting.comparing.rates import fitted_rate
 from p2pdo.reporting.comparing.tables import remarks
 from p2pdo.reporting.comparing.trials import Group, Status, read_groups
 
@@ -116,18 +116,9 @@ def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
         read_groups([tmp_path])
 
 
-def test_the_rate_of_a_geometric_sequence_is_its_ratio() -> None:
-    metrics = [metric(k, 0.9 ** (10 * k)) for k in range(20)]
-    assert fitted_rate(metrics) == pytest.approx(0.9, rel=1e-12)
-
-
-def test_rounding_and_the_transient_are_not_fitted() -> None:
-    transient = [5.0 - 0.1 * k for k in range(10)]
-    line = [0.8 ** (10 * k) for k in range(14)]
-    rounding = [0.0, 1e-17, -1e-17, 3e-15, 2e-15] * 4
-    metrics = [metric(k, gap) for k, gap in enumerate(transient + line + rounding)]
-    assert fitted_rate(metrics) == pytest.approx(0.8, rel=1e-3)
-    assert fitted_rate(metrics[:4]) is None
+def test_the_seconds_of_a_simulated_run_are_those_of_its_clock() -> None:
+    assert at(metric(3, 1.0), "seconds") == 3.0
+    assert at(replace(metric(3, 1.0), simulated_seconds=0.5), "seconds") == 0.5
 
 
 def test_differences_are_told_by_name() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,11 @@ from made_runs import make_comparison
 
 from p2pdo.api.comparisons.comparison import Comparison
 from p2pdo.errors import ConfigError, MissingExtra, NotFound
+from p2pdo.protocol.counting import Calls
 from p2pdo.reporting.comparing.curves import band_of
 from p2pdo.reporting.comparing.pictures import comparison_figure
 from p2pdo.reporting.comparing.tidy import COLUMNS
+from p2pdo.reporting.comparing.trials import Group
 
 GOLDEN = Path(__file__).parent / "golden.tex"
 
@@ -22,7 +25,7 @@ GOLDEN = Path(__file__).parent / "golden.tex"
 @pytest.fixture
 def comparison(tmp_path: Path) -> Comparison:
     runs = {
-        "dgd": [{"gaps": [1.0, 0.3, 0.2, 0.15, 0.1]}, {"gaps": [1.0, 30.0]}],
+        "dgd": [{"gaps": [1.0, 0.3, 0.2, 0.15, 0.05]}, {"gaps": [1.0, 30.0]}],
         "my_own": [
             {"gaps": [1.0, 1e-2, 1e-4, 1e-6]},
             {"gaps": [1.0, 1e-1, 2e-3, 2e-4, 5e-5, 5e-6]},
@@ -99,6 +102,16 @@ def test_a_band_is_the_median_between_the_least_and_the_most(comparison: Compari
     by_bytes = band_of(group, "gap", "bytes")
     assert by_bytes is not None
     np.testing.assert_array_equal(by_bytes.x, 80 * band.x)
+
+
+def test_a_method_without_gradients_is_no_line_against_them(comparison: Comparison) -> None:
+    group = comparison.groups[0]
+    without = [
+        replace(trial, metrics=[replace(m, calls=Calls(proxes=m.iteration)) for m in trial.metrics])
+        for trial in group.trials
+    ]
+    assert band_of(Group("admm", without), "gap", "gradients") is None
+    assert band_of(Group("admm", without), "gap", "messages") is not None
 
 
 def test_a_diverged_trial_is_in_no_band(comparison: Comparison) -> None:

@@ -1,0 +1,114 @@
+"""Makes the pages that the registry tells: `python docs/make_pages.py build/docs`.
+
+The committed pages are copied, and every algorithm gets one of its own: its update, assumptions,
+parameters and paper, and a run of it. Nothing of that is committed; the registry is its source.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import p2pdo
+from p2pdo.algorithms.base import CONSENSUS
+from p2pdo.algorithms.catalogue import ALGORITHMS
+from p2pdo.api.catalogues import describe_algorithm
+from p2pdo.api.runs import Result
+from p2pdo.problems import Lasso
+from p2pdo.problems.base import Composite
+from p2pdo.reporting.plots import plot_convergence
+
+DOCS = Path(__file__).parent
+NODES, ROUNDS = 8, 400
+PARAGRAPH = "\n\n"
+
+
+def main(out: Path) -> None:
+    """Makes them anew."""
+    shutil.rmtree(out, ignore_errors=True)
+    shutil.copytree(DOCS, out, ignore=shutil.ignore_patterns("*.py", "__pycache__"))
+    shutil.copy(DOCS.parent / "README.md", out / "index.md")
+    _unnest_links(out / "index.md")
+    pages = out / "reference" / "algorithms"
+    pages.mkdir()
+    for name in ALGORITHMS:
+        print(name)
+        draw(name, pages / f"{name}.svg")
+        (pages / f"{name}.md").write_text(page(name), encoding="utf-8")
+    link_names(out / "reference" / "algorithms.md")
+
+
+def page(name: str) -> str:
+    told = describe_algorithm(name)
+    facts = [
+        ("reaches", told["reaches"]),
+        ("needs", told["requires"]),
+        (
+            "sends",
+            f"{told['exchanges']:g} × an iteration, {told['values']:g} × x to each neighbour",
+        ),
+        ("without a neighbour's message", told["missing"]),
+        ("`--on stacked`", "yes" if told["stacks"] else "no"),
+    ]
+    parts = [
+        f"# {name}",
+        f"{told['about']}.",
+        f"```text\n{told['text'].partition(PARAGRAPH)[2] or told['text']}\n```",
+        table(("", ""), facts),
+        *parameters(told),
+        f"    p2pdo run quadratic -a {name} -n {NODES}",
+        f"![A run of {name}]({name}.svg)",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def parameters(told: dict[str, Any]) -> list[str]:
+    rows = [
+        (f"`{key}`", told["derived"].get(key) or ("to be given" if value is None else f"`{value}`"))
+        for key, value in told["parameters"].items()
+    ]
+    return ["## Parameters", table(("name", "default"), rows)] if rows else []
+
+
+def table(head: tuple[str, str], rows: list[tuple[str, str]]) -> str:
+    return "\n".join(f"| {a} | {b} |" for a, b in [head, ("---", "---"), *rows])
+
+
+def draw(name: str, path: Path) -> None:
+    """A run on least squares, of a consensus from unlike starts; with default parameters."""
+    cls = ALGORITHMS[name]
+    if cls.requires.oracle is Composite:
+        rng = np.random.default_rng(0)
+        x = np.array([1.0, -2.0, 0.0, 0.0, 0.0])
+        matrices = [rng.normal(size=(20, 5)) for _ in range(NODES)]
+        problem: Any = [Lasso(A, A @ x + rng.normal(size=20), 0.05) for A in matrices]
+    else:
+        problem = "least-squares"
+    result: Result = p2pdo.run(problem, name, nodes=NODES, rounds=ROUNDS, observe_every=4)
+    metrics = result.metrics
+    if cls.limit in CONSENSUS:  # no cost pulls it
+        metrics = [replace(metric, gap=None, value=None) for metric in metrics]
+    what = f"{result.summary.problem}, ring of {NODES}, default parameters"
+    plot_convergence(metrics, path, name, what)
+
+
+def link_names(overview: Path) -> None:
+    text = overview.read_text(encoding="utf-8")
+    for name in ALGORITHMS:
+        text = text.replace(f"| `{name}` |", f"| [`{name}`](algorithms/{name}.md) |", 1)
+    overview.write_text(text, encoding="utf-8")
+
+
+def _unnest_links(readme: Path) -> None:
+    """The README's links into docs/, from inside docs/."""
+    text = readme.read_text(encoding="utf-8").replace("](docs/", "](")
+    readme.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,52 @@
+"""The pages that the registry tells: one for each algorithm, linked from the overview."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from p2pdo.algorithms.catalogue import ALGORITHMS
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+@pytest.fixture(scope="module")
+def pages() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("make_pages", DOCS / "make_pages.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_every_algorithm_has_a_page_with_its_update_and_parameters(pages: ModuleType) -> None:
+    for name in ALGORITHMS:
+        text = pages.page(name)
+        assert text.startswith(f"# {name}\n\n")
+        assert f"![A run of {name}]({name}.svg)" in text
+    extra = pages.page("extra")
+    assert "x¹ = W x⁰ − α ∇f(x⁰)" in extra
+    assert "| `step_size` | 1/L, L = the largest Lᵢ" in extra
+
+
+def test_the_overview_links_to_each_page(pages: ModuleType, tmp_path: Path) -> None:
+    overview = tmp_path / "algorithms.md"
+    overview.write_text((DOCS / "reference" / "algorithms.md").read_text())
+    pages.link_names(overview)
+    text = overview.read_text()
+    for name in ALGORITHMS:
+        assert f"| [`{name}`](algorithms/{name}.md) |" in text
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["pg-extra", "push-sum"])
+def test_a_run_is_drawn_whatever_the_algorithm_needs(
+    pages: ModuleType, tmp_path: Path, name: str
+) -> None:
+    pytest.importorskip("matplotlib")
+    pages.draw(name, tmp_path / "a.svg")
+    assert "<svg" in (tmp_path / "a.svg").read_text()
