@@ -23,6 +23,7 @@ from p2pdo.algorithms.base import (
     require_share,
 )
 from p2pdo.algorithms.compression import Compressor, compressor, require_contraction
+from p2pdo.algorithms.invariants import Invariant, equal_means, zero_mean
 from p2pdo.effects import Here, Step, exchange
 from p2pdo.errors import ConfigError
 from p2pdo.problems.base import Gradient, Problem
@@ -76,6 +77,7 @@ class ChocoGossip(_Compressed, Algorithm[ChocoState]):
 
     requires: ClassVar[Requires] = MIXED
     limit: ClassVar[Limit] = Limit.MEAN
+    invariants: ClassVar[tuple[Invariant, ...]] = (equal_means("h", "s"),)
 
     def __post_init__(self) -> None:
         require_share("consensus_step", self.consensus_step)
@@ -109,6 +111,7 @@ class ChocoSgd(_Compressed, Algorithm[ChocoState]):
 
     requires: ClassVar[Requires] = DESCENT
     limit: ClassVar[Limit] = Limit.NEAR_OPTIMUM
+    invariants: ClassVar[tuple[Invariant, ...]] = (equal_means("h", "s"),)
 
     def __post_init__(self) -> None:
         require_positive("step_size", self.step_size)
@@ -159,6 +162,7 @@ class Beer(_Compressed, Algorithm[BeerState]):
 
     requires: ClassVar[Requires] = DESCENT
     limit: ClassVar[Limit] = Limit.OPTIMUM
+    invariants: ClassVar[tuple[Invariant, ...]] = (equal_means("v", "g"),)
 
     def __post_init__(self) -> None:
         require_positive("step_size", self.step_size)
@@ -214,6 +218,7 @@ class Lead(_Compressed, Algorithm[LeadState]):
 
     requires: ClassVar[Requires] = DESCENT
     limit: ClassVar[Limit] = Limit.OPTIMUM
+    invariants: ClassVar[tuple[Invariant, ...]] = (zero_mean("d"),)
 
     def __post_init__(self) -> None:
         require_positive("step_size", self.step_size)

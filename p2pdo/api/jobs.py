@@ -63,6 +63,8 @@ class Request:
         links, link_loss, compute: of a simulated network, see `api.simulating`.
         lane: how values go between node processes: "auto", "grpc" or "shared-memory".
         settle: stop where no node's x moves by more than this, as the nodes find out themselves.
+        monitor: how often what the method keeps is looked at: at "every" iteration, at "observed"
+            ones, "off"; "auto" is at every one where the network is simulated, else at observed.
     """
 
     problem: str | Sequence[Any]
@@ -86,8 +88,10 @@ class Request:
     record: str | Sequence[str] = ()
     lane: str = "auto"
     settle: float | None = None
+    monitor: str = "auto"
 
 
+MONITORS = ("auto", "every", "observed", "off")
 LANES = ("auto", "grpc", "shared-memory")
 
 
@@ -140,6 +144,7 @@ class Job:
             "record": list(self.record),
             "lane": request.lane,
             "settle": request.settle,
+            "monitor": request.monitor,
             **({"warnings": list(self.warnings)} if self.warnings else {}),
             "drop": request.drop,
             "links": _shown(request.links),
@@ -205,6 +210,7 @@ def resolve(request: Request) -> Job:
         request.seed,
         None if request.settle is None else Settle(request.settle, hops(graph)),
         drops,
+        {"every": 1, "off": None}.get(request.monitor, request.observe_every),
     )
     objective = Objective(problems)
     if request.tol is not None and objective.optimum is None:
@@ -279,6 +285,10 @@ def _check_limits(request: Request) -> None:
         )
     if request.seed < 0:
         raise ConfigError(f"the seed must be zero or more, got {request.seed}", hint="--seed 0")
+    if request.monitor not in MONITORS:
+        raise ConfigError(
+            f"unknown monitor '{request.monitor}'", hint=did_you_mean(request.monitor, [*MONITORS])
+        )
     if request.settle is not None:
         require_settle(request.settle)
     if request.tol is not None and not (np.isfinite(request.tol) and request.tol > 0):

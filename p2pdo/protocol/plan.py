@@ -37,6 +37,7 @@ class Plan:
         rounds: the iteration limit.
         observe_every: iterations between observations.
         tol: stop at the first observed iteration with max(gap, consensus error) ≤ tol.
+        monitor_every: iterations between looks at what the method keeps; None: nobody looks.
         settle: stop where no node moves any more, as the nodes find out by themselves.
         drops: which values never arrive; the algorithm has to have a rule for it.
     """
@@ -52,6 +53,7 @@ class Plan:
     seed: int = 0
     settle: Settle | None = None
     drops: Drops | None = None
+    monitor_every: int | None = None
 
     @property
     def nodes(self) -> int:
