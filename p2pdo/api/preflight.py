@@ -144,7 +144,9 @@ def look_at(job: Job, largest: int = THOROUGH, *, ranges: bool = True) -> Prefli
     at = constants(plan)
     costs = curvatures(job, largest)
     prediction = predict(job, at, costs, largest)
-    slem = _slem(plan.weights)
+    slem = None if at is None else at.slem
+    if at is None and ranges:  # of large networks eigenvalues take long
+        slem = _slem(plan.weights)
     found = Preflight(
         algorithm=job.algorithm,
         problem=job.problem,

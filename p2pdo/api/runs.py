@@ -35,8 +35,8 @@ from p2pdo.protocol.judging import (
     consensus_error,
     mean_state,
 )
-from p2pdo.protocol.reports import calls_of_all, sent_by_all, states_of
 from p2pdo.protocol.plan import Plan
+from p2pdo.protocol.reports import calls_of_all, sent_by_all, states_of
 from p2pdo.reporting.digests import state_sha256
 from p2pdo.reporting.pictures import Drawn, draw_if_possible
 from p2pdo.reporting.rates import observed_rate
