@@ -12,6 +12,7 @@
     ├── DeadlineExceeded          a deadline that the caller set has passed             exit 6
     ├── WorkloadFailed            a run ended badly; says node and iteration            exit 1
     │   ├── WorkloadStopped       somebody stopped it                                   exit 1
+    │   ├── InvariantBroken       what a method keeps was not kept; says iteration      exit 1
     │   └── TaskFailed            a handler raised; carries its words                   exit 1
     │       └── TaskAborted       somebody ended the task before it was done            exit 1
     ├── LinkLost                  a peer's link is gone: dial again
@@ -125,6 +126,10 @@ class WorkloadStopped(WorkloadFailed):
     remedy = "start it again when it may run to its end"
 
 
+class InvariantBroken(WorkloadFailed):
+    code = "invariant-broken"
+
+
 class TaskFailed(WorkloadFailed):
     code = "task-failed"
     remedy = "look at what handles the task, and at the log of the node that it ran on"
@@ -166,6 +171,7 @@ _BY_CODE: dict[str, type[P2pdoError]] = {
         DeadlineExceeded,
         WorkloadFailed,
         WorkloadStopped,
+        InvariantBroken,
         TaskFailed,
         TaskAborted,
         LinkLost,

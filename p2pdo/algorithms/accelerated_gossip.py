@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
 from p2pdo.algorithms.base import Algorithm, Limit, Requires, Stochastic
+from p2pdo.algorithms.invariants import Invariant, equal_means
 from p2pdo.algorithms.theory import Constants, Theorem
 from p2pdo.effects import Here, Step, mix
 from p2pdo.errors import ConfigError
@@ -45,6 +46,7 @@ class _Accelerated(Algorithm[AcceleratedState]):
     from_network: ClassVar[Mapping[str, str]] = {
         "slem": "the second largest modulus of an eigenvalue of W"
     }
+    invariants: ClassVar[tuple[Invariant, ...]] = (equal_means("x", "before"),)
 
     def __post_init__(self) -> None:
         if not 0 <= self.slem < 1:

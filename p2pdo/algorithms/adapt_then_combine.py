@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from p2pdo.algorithms.base import Algorithm, Limit, Requires, Stochastic, require_positive
 from p2pdo.algorithms.gradient_tracking import TrackingState
+from p2pdo.algorithms.invariants import TRACKS, Invariant
 from p2pdo.effects import Here, Step, mix
 from p2pdo.problems.base import Gradient
 from p2pdo.types import Array
@@ -29,6 +30,7 @@ class AtcTracking(Algorithm[TrackingState]):
     batched: ClassVar[bool] = True
     affine: ClassVar[bool] = True
     limit: ClassVar[Limit] = Limit.OPTIMUM
+    invariants: ClassVar[tuple[Invariant, ...]] = TRACKS
 
     def __post_init__(self) -> None:
         require_positive("step_size", self.step_size)
@@ -64,6 +66,7 @@ class AugDgm(Algorithm[TrackingState]):
     batched: ClassVar[bool] = True
     affine: ClassVar[bool] = True
     limit: ClassVar[Limit] = Limit.OPTIMUM
+    invariants: ClassVar[tuple[Invariant, ...]] = TRACKS
 
     def __post_init__(self) -> None:
         require_positive("step_size", self.step_size)

@@ -10,9 +10,9 @@ parameters, `here.iteration` and `here.common_rng` only, never on local data.
 
 Parameters are the fields of a frozen dataclass: plain numbers that travel by name.
 
-What a class declares beside its step (`requires`, `limit`, `theorem`, `missing`, `batched`,
-`affine`) is what `p2pdo algorithms` lists, what is checked before a run, and what
-`p2pdo.testing.laws` holds it to.
+What a class declares beside its step (`requires`, `limit`, `theorem`, `invariants`,
+`missing`, `batched`, `affine`) is what `p2pdo algorithms` lists, what is checked before a run and
+while it lasts, and what `p2pdo.testing.laws` holds it to.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
+from p2pdo.algorithms.invariants import Invariant
 from p2pdo.algorithms.stability import half_of_largest_stable, spectral_radius
 from p2pdo.algorithms.theory import Theorem
 from p2pdo.effects import Here, Step
@@ -102,6 +103,8 @@ class Algorithm(ABC, Generic[S]):
     """Parameters that the weights tell where they are not given, in words; see `of_network`."""
     theorem: ClassVar[Theorem | None] = None
     """What is proved of its step size and rate; see `theory`."""
+    invariants: ClassVar[tuple[Invariant, ...]] = ()
+    """What its states keep; see `invariants`."""
 
     @abstractmethod
     def init(self, x: Array, problem: Any, here: Here) -> S:

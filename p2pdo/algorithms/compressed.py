@@ -22,6 +22,7 @@ from p2pdo.algorithms.base import (
     require_positive,
     require_share,
 )
+from p2pdo.algorithms.invariants import Invariant, equal_means, zero_mean
 from p2pdo.codecs import Codec, codec
 from p2pdo.codecs.base import require_contraction
 from p2pdo.effects import Here, Step, exchange
@@ -94,6 +95,7 @@ class ChocoGossip(_Compressed, Algorithm[ChocoState]):
 
     requires: ClassVar[Requires] = MIXED
     limit: ClassVar[Limit] = Limit.MEAN
+    invariants: ClassVar[tuple[Invariant, ...]] = (equal_means("h", "s"),)
 
     def __post_init__(self) -> None:
         require_share("consensus_step", self.consensus_step)
@@ -127,6 +129,7 @@ class ChocoSgd(_Compressed, Algorithm[ChocoState]):
 
     requires: ClassVar[Requires] = DESCENT
     limit: ClassVar[Limit] = Limit.NEAR_OPTIMUM
+    invariants: ClassVar[tuple[Invariant, ...]] = (equal_means("h", "s"),)
 
     def __post_init__(self) -> None:
         require_positive("step_size", self.step_size)
@@ -177,6 +180,7 @@ class Beer(_Compressed, Algorithm[BeerState]):
 
     requires: ClassVar[Requires] = DESCENT
     limit: ClassVar[Limit] = Limit.OPTIMUM
+    invariants: ClassVar[tuple[Invariant, ...]] = (equal_means("v", "g"),)
 
     def __post_init__(self) -> None:
         require_positive("step_size", self.step_size)
@@ -232,6 +236,7 @@ class Lead(_Compressed, Algorithm[LeadState]):
 
     requires: ClassVar[Requires] = DESCENT
     limit: ClassVar[Limit] = Limit.OPTIMUM
+    invariants: ClassVar[tuple[Invariant, ...]] = (zero_mean("d"),)
 
     def __post_init__(self) -> None:
         require_positive("step_size", self.step_size)

@@ -15,10 +15,12 @@ import numpy as np
 
 from p2pdo.algorithms.base import Algorithm, Limit, Requires, Stochastic, require_positive
 from p2pdo.algorithms.gradient_tracking import TrackingState
+from p2pdo.algorithms.invariants import TRACKS, Invariant
 from p2pdo.effects import By, Here, Step, mix
 from p2pdo.problems.base import Gradient, Problem
 from p2pdo.types import Array
 
+WEIGHS = (Invariant("Σ w = n", lambda s: np.asarray(s.w - 1)),)
 PUSHES = Requires(weights=Stochastic.NONE, oracle=Gradient)
 
 
@@ -41,6 +43,7 @@ class PushSum(Algorithm[RatioState]):
     requires: ClassVar[Requires] = Requires(weights=Stochastic.NONE)
     batched: ClassVar[bool] = True
     limit: ClassVar[Limit] = Limit.MEAN
+    invariants: ClassVar[tuple[Invariant, ...]] = WEIGHS
 
     def init(self, x: Array, problem: Problem, here: Here) -> RatioState:  # noqa: ARG002
         return RatioState(x, x, np.ones_like(x[..., :1]))
@@ -70,6 +73,7 @@ class GradientPush(Algorithm[RatioState]):
     requires: ClassVar[Requires] = PUSHES
     batched: ClassVar[bool] = True
     limit: ClassVar[Limit] = Limit.NEAR_OPTIMUM
+    invariants: ClassVar[tuple[Invariant, ...]] = WEIGHS
 
     def __post_init__(self) -> None:
         require_positive("step_size", self.step_size)
@@ -116,6 +120,7 @@ class PushDiging(Algorithm[PushTrackingState]):
     requires: ClassVar[Requires] = PUSHES
     batched: ClassVar[bool] = True
     limit: ClassVar[Limit] = Limit.OPTIMUM
+    invariants: ClassVar[tuple[Invariant, ...]] = (*WEIGHS, *TRACKS)
 
     def __post_init__(self) -> None:
         require_positive("step_size", self.step_size)
@@ -155,6 +160,7 @@ class Ab(Algorithm[TrackingState]):
     requires: ClassVar[Requires] = Requires(weights=Stochastic.ROW, oracle=Gradient)
     batched: ClassVar[bool] = True
     limit: ClassVar[Limit] = Limit.OPTIMUM
+    invariants: ClassVar[tuple[Invariant, ...]] = TRACKS
 
     def __post_init__(self) -> None:
         require_positive("step_size", self.step_size)
@@ -193,6 +199,7 @@ class PushPull(Algorithm[TrackingState]):
     requires: ClassVar[Requires] = Requires(weights=Stochastic.ROW, oracle=Gradient)
     batched: ClassVar[bool] = True
     limit: ClassVar[Limit] = Limit.OPTIMUM
+    invariants: ClassVar[tuple[Invariant, ...]] = TRACKS
 
     def __post_init__(self) -> None:
         require_positive("step_size", self.step_size)

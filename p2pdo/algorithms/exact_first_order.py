@@ -12,6 +12,7 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 
 from p2pdo.algorithms.base import Algorithm, Limit, Requires, Stochastic, require_positive
+from p2pdo.algorithms.invariants import Invariant, zero_mean
 from p2pdo.algorithms.theory import Theorem, no_rate, over_smoothness, primal_dual_rate
 from p2pdo.effects import Here, Step, mix
 from p2pdo.problems.base import Gradient
@@ -51,6 +52,7 @@ class Extra(Algorithm[CorrectedState]):
         over_smoothness(lambda at: 1 + at.smallest),
         symmetric=True,
     )
+    invariants: ClassVar[tuple[Invariant, ...]] = (zero_mean("c"),)
 
     def __post_init__(self) -> None:
         require_positive("step_size", self.step_size)
@@ -88,6 +90,7 @@ class ExactDiffusion(Algorithm[CorrectedState]):
     affine: ClassVar[bool] = True
     limit: ClassVar[Limit] = Limit.OPTIMUM
     theorem: ClassVar[Theorem] = PRIMAL_DUAL
+    invariants: ClassVar[tuple[Invariant, ...]] = (zero_mean("c"),)
 
     def __post_init__(self) -> None:
         require_positive("step_size", self.step_size)
@@ -126,6 +129,7 @@ class Nids(Algorithm[CorrectedState]):
     affine: ClassVar[bool] = True
     limit: ClassVar[Limit] = Limit.OPTIMUM
     theorem: ClassVar[Theorem] = PRIMAL_DUAL
+    invariants: ClassVar[tuple[Invariant, ...]] = (zero_mean("c"),)
 
     def __post_init__(self) -> None:
         require_positive("step_size", self.step_size)
@@ -164,6 +168,7 @@ class WangElia(Algorithm[IntegralState]):
     batched: ClassVar[bool] = True
     affine: ClassVar[bool] = True
     limit: ClassVar[Limit] = Limit.OPTIMUM
+    invariants: ClassVar[tuple[Invariant, ...]] = (zero_mean("z"),)
 
     def __post_init__(self) -> None:
         require_positive("step_size", self.step_size)

@@ -8,6 +8,7 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 
 from p2pdo.algorithms.base import Algorithm, Limit, Requires, Stochastic, require_positive
+from p2pdo.algorithms.invariants import TRACKS, Invariant
 from p2pdo.algorithms.theory import Theorem, largest_tracking_step, tracking_rate
 from p2pdo.effects import Here, Step, mix
 from p2pdo.errors import ConfigError, did_you_mean
@@ -60,6 +61,7 @@ class GradientTracking(Algorithm[TrackingState]):
     theorem: ClassVar[Theorem] = Theorem(
         "Qu & Li 2018, the matrix G(η)", tracking_rate, largest_tracking_step
     )
+    invariants: ClassVar[tuple[Invariant, ...]] = TRACKS
 
     def __post_init__(self) -> None:
         require_positive("step_size", self.step_size)
@@ -110,6 +112,7 @@ class GtAdam(Algorithm[GtAdamState]):
     requires: ClassVar[Requires] = Requires(weights=Stochastic.DOUBLY, oracle=Gradient)
     batched: ClassVar[bool] = True
     limit: ClassVar[Limit] = Limit.OPTIMUM
+    invariants: ClassVar[tuple[Invariant, ...]] = TRACKS
 
     def __post_init__(self) -> None:
         for name in ("step_size", "epsilon", "bound"):

@@ -17,6 +17,7 @@ from p2pdo.algorithms.base import (
     require_share,
 )
 from p2pdo.algorithms.exact_first_order import SYMMETRIC
+from p2pdo.algorithms.invariants import Invariant, zero_mean
 from p2pdo.effects import Here, Step, mix
 from p2pdo.errors import ConfigError
 from p2pdo.problems.base import Gradient
@@ -48,6 +49,7 @@ class KGt(Algorithm[LocalState]):
     batched: ClassVar[bool] = True
     affine: ClassVar[bool] = True
     limit: ClassVar[Limit] = Limit.OPTIMUM
+    invariants: ClassVar[tuple[Invariant, ...]] = (zero_mean("y"),)
 
     def __post_init__(self) -> None:
         require_positive("step_size", self.step_size)
@@ -85,6 +87,7 @@ class Led(Algorithm[LocalState]):
     batched: ClassVar[bool] = True
     affine: ClassVar[bool] = True
     limit: ClassVar[Limit] = Limit.OPTIMUM
+    invariants: ClassVar[tuple[Invariant, ...]] = (zero_mean("y"),)
 
     def __post_init__(self) -> None:
         require_positive("step_size", self.step_size)
@@ -121,6 +124,7 @@ class ProxSkip(Algorithm[LocalState]):
     requires: ClassVar[Requires] = SYMMETRIC
     batched: ClassVar[bool] = True
     limit: ClassVar[Limit] = Limit.OPTIMUM
+    invariants: ClassVar[tuple[Invariant, ...]] = (zero_mean("y"),)
 
     def __post_init__(self) -> None:
         require_positive("step_size", self.step_size)

@@ -20,6 +20,7 @@ from p2pdo.algorithms.base import (
     require_count,
     require_positive,
 )
+from p2pdo.algorithms.invariants import Invariant, zero_mean
 from p2pdo.effects import Here, Step, exchange
 from p2pdo.problems.base import Gradient, Prox
 from p2pdo.types import Array
@@ -53,6 +54,7 @@ class ConsensusAdmm(Algorithm[NodeState]):
 
     requires: ClassVar[Requires] = Requires(Stochastic.NONE, oracle=Prox, undirected=True)
     limit: ClassVar[Limit] = Limit.OPTIMUM
+    invariants: ClassVar[tuple[Invariant, ...]] = (zero_mean("p"),)
 
     def __post_init__(self) -> None:
         require_positive("rho", self.rho)
@@ -87,6 +89,7 @@ class Dlm(Algorithm[NodeState]):
 
     requires: ClassVar[Requires] = Requires(Stochastic.NONE, oracle=Gradient, undirected=True)
     limit: ClassVar[Limit] = Limit.OPTIMUM
+    invariants: ClassVar[tuple[Invariant, ...]] = (zero_mean("p"),)
 
     def __post_init__(self) -> None:
         require_positive("step_size", self.step_size)
@@ -121,6 +124,7 @@ class Dinno(Algorithm[NodeState]):
 
     requires: ClassVar[Requires] = Requires(Stochastic.NONE, oracle=Gradient, undirected=True)
     limit: ClassVar[Limit] = Limit.OPTIMUM
+    invariants: ClassVar[tuple[Invariant, ...]] = (zero_mean("p"),)
 
     def __post_init__(self) -> None:
         require_positive("step_size", self.step_size)

@@ -13,6 +13,7 @@ import numpy as np
 
 from p2pdo.algorithms.base import Algorithm, Limit, Requires, Stochastic, require_positive
 from p2pdo.algorithms.exact_first_order import CorrectedState
+from p2pdo.algorithms.invariants import Invariant, zero_mean
 from p2pdo.effects import Here, Step, mix
 from p2pdo.problems.base import Composite
 from p2pdo.types import Array
@@ -36,6 +37,7 @@ class PgExtra(Algorithm[CorrectedState]):
 
     requires: ClassVar[Requires] = COMPOSITE
     limit: ClassVar[Limit] = Limit.OPTIMUM
+    invariants: ClassVar[tuple[Invariant, ...]] = (zero_mean("c"),)
 
     def __post_init__(self) -> None:
         require_positive("step_size", self.step_size)
@@ -83,6 +85,9 @@ class ProxNids(Algorithm[ProxNidsState]):
 
     requires: ClassVar[Requires] = COMPOSITE
     limit: ClassVar[Limit] = Limit.OPTIMUM
+    invariants: ClassVar[tuple[Invariant, ...]] = (
+        Invariant("mean c = −mean u", lambda s: np.asarray(s.c + s.u)),
+    )
 
     def __post_init__(self) -> None:
         require_positive("step_size", self.step_size)

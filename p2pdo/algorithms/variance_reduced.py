@@ -21,6 +21,7 @@ from p2pdo.algorithms.base import (
     require_positive,
     require_share,
 )
+from p2pdo.algorithms.invariants import Invariant, equal_means
 from p2pdo.effects import Here, Step, mix
 from p2pdo.problems.base import FiniteSum
 from p2pdo.types import Array
@@ -49,6 +50,7 @@ class GtSaga(Algorithm[SagaState]):
 
     requires: ClassVar[Requires] = Requires(weights=Stochastic.DOUBLY, oracle=FiniteSum)
     limit: ClassVar[Limit] = Limit.OPTIMUM
+    invariants: ClassVar[tuple[Invariant, ...]] = (equal_means("y", "v"),)
 
     def __post_init__(self) -> None:
         require_positive("step_size", self.step_size)
@@ -97,6 +99,7 @@ class GtSarah(Algorithm[SarahState]):
 
     requires: ClassVar[Requires] = Requires(weights=Stochastic.DOUBLY, oracle=FiniteSum)
     limit: ClassVar[Limit] = Limit.OPTIMUM
+    invariants: ClassVar[tuple[Invariant, ...]] = (equal_means("y", "v"),)
 
     def __post_init__(self) -> None:
         require_positive("step_size", self.step_size)

@@ -67,6 +67,8 @@ class Request:
         codec: of what is mixed, NAME[:NUMBER][,step=γ], see `p2pdo.codecs`; a method that
             compresses by itself takes it as its compressor.
         settle: stop where no node's x moves by more than this, as the nodes find out themselves.
+        monitor: how often what the method keeps is looked at: at "every" iteration, at "observed"
+            ones, "off"; "auto" is at every one where the network is simulated, else at observed.
     """
 
     problem: str | Sequence[Any]
@@ -91,8 +93,10 @@ class Request:
     lane: str = "auto"
     codec: str = NONE
     settle: float | None = None
+    monitor: str = "auto"
 
 
+MONITORS = ("auto", "every", "observed", "off")
 LANES = ("auto", "grpc", "shared-memory")
 
 
@@ -146,6 +150,7 @@ class Job:
             "lane": request.lane,
             "codec": self.plan.codec,
             "settle": request.settle,
+            "monitor": request.monitor,
             **({"warnings": list(self.warnings)} if self.warnings else {}),
             "drop": asdict(drop) if isinstance(drop := request.drop, Drops) else drop,
             "links": _shown(request.links),
@@ -218,6 +223,7 @@ def resolve(request: Request) -> Job:
         None if request.settle is None else Settle(request.settle, hops(graph)),
         drops,
         NONE if coding is None else str(coding),
+        {"every": 1, "off": None}.get(request.monitor, request.observe_every),
     )
     objective = Objective(problems)
     if request.tol is not None and objective.optimum is None:
@@ -292,6 +298,10 @@ def _check_limits(request: Request) -> None:
         )
     if request.seed < 0:
         raise ConfigError(f"the seed must be zero or more, got {request.seed}", hint="--seed 0")
+    if request.monitor not in MONITORS:
+        raise ConfigError(
+            f"unknown monitor '{request.monitor}'", hint=did_you_mean(request.monitor, [*MONITORS])
+        )
     if request.settle is not None:
         require_settle(request.settle)
     if request.tol is not None and not (np.isfinite(request.tol) and request.tol > 0):

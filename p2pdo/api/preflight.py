@@ -46,7 +46,10 @@ _IN_WORDS = {
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One requirement beside what was found; `verdict` is ok, unsafe or not proved."""
+    """One requirement beside what was found.
+
+    `verdict` is ok, unsafe, not proved, or ok near it: near the optimum.
+    """
 
     requirement: str
     found: str
@@ -142,7 +145,9 @@ def look_at(job: Job, largest: int = THOROUGH, *, ranges: bool = True) -> Prefli
     at = constants(plan)
     costs = curvatures(job, largest)
     prediction = predict(job, at, costs, largest)
-    slem = _slem(plan.weights)
+    slem = None if at is None else at.slem
+    if at is None and ranges:  # of large networks eigenvalues take long
+        slem = _slem(plan.weights)
     found = Preflight(
         algorithm=job.algorithm,
         problem=job.problem,
@@ -262,9 +267,16 @@ def _check_step(found: Preflight) -> Check:
     if safe is not None and safe.below is not None:
         wanted = f"step_size below {safe.below:.4g} ({safe.source or _IN_WORDS[safe.basis]})"
         is_below = found.step_size < safe.below
-    is_ok = found.prediction.is_formed or is_below
-    verdict = "unsafe" if found.is_unsafe else "ok" if is_ok else "not proved"
-    return Check(wanted, f"{found.step_size:.4g}", verdict)
+    return Check(wanted, f"{found.step_size:.4g}", _verdict(found, is_below=is_below))
+
+
+def _verdict(found: Preflight, *, is_below: bool) -> str:
+    p = found.prediction
+    if found.is_unsafe:
+        return "unsafe"
+    if p.basis == "exact" or p.proved is not None or (is_below and p.basis != "optimum"):
+        return "ok"
+    return "ok near it" if p.basis == "optimum" else "not proved"
 
 
 __all__ = [

@@ -394,15 +394,17 @@ class RemoteRun:
         results = [json.loads(member.result) for member in members]
         figures = _figures(spec, states)
         topology = spec.get("topology", "ring")
+        iterations = max(result["iterations"] for result in results)
+        has_settled = spec.get("settle") is not None and iterations < _rounds(spec)
         return Summary(
             workload_id=self.workload_id,
-            status=workload.status,
+            status="settled" if has_settled else workload.status,
             problem=spec["problem"]["name"],
             algorithm=spec["algorithm"]["name"],
             topology=topology if isinstance(topology, str) else "custom",
             nodes=len(members),
             executor=EXECUTOR,
-            iterations=max(result["iterations"] for result in results),
+            iterations=iterations,
             bytes_sent=sum(result["bytes_sent"] for result in results),
             messages_sent=sum(result["messages_sent"] for result in results),
             seconds=max(result["seconds"] for result in results),
@@ -416,6 +418,11 @@ class RemoteRun:
             simulated={},
             **figures,
         )
+
+
+def _rounds(spec: Mapping[str, Any]) -> int:
+    """The limit, also where it was left to its default."""
+    return OptimizationSpec.model_validate(spec).rounds
 
 
 def settings_of(workload: pb.Workload) -> dict[str, Any]:

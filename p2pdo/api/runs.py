@@ -35,6 +35,7 @@ from p2pdo.protocol.judging import (
     consensus_error,
     mean_state,
 )
+from p2pdo.protocol.plan import Plan
 from p2pdo.protocol.reports import calls_of_all, sent_by_all, states_of
 from p2pdo.reporting.digests import state_sha256
 from p2pdo.reporting.pictures import Drawn, draw_if_possible
@@ -218,13 +219,19 @@ class Run(Running[Result]):
         finally:
             await file.write(timelines)
 
+    def _watched(self) -> Plan:
+        """The plan; simulated, unless it was said otherwise, it is watched at every iteration."""
+        plan = self.job.plan
+        is_close = self.executor == "simulated" and self.job.request.monitor == "auto"
+        return replace(plan, monitor_every=1) if is_close else plan
+
     async def _off_loop(self, run: Callable[..., Sequence[Report]]) -> Sequence[Report]:
         def run_here(tell: Callable[[Judgement], None], check_stop: Callable[[], None]) -> Any:
             def show_and_tell(judgement: Judgement) -> None:
                 self._show(judgement)
                 tell(judgement)
 
-            return run(self.job.plan, self._judge, show_and_tell, check_stop)
+            return run(self._watched(), self._judge, show_and_tell, check_stop)
 
         reports: Sequence[Report] = await self._in_thread(run_here, self._tell)
         return reports

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 ROUNDS, TOL = 10_000, 1e-8
 _OF_ALGORITHMS = (
     *("algorithm", "tol", "settle", "start", "partition", "dtype", "timeline", "force"),
-    *("drop", "links", "link_loss", "compute", "codec"),
+    *("drop", "links", "link_loss", "compute", "codec", "monitor"),
 )
 
 
@@ -70,6 +70,14 @@ _OF_ALGORITHMS = (
     help="Write where the time goes, for Perfetto or chrome://tracing; of processes or inprocess.",
 )
 @comparing.options
+@click.option(
+    "--monitor",
+    type=click.Choice(["auto", "every", "observed", "off"]),
+    default="auto",
+    show_default=True,
+    help="How often what the algorithm keeps is looked at, where all nodes are in one process; "
+    "auto: at every iteration on a simulated network, else at observed ones.",
+)
 @click.option("--force", is_flag=True, help="Run it also where it cannot converge; see p2pdo plan.")
 @options.quiet
 @click.pass_context

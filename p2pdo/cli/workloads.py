@@ -46,7 +46,7 @@ _out = click.option(
 @click.option(
     "--rounds", type=int, default=ROUNDS, show_default=True, metavar="K", help="Iterations."
 )
-@click.option("--tol", type=float, metavar="EPS", help="Refused; its error says why.")
+@click.option("--tol", type=float, metavar="EPS", help="Refused: nobody sees the gap.")
 @options.how_it_runs
 @click.option(
     "--start", type=click.Choice(["zeros", "normal"]), help="Of x; default the algorithm's own."

@@ -39,6 +39,7 @@ class Plan:
         observe_every: iterations between observations.
         codec: of what is mixed, as NAME[:NUMBER][,step=γ].
         tol: stop at the first observed iteration with max(gap, consensus error) ≤ tol.
+        monitor_every: iterations between looks at what the method keeps; None: nobody looks.
         settle: stop where no node moves any more, as the nodes find out by themselves.
         drops: which values never arrive; the algorithm has to have a rule for it.
     """
@@ -55,6 +56,7 @@ class Plan:
     settle: Settle | None = None
     drops: Drops | None = None
     codec: str = NONE
+    monitor_every: int | None = None
 
     @property
     def nodes(self) -> int:

@@ -16,7 +16,7 @@ the code is handed the mini-batch of its iteration in the problem's place.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from types import GeneratorType
 from typing import Any, Generic, TypeVar
 
@@ -24,7 +24,13 @@ import numpy as np
 
 from p2pdo.algorithms.base import Algorithm, HasDecision
 from p2pdo.effects import Here, Step, freeze
-from p2pdo.errors import LocalProtocolError, P2pdoError, RemoteProtocolError, WorkloadFailed
+from p2pdo.errors import (
+    InvariantBroken,
+    LocalProtocolError,
+    P2pdoError,
+    RemoteProtocolError,
+    WorkloadFailed,
+)
 from p2pdo.problems.base import is_stochastic
 from p2pdo.protocol.coding import NONE, coder_of
 from p2pdo.protocol.counting import Calls, Covering
@@ -68,6 +74,7 @@ class Stepper(Exchanging, Generic[S]):
         self._is_stochastic = is_stochastic(problem)
         self._covering = Covering()
         self._covered = self._covering.cover(problem)
+        self.watch: Callable[[int, int, S], None] | None = None  # is shown (node, iteration, state)
         self.has_settled = False  # then no iteration follows; see `settling`
         self._step: Step[S] | None = None
         self._received = _NONE  # until the next value is found to be finite
@@ -149,6 +156,8 @@ class Stepper(Exchanging, Generic[S]):
         self._step = None
         self._check_decision()
         self.iteration += 1
+        if self.watch is not None:
+            self.watch(self.place.node, self.iteration, state)
 
     def _here(self) -> Here:
         return self._start.at(self.iteration)
@@ -246,6 +255,8 @@ class Stepper(Exchanging, Generic[S]):
         )
 
     def _locate(self, error: P2pdoError) -> None:
+        if isinstance(error, InvariantBroken):  # it is all nodes', and knows its iteration
+            return
         error.node = error.node or self.place.name
         error.iteration = self.iteration if error.iteration is None else error.iteration
 

@@ -19,6 +19,7 @@ what was judged last waits.
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -27,6 +28,7 @@ from typing import Any
 from p2pdo.protocol.exchanging import Outgoing
 from p2pdo.protocol.handover import Seat, seats_of
 from p2pdo.protocol.judging import Judge, Judgement, Report
+from p2pdo.protocol.monitoring import Monitor, Watch, monitor_of
 from p2pdo.protocol.plan import Plan
 from p2pdo.protocol.settling_stepper import stepper_that
 from p2pdo.protocol.stepper import Stepper, quiet
@@ -58,7 +60,9 @@ Inbox = Mapping[int, Value] | None
 class _Member:
     """One node, and where it takes its turns."""
 
-    def __init__(self, plan: Plan, seat: Seat, timeline: Timeline | None) -> None:
+    def __init__(
+        self, plan: Plan, seat: Seat, timeline: Timeline | None, watch: Watch | None
+    ) -> None:
         self.seat = seat
         self.whole: Report | None = None
         self.turns = 0
@@ -68,6 +72,7 @@ class _Member:
         self.has_settled = False
         self._plan = plan
         self._timeline = timeline
+        self._watch = watch
         self._stepper: Stepper[Any] | None = None  # made in its first turn
         self._compute: ThreadCompute | None = None
 
@@ -88,7 +93,9 @@ class _Member:
         make = stepper_that(plan.settle, plan.codec)
         if self._timeline is not None:
             make = timed_stepper_that(plan.settle, self._timeline, plan.codec)
-        return make(*arguments, plan.seed)
+        stepper = make(*arguments, plan.seed)
+        stepper.watch = self._watch
+        return stepper
 
     async def turn_on_thread(self, inbox: Inbox) -> tuple[Outgoing | None, float, float]:
         """The same on its own thread, with the seconds that it took and those of them computing."""
@@ -121,8 +128,9 @@ class Crowd:
         self._plan = plan
         self._judge = judge
         self._tell = tell
+        watch = _in_turn(monitor_of(plan))
         self._members = [
-            _Member(plan, seat, None if timelines is None else timelines[seat.node])
+            _Member(plan, seat, None if timelines is None else timelines[seat.node], watch)
             for seat in seats
         ]
         self._waits = None if timelines is None else Waits(seats, timelines)
@@ -301,3 +309,17 @@ class Crowd:
             self._result.set_exception(how)
         else:
             self._result.set_result(how)
+
+
+def _in_turn(monitor: Monitor | None) -> Watch | None:
+    """For turns on several threads."""
+    if monitor is None:
+        return None
+    one = threading.Lock()
+
+    def watch(node: int, iteration: int, state: Any) -> None:
+        if iteration % monitor.every == 0:
+            with one:
+                monitor.take(node, iteration, state)
+
+    return watch

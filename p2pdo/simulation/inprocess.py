@@ -16,6 +16,7 @@ from dataclasses import replace
 
 from p2pdo.errors import P2pdoError
 from p2pdo.protocol.judging import Judge, Judgement, Report
+from p2pdo.protocol.monitoring import Monitor, monitor_of
 from p2pdo.protocol.plan import Plan
 from p2pdo.protocol.settling_stepper import stepper_that
 from p2pdo.runtime.compute import Compute, limit_blas_threads
@@ -109,7 +110,7 @@ async def run_members(
     plan: Plan, judge: Judge, tell: Tell, network: MemoryNetwork, computes: Sequence[Compute]
 ) -> list[Report]:
     """Runs one member a node over `network`; the first failure ends all."""
-    observer = _LocalObserver(judge, tell)
+    observer = _LocalObserver(judge, tell, monitor_of(plan))
     try:
         async with asyncio.TaskGroup() as group:
             tasks = [
@@ -139,6 +140,7 @@ async def _run_member(
         plan.starts[node],
         plan.seed,
     )
+    stepper.watch = observer.watch
     exchanger = Exchanger(place, names, plan.weights.digest())
     driver = Driver(
         stepper,
@@ -157,7 +159,8 @@ async def _run_member(
 class _LocalObserver:
     """Judges in the same loop and tells all drivers at its next turn."""
 
-    def __init__(self, judge: Judge, tell: Tell) -> None:
+    def __init__(self, judge: Judge, tell: Tell, monitor: Monitor | None) -> None:
+        self.watch = None if monitor is None else monitor.take
         self._judge = judge
         self._tell = tell
         self._drivers: list[Driver] = []

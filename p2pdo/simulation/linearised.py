@@ -38,6 +38,9 @@ NEGLIGIBLE = 1e-9
 TRIED = 12
 """Iterations that a matrix is held against; a coin with both faces shows them in so many."""
 
+TELLABLE = 1e-7
+"""What a rate must be below one by: where eigenvalues meet, rounding moves them as far."""
+
 _FIRST = 1  # iteration 0 may differ
 
 
@@ -298,12 +301,12 @@ def largest_step(
     def is_stable(step_size: float) -> bool:
         tried = replace(plan.algorithm, step_size=step_size)  # type: ignore[type-var]
         linear = linearise(replace(plan, algorithm=tried), hessians, largest)
-        return linear is not None and linear.rate < 1
+        return linear is not None and linear.rate < 1 - TELLABLE
 
     return _boundary(is_stable, given, precision)
 
 
-_DOUBLINGS = 30
+_DOUBLINGS = 16
 
 
 def _boundary(is_stable: Callable[[float], bool], start: float, precision: float) -> float | None:

@@ -12,6 +12,7 @@ from typing import Any
 from p2pdo.errors import RemoteProtocolError
 from p2pdo.protocol.exchanging import Outgoing
 from p2pdo.protocol.judging import Judge, Judgement, Report
+from p2pdo.protocol.monitoring import monitor_of
 from p2pdo.protocol.plan import Plan
 from p2pdo.protocol.settling_stepper import stepper_that
 from p2pdo.protocol.stepper import Stepper
@@ -32,6 +33,9 @@ def run_lockstep(
     """
     limit_blas_threads()
     steppers = steppers_of(plan)
+    monitor = monitor_of(plan)
+    for stepper in steppers:
+        stepper.watch = None if monitor is None else monitor.take
     iteration = 0
     while True:
         reports = [report_of(stepper) for stepper in steppers]

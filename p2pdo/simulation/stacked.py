@@ -25,6 +25,7 @@ from p2pdo.protocol.coding import Coding, coding_of, is_coded
 from p2pdo.protocol.counting import Calls, Covering
 from p2pdo.protocol.frames import EffectKind, Tag
 from p2pdo.protocol.judging import Judge, Judgement, Report
+from p2pdo.protocol.monitoring import monitor_of
 from p2pdo.protocol.plan import Plan
 from p2pdo.protocol.reports import StackedReports
 from p2pdo.protocol.settling import Settling
@@ -62,6 +63,7 @@ def run_stacked(
     covering = Covering()  # one call of the stack is one of each node
     problem = covering.cover(_stack(plan))
     state = plan.algorithm.init(_starts(plan), problem, _here(0, plan))
+    monitor = monitor_of(plan)
     settling = None if plan.settle is None else Settling(plan.settle)
     traffic, has_settled = _Traffic(plan, settling), False
     for iteration in range(plan.rounds + 1):
@@ -75,6 +77,8 @@ def run_stacked(
                 break
         check_stop()
         before, state = state, _advance(plan, state, problem, iteration, traffic)
+        if monitor is not None:
+            monitor.take_all(iteration + 1, state)
         if settling is not None:
             moves = np.linalg.norm(state.x - before.x, axis=1)
             has_settled = settling.complete(float(moves.max()))

@@ -124,6 +124,15 @@ def test_without_returned_states_nobody_knows_the_gap(network: Network) -> None:
     assert (data["status"], data["iterations"], data["executor"]) == ("done", 100, "daemons")
 
 
+def test_daemons_end_by_themselves_where_they_have_settled(network: Network) -> None:
+    asked = ["quadratic", "-n", "3", "--settle", "1e-6", "--rounds", "5000"]
+    data = network.data("submit", *asked, "--wait")
+    local = network.data("run", *asked, "--on", "dense")
+    assert data["status"] == local["status"] == "settled"
+    for key in ("iterations", "state_sha256", "bytes_sent"):
+        assert data[key] == local[key], key
+
+
 def test_the_same_request_is_never_two_workloads(network: Network) -> None:
     asked = ["submit", "quadratic", "-n", "3", "--rounds", "5", "--request-id", "mine"]
     one, same = network.data(*asked), network.data(*asked)
@@ -208,6 +217,8 @@ def test_an_unknown_id_is_answered_with_the_nearest(network: Network) -> None:
         (["-n", "3", "--set", "problem.dimension=0"], 3, "for example dimension=10"),
         (["-n", "3", "--dtype", "float16"], 3, "resubmit"),
         (["-n", "3", "--rounds", "-1"], 3, "resubmit"),
+        (["-n", "3", "--tol", "1e-6"], 3, "--settle EPS"),
+        (["-n", "3", "--settle", "0"], 3, "resubmit"),
         (["-n", "0"], 3, ""),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,

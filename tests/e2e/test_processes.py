@@ -57,6 +57,17 @@ def test_with_a_tolerance_processes_stop_at_the_same_iteration_with_the_same_bit
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("lane", ["grpc", "shared-memory"])
+def test_processes_settle_at_the_same_iteration_with_the_same_bits(lane: str) -> None:
+    settings = {"rounds": 5000, "observe_every": 500, "nodes": 4, "settle": 1e-4}
+    found = p2pdo.run("breast-cancer", on="processes", lane=lane, **settings).summary
+    dense = p2pdo.run("breast-cancer", on="dense", **settings).summary
+    assert found.status == dense.status == "settled"
+    assert 0 < found.iterations == dense.iterations < 5000
+    assert (found.state_sha256, found.bytes_sent) == (dense.state_sha256, dense.bytes_sent)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("nodes", [1, 2])
 def test_one_and_two_processes_work(nodes: int) -> None:
     settings = {"nodes": nodes, "rounds": 50}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,8 @@ from p2pdo.algorithms import (
     PushDiging,
 )
 from p2pdo.algorithms.base import Algorithm
+from p2pdo.algorithms.gradient_descent import DgdState
+from p2pdo.effects import Here, Step, mix
 from p2pdo.graphs.spectral import spectrum
 from p2pdo.graphs.topologies import by_name
 from p2pdo.graphs.weights import default
@@ -148,3 +150,13 @@ def test_the_stable_steps_end_where_the_closed_form_says() -> None:
         found = largest_step(replace(of, algorithm=Dgd(given)), same, MANY, precision=1e-6)
         assert found == pytest.approx((1 + smallest) / 2, rel=1e-5)
     assert largest_step(plan(Consensus()), same, MANY) is None
+
+
+def test_a_method_that_no_step_makes_stable_has_no_range() -> None:
+    @dataclass(frozen=True)
+    class Ascends(Dgd):
+        def step(self, s: DgdState, problem: Any, here: Here) -> Step[DgdState]:
+            x_mixed = yield from mix(s.x)
+            return DgdState(x_mixed + self.step_size * problem.gradient(s.x))
+
+    assert largest_step(plan(Ascends(0.1)), curvatures(), MANY) is None

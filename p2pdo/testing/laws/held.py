@@ -35,7 +35,7 @@ from p2pdo.simulation.inprocess import run_in_process, run_simulated
 from p2pdo.simulation.lockstep import advance_to, run_lockstep, steppers_of
 from p2pdo.simulation.network import Weather
 from p2pdo.simulation.stacked import run_stacked
-from p2pdo.testing.laws.case import Case
+from p2pdo.testing.laws.case import Case, Residual
 from p2pdo.testing.laws.costs import COSTS, DIMENSION, costs_for
 from p2pdo.testing.laws.dense import Dense
 from p2pdo.testing.laws.networks import NETWORKS, Network, networks_for, refusal
@@ -158,13 +158,19 @@ def equals_its_recursion(case: Case) -> None:
 
 
 def keeps_its_invariant(case: Case) -> None:
-    if case.invariant is None:
-        return
-    for setting in settings(case.algorithm):
+    """The case's, and those that its class declares and runs are held to."""
+    residuals: dict[str, Residual] = {
+        each.name: each.residual for each in case.algorithm.invariants
+    }
+    if case.invariant is not None:
+        residuals["of the case"] = case.invariant
+    for setting in settings(case.algorithm) if residuals else ():
         for k, states in enumerate(iterates(setting.plan(case.algorithm, rounds=30))):
-            residual = case.invariant(states)
-            worst = distance(residual, np.zeros_like(residual))
-            _hold(worst <= KEPT, f"the invariant is off by {worst:.1e} {setting} at iteration {k}")
+            for name, residual_of in residuals.items():
+                residual = residual_of(states)
+                worst = distance(residual, np.zeros_like(residual))
+                where = f"{setting} at iteration {k}"
+                _hold(worst <= KEPT, f"the invariant '{name}' is off by {worst:.1e} {where}")
 
 
 def reaches_its_limit(case: Case) -> None:
