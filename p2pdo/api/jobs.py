@@ -482,7 +482,9 @@ def _graph(request: Request, algorithm: type[Algorithm[Any]]) -> tuple[Graph, We
             f"the graph has {topology.n} nodes, the problem {request.nodes}",
             hint="give both the same number",
         )
-    weights = by_name(request.weights, topology) if request.weights else default(topology)
+    weights = default(topology)
+    if request.weights:
+        weights = by_name(request.weights, topology, request.seed)
     needs = algorithm.requires
     check_weights(
         weights,
@@ -490,6 +492,7 @@ def _graph(request: Request, algorithm: type[Algorithm[Any]]) -> tuple[Graph, We
         needs.weights,
         symmetric=needs.symmetric,
         undirected=needs.undirected,
+        time_varying=needs.time_varying,
     )
     return topology, weights, "custom"
 
