@@ -2,6 +2,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_limits
 
 from p2pdo.data.catalogue import DEFAULTS, PROBLEMS, build, build_all, describe
 from p2pdo.errors import ConfigError
@@ -77,7 +78,8 @@ def test_the_dtype_is_the_datas_and_the_gradients(name: str, dtype: np.dtype[Any
 
 def test_the_network_has_a_minimiser(name: str) -> None:
     problems: Any = build_all(name, 4)
-    x = type(problems[0]).minimiser(problems)
+    with threadpool_limits(1):  # as in a run
+        x = type(problems[0]).minimiser(problems)
     assert np.linalg.norm(sum(p.gradient(x) for p in problems)) < 1e-12
 
 
