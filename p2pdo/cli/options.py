@@ -62,7 +62,7 @@ what_runs = _options(
             default="ring",
             show_default=True,
             metavar="T",
-            help="ring, star, complete, grid, exponential, k-regular[:K], erdos-renyi[:P] or another "
+            help="ring, star, complete, grid, exponential, k-regular[:K] or another "
             "(docs/reference/graphs.md), or a file of edges or of a matrix.",
         ),
         click.option(
