@@ -26,12 +26,12 @@ from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from enum import Enum
 from functools import cached_property
-from typing import Any, NamedTuple, TypeAlias, TypeVar, overload
+from typing import Any, ClassVar, NamedTuple, TypeAlias, TypeVar, overload
 
 import numpy as np
 
 from p2pdo.errors import LocalProtocolError
-from p2pdo.types import Array, Value
+from p2pdo.types import Array, Plain, Value
 
 V = TypeVar("V")
 W = TypeVar("W")
@@ -167,10 +167,31 @@ _FIXED = tuple(field.name for field in fields(Here) if field.name != "iteration"
 
 
 @dataclass(frozen=True)
+class VaryingHere(Here):
+    """The same where W depends on the iteration: `row` is that iteration's."""
+
+    def at(self, iteration: int) -> Here:
+        there = super().at(iteration)
+        there.__dict__["row"] = self.row.at(iteration)
+        return there
+
+
+@dataclass(frozen=True)
 class Row:
     """One node's row of the mixing matrix: (index, weight) in node order, self included."""
 
+    varies: ClassVar[bool] = False
+    """Whether it depends on the iteration: then this is the mean, and `at` tells each."""
+
     entries: tuple[tuple[int, float], ...]
+
+    def at(self, iteration: int) -> Row:  # noqa: ARG002 - see `graphs.schedules`
+        """The row of an iteration."""
+        return self
+
+    def to_plain(self) -> Plain:
+        """What a node is told of how it varies; None where it does not."""
+        return None
 
     def weighted_sum(self, values: Mapping[int, Value]) -> Value:
         """Σⱼ wⱼ vⱼ, from zero, in node order; over nested values leaf by leaf."""

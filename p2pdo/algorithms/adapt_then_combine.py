@@ -26,7 +26,9 @@ class AtcTracking(Algorithm[TrackingState]):
 
     step_size: float
 
-    requires: ClassVar[Requires] = Requires(weights=Stochastic.DOUBLY, oracle=Gradient)
+    requires: ClassVar[Requires] = Requires(
+        weights=Stochastic.DOUBLY, oracle=Gradient, time_varying=True
+    )
     batched: ClassVar[bool] = True
     affine: ClassVar[bool] = True
     limit: ClassVar[Limit] = Limit.OPTIMUM
@@ -62,7 +64,9 @@ class AugDgm(Algorithm[TrackingState]):
 
     step_size: float
 
-    requires: ClassVar[Requires] = Requires(weights=Stochastic.DOUBLY, oracle=Gradient)
+    requires: ClassVar[Requires] = Requires(
+        weights=Stochastic.DOUBLY, oracle=Gradient, time_varying=True
+    )
     batched: ClassVar[bool] = True
     affine: ClassVar[bool] = True
     limit: ClassVar[Limit] = Limit.OPTIMUM

@@ -43,12 +43,15 @@ class Requires:
         symmetric: whether W must equal its transpose.
         undirected: whether both ends of an edge must hear each other.
         oracle: the protocol of `problems.base` that the step calls.
+        time_varying: whether W may be another in each iteration, on a graph that is connected
+            over time, each W with the sums that are required.
     """
 
     weights: Stochastic = Stochastic.ROW
     symmetric: bool = False
     oracle: type[Problem] = Problem
     undirected: bool = False
+    time_varying: bool = False
 
 
 class Limit(Enum):

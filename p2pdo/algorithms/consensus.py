@@ -28,7 +28,7 @@ class Consensus(Algorithm[ConsensusState]):
     where W is doubly stochastic. Invariant there: mean x never changes.
     """
 
-    requires: ClassVar[Requires] = Requires(weights=Stochastic.ROW)
+    requires: ClassVar[Requires] = Requires(weights=Stochastic.ROW, time_varying=True)
     batched: ClassVar[bool] = True
     limit: ClassVar[Limit] = Limit.AGREEMENT
     theorem: ClassVar[Theorem] = Theorem("DeGroot 1974", slem_rate)

@@ -38,7 +38,9 @@ class Dgd(Algorithm[DgdState]):
 
     step_size: float
 
-    requires: ClassVar[Requires] = Requires(weights=Stochastic.DOUBLY, oracle=Gradient)
+    requires: ClassVar[Requires] = Requires(
+        weights=Stochastic.DOUBLY, oracle=Gradient, time_varying=True
+    )
     batched: ClassVar[bool] = True
     affine: ClassVar[bool] = True
     limit: ClassVar[Limit] = Limit.NEAR_OPTIMUM
@@ -71,7 +73,9 @@ class DgdCta(Algorithm[DgdState]):
 
     step_size: float
 
-    requires: ClassVar[Requires] = Requires(weights=Stochastic.DOUBLY, oracle=Gradient)
+    requires: ClassVar[Requires] = Requires(
+        weights=Stochastic.DOUBLY, oracle=Gradient, time_varying=True
+    )
     batched: ClassVar[bool] = True
     affine: ClassVar[bool] = True
     limit: ClassVar[Limit] = Limit.NEAR_OPTIMUM

@@ -54,7 +54,9 @@ class GradientTracking(Algorithm[TrackingState]):
     step_size: float
     tracker_start: str = "gradient"
 
-    requires: ClassVar[Requires] = Requires(weights=Stochastic.DOUBLY, oracle=Gradient)
+    requires: ClassVar[Requires] = Requires(
+        weights=Stochastic.DOUBLY, oracle=Gradient, time_varying=True
+    )
     batched: ClassVar[bool] = True
     affine: ClassVar[bool] = True
     limit: ClassVar[Limit] = Limit.OPTIMUM

@@ -131,7 +131,8 @@ def _requirements(cls: type[Algorithm[Any]]) -> str:
         if oracle == "Problem"
         else f" and a problem with {_ORACLES.get(oracle, f'the oracle {oracle}')}"
     )
-    return f"{symmetric}{_SUMS[Stochastic(int(needs.weights))]}{undirected}{of_problem}"
+    may_vary = ", which may vary," if needs.time_varying else ""
+    return f"{symmetric}{_SUMS[Stochastic(int(needs.weights))]}{may_vary}{undirected}{of_problem}"
 
 
 def _traffic(cls: type[Algorithm[Any]]) -> tuple[float | None, float | None]:

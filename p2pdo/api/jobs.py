@@ -200,6 +200,11 @@ def resolve(request: Request) -> Job:
     if isinstance(asked, Algorithm) and codec != request.codec:
         asked, own = replace(asked, **own), {}  # type: ignore[type-var]
     coding = coding_of(codec)
+    if coding is not None and weights.varies:
+        raise ConfigError(
+            "a codec keeps sums over copies under one W, and these weights vary with the iteration",
+            hint="leave --codec out, or take weights that stay",
+        )
     mixes = weights if coding is None else lazier(weights, coding.step)
     algorithm = _algorithm(asked, cls, own, problems, mixes)
     drops = read_drops(request.drop, request.seed)
@@ -505,7 +510,9 @@ def _graph(request: Request, algorithm: type[Algorithm[Any]]) -> tuple[Graph, We
             f"the graph has {topology.n} nodes, the problem {request.nodes}",
             hint="give both the same number",
         )
-    weights = by_name(request.weights, topology) if request.weights else default(topology)
+    weights = default(topology)
+    if request.weights:
+        weights = by_name(request.weights, topology, request.seed)
     needs = algorithm.requires
     check_weights(
         weights,
@@ -513,6 +520,7 @@ def _graph(request: Request, algorithm: type[Algorithm[Any]]) -> tuple[Graph, We
         needs.weights,
         symmetric=needs.symmetric,
         undirected=needs.undirected,
+        time_varying=needs.time_varying,
     )
     return topology, weights, "custom"
 

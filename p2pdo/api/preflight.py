@@ -210,7 +210,13 @@ def _remedy(found: Preflight) -> str:
     return f"a step size below {below:.3g}, for example --set step_size={below / 2:.2g}"
 
 
+MOST_LOOKED_AT = 10_000
+"""Nodes beyond which eigenvalues would take longer than many a run."""
+
+
 def _slem(weights: Weights) -> float | None:
+    if weights.n > MOST_LOOKED_AT:
+        return None
     try:
         return spectrum(weights).slem
     except ConfigError:  # too many nodes to tell

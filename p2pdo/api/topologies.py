@@ -96,9 +96,11 @@ def inspect(topology: Any, nodes: int, weights: str | None, seed: int) -> Topolo
             f"weights are given twice: by the topology's matrix and as '{weights}'",
             hint="leave --weights out, or give the topology as edges",
         )
-    w = given or (mixing.default(graph) if weights is None else mixing.by_name(weights, graph))
+    w = given or (
+        mixing.default(graph) if weights is None else mixing.by_name(weights, graph, seed)
+    )
     sums = stochastic(w)
-    check_weights(w, graph, Stochastic.NONE if sums else Stochastic.ROW)
+    check_weights(w, graph, Stochastic.NONE if sums else Stochastic.ROW, time_varying=True)
     figures = spectrum(w)
     return TopologyReport(
         label=data if isinstance(data, str) else str(topology),

@@ -62,8 +62,8 @@ what_runs = _options(
             default="ring",
             show_default=True,
             metavar="T",
-            help="ring, path, star, complete, grid, torus, hypercube, exponential, directed-ring, "
-            "erdos-renyi[:P], k-regular[:K], or a JSON file of edges or weights.",
+            help="ring, star, complete, grid, exponential, k-regular[:K] or another "
+            "(docs/reference/graphs.md), or a file of edges or of a matrix.",
         ),
         click.option(
             "--weights",
@@ -122,7 +122,7 @@ how_it_runs = _options(
             default="iid",
             show_default=True,
             metavar="P",
-            help="How data are shared out: iid or label-skew.",
+            help="How data are shared out: iid, label-skew, dirichlet:A, shards:K or by-size:S.",
         ),
         click.option(
             "--dtype",

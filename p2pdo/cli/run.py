@@ -99,7 +99,7 @@ def run(
 ) -> Reply:
     """Run an algorithm on PROBLEM over nodes of this machine, to the end.
 
-    PROBLEM is breast-cancer, quadratic or least-squares (see p2pdo problems), or FILE.py:OBJECT,
+    PROBLEM is breast-cancer, quadratic or another (see p2pdo problems), or FILE.py:OBJECT,
     a list of problems or a factory of them. In its place may stand a participant, which brings a
     loop and data of its own.
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from p2pdo.data.breast_cancer import breast_cancer
 from p2pdo.data.partition import check_partition
+from p2pdo.data.real import diabetes, diabetes_huber, digits, wine
 from p2pdo.data.synthetic import (
     all_averaging,
     all_least_squares,
@@ -22,6 +23,7 @@ from p2pdo.data.synthetic import (
     quadratic,
     require_iid,
 )
+from p2pdo.data.two_moons import two_moons
 from p2pdo.errors import ConfigError, did_you_mean
 from p2pdo.problems.base import Smooth
 from p2pdo.problems.checks import FLOATS, nonnegative, whole_number
@@ -38,6 +40,11 @@ def _defaults(factory: Factory) -> dict[str, Plain]:
 
 PROBLEMS: Mapping[str, Factory] = {
     "breast-cancer": breast_cancer,
+    "digits": digits,
+    "wine": wine,
+    "diabetes": diabetes,
+    "diabetes-huber": diabetes_huber,
+    "two-moons": two_moons,
     "quadratic": quadratic,
     "least-squares": least_squares,
     "averaging": averaging,
@@ -57,6 +64,11 @@ DEFAULTS: Mapping[str, Mapping[str, Plain]] = {
 
 DESCRIPTIONS: Mapping[str, str] = {
     "breast-cancer": "logistic regression on 569 real samples, 31 features; needs scikit-learn",
+    "digits": "softmax regression on 1797 images of digits, 650 weights; needs scikit-learn",
+    "wine": "softmax regression on 178 wines, 42 weights; needs scikit-learn",
+    "diabetes": "ridge regression on 442 patients, 11 features; needs scikit-learn",
+    "diabetes-huber": "the same with Huber's loss, which outliers pull less; needs scikit-learn",
+    "two-moons": "logistic regression of a cubic that parts two noisy half circles",
     "quadratic": "random strongly convex quadratics, eigenvalues in [1, 10]",
     "least-squares": "noisy linear measurements of one planted x",
     "averaging": "half the squared distance from a random point: the optimum is the points' mean",

@@ -1,13 +1,23 @@
 """Who gets which samples.
 
-A partition gives every sample to exactly one node, in blocks whose sizes differ by one at most:
+A partition gives every sample to exactly one node, and every node at least one:
 
-    iid           the samples in an order drawn from the seed, cut into N blocks
+    iid           the samples in an order drawn from the seed, cut into N blocks, even to one sample
     label-skew    the samples sorted by label (equal labels in their first order), cut into N
                   blocks: most nodes see one label only, the hardest case; needs no seed
+    dirichlet:a   each class is shared out by shares drawn from Dir(a, …, a) (Hsu, Qi & Brown 2019):
+                  the smaller a, the more skewed; a = 0.5 where it is not given
+    shards:k      the samples sorted by label, cut into N·k blocks, of which each node is dealt k
+                  (McMahan et al. 2017); k = 2 where it is not given
+    by-size:s     iid, and the size of node i's block is as 1/(i + 1)ˢ; s = 1 where it is not given
+
+The labels of a regression are real numbers; for `dirichlet` their deciles are the classes.
 """
 
 from __future__ import annotations
+
+import math
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -15,7 +25,18 @@ from p2pdo.errors import ConfigError, did_you_mean
 from p2pdo.problems.checks import whole_number
 from p2pdo.types import Array
 
-PARTITIONS = ("iid", "label-skew")
+EXAMPLES: Mapping[str, str | None] = {
+    "iid": None,
+    "label-skew": None,
+    "dirichlet": "0.5",
+    "shards": "2",
+    "by-size": "1",
+}
+"""Every partition, and a parameter that may follow its name behind a colon."""
+
+PARTITIONS = tuple(EXAMPLES)
+MOST_CLASSES = 50
+DECILES = 10
 
 
 def partition(labels: Array | None, samples: int, nodes: int, how: str, seed: int) -> list[Array]:
@@ -32,13 +53,73 @@ def partition(labels: Array | None, samples: int, nodes: int, how: str, seed: in
             f"cannot give {samples} samples to {nodes} nodes: some would have none",
             hint=f"use at most {samples} nodes",
         )
-    if how == "iid":
-        order = np.random.default_rng(whole_number("seed", seed, least=0)).permutation(samples)
-    elif labels is None:
+    name = how.partition(":")[0]
+    if labels is None and name not in UNLABELLED:
         raise no_labels("these data")
-    else:
-        order = np.argsort(labels, kind="stable")
-    return np.array_split(order, nodes)
+    rng = np.random.default_rng(whole_number("seed", seed, least=0))
+    match name:
+        case "iid":
+            return np.array_split(rng.permutation(samples), nodes)
+        case "by-size":
+            return _by_size(rng.permutation(samples), nodes, _parameter(how))
+        case "dirichlet":
+            assert labels is not None
+            return _dirichlet(_classes(labels), nodes, _parameter(how), rng)
+        case "shards":
+            assert labels is not None
+            return _shards(labels, nodes, int(_parameter(how)), rng)
+        case _:
+            assert labels is not None
+            return np.array_split(np.argsort(labels, kind="stable"), nodes)
+
+
+UNLABELLED = ("iid", "by-size")
+"""Those that look at no label."""
+
+
+def _by_size(order: Array, nodes: int, s: float) -> list[Array]:
+    """One sample each, and the others by shares."""
+    shares = 1.0 / np.arange(1, nodes + 1) ** s
+    ends = np.rint(np.cumsum(shares) / shares.sum() * (len(order) - nodes)).astype(np.int64)
+    return np.split(order, (ends + np.arange(1, nodes + 1))[:-1])
+
+
+def _dirichlet(classes: Array, nodes: int, a: float, rng: np.random.Generator) -> list[Array]:
+    parts: list[list[Array]] = [[] for _ in range(nodes)]
+    for label in np.unique(classes):
+        members = rng.permutation(np.flatnonzero(classes == label))
+        ends = np.rint(np.cumsum(rng.dirichlet(np.full(nodes, a))) * len(members))
+        for node, part in enumerate(np.split(members, ends[:-1].astype(np.int64))):
+            parts[node].append(part)
+    blocks = [np.concatenate(part) for part in parts]
+    for node in range(nodes):
+        if not len(blocks[node]):  # whoever has most gives one
+            richest = max(range(nodes), key=lambda i: len(blocks[i]))
+            blocks[node], blocks[richest] = blocks[richest][-1:], blocks[richest][:-1]
+    return blocks
+
+
+def _shards(labels: Array, nodes: int, k: int, rng: np.random.Generator) -> list[Array]:
+    if nodes * k > len(labels):
+        raise ConfigError(
+            f"cannot cut {len(labels)} samples into {nodes * k} shards",
+            hint=f"shards:{max(1, len(labels) // nodes)} or fewer nodes",
+        )
+    shards = np.array_split(np.argsort(labels, kind="stable"), nodes * k)
+    dealt = rng.permutation(nodes * k).reshape(nodes, k)
+    return [np.concatenate([shards[shard] for shard in hand]) for hand in dealt]
+
+
+def _classes(labels: Array) -> Array:
+    """The labels where they are classes, else the decile of each."""
+    if len(np.unique(labels)) <= MOST_CLASSES:
+        return labels
+    return np.digitize(labels, np.quantile(labels, np.arange(1, DECILES) / DECILES))
+
+
+def _parameter(how: str) -> float:
+    name, _, text = how.partition(":")
+    return float(text or EXAMPLES[name] or 0)
 
 
 def by_class(labels: Array, nodes: int) -> list[Array]:
@@ -60,8 +141,28 @@ def by_class(labels: Array, nodes: int) -> list[Array]:
 
 
 def check_partition(how: str) -> None:
-    if how not in PARTITIONS:
-        raise ConfigError(f"unknown partition '{how}'", hint=did_you_mean(how, list(PARTITIONS)))
+    """Refuses what is no partition.
+
+    Raises:
+        ConfigError: the name is unknown, or its parameter is no positive number.
+    """
+    name, colon, text = how.partition(":")
+    if name not in EXAMPLES:
+        raise ConfigError(f"unknown partition '{name}'", hint=did_you_mean(name, list(PARTITIONS)))
+    if not colon:
+        return
+    example = EXAMPLES[name]
+    if example is None:
+        raise ConfigError(f"partition '{name}' takes no parameter, got '{text}'", hint=name)
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not (math.isfinite(value) and value > 0) or (name == "shards" and not value.is_integer()):
+        kind = "whole number of at least 1" if name == "shards" else "positive number"
+        raise ConfigError(
+            f"the parameter of '{name}' must be a {kind}, got '{text}'", hint=f"{name}:{example}"
+        )
 
 
 def no_labels(what: str) -> ConfigError:

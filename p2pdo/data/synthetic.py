@@ -17,7 +17,7 @@ from p2pdo.problems.checks import nonnegative, whole_number
 from p2pdo.problems.distance import Distance, DistanceStack
 from p2pdo.problems.least_squares import LeastSquares, LeastSquaresStack
 from p2pdo.problems.quadratic import Quadratic
-from p2pdo.problems.seeded import uniform
+from p2pdo.seeded import uniform
 from p2pdo.types import Array
 
 NODE_STREAM = 2

@@ -4,6 +4,7 @@
     {"weights": [[0.5, 0.5], [0.5, 0.5]]}                          row i weighs what i hears
     [[0.5, 0.5], [0.5, 0.5]]                                       the same, bare
     {"entries": [[0, 0, 0.5], [0, 1, 0.5], …], "nodes": 2}      of [i, j, w], without zeros
+    {"cycle": [{"edges": [[0, 1]]}, {"edges": [[1, 2]]}]}          one a iteration, then again
 
 In a matrix, W[i][j] ≠ 0 for i ≠ j means that j sends to i. "directed" and "nodes" may be left
 out. Here is no I/O: the caller has loaded the data, from whatever format. Whatever is wrong with
@@ -20,9 +21,11 @@ import numpy as np
 
 from p2pdo.errors import ConfigError, did_you_mean
 from p2pdo.graphs.graph import Graph, from_edges
-from p2pdo.graphs.weights import Weights, from_entries, from_matrix, support
+from p2pdo.graphs.schedules import cycle
+from p2pdo.graphs.weights import Weights, default, from_entries, from_matrix, support
 from p2pdo.types import Array
 
+CYCLE = 'write {"cycle": [{"weights": [[…], …]}, {"edges": [[0, 1], …]}, …]}'
 ENTRIES = 'write {"entries": [[i, j, w], …], "nodes": N}: what i takes from j'
 SHAPE = 'write {"edges": [[0, 1], …], "directed": false} or {"weights": [[…], …]}'
 
@@ -37,6 +40,8 @@ def parse(data: Any, n: int) -> tuple[Graph, Weights | None]:
 
 
 def _from_mapping(data: Mapping[str, Any], n: int) -> tuple[Graph, Weights | None]:
+    if "cycle" in data:
+        return _from_cycle(data, n)
     forms = [key for key in ("edges", "weights", "entries") if key in data]
     if len(forms) != 1:
         which = "neither" if not forms else "both" if len(forms) == 2 else "all three"  # noqa: PLR2004
@@ -54,6 +59,23 @@ def _from_mapping(data: Mapping[str, Any], n: int) -> tuple[Graph, Weights | Non
         weights = from_entries(n, *_entries(data["entries"], n))
         return support(weights), weights
     return from_edges(n, _edges(data["edges"]), _directed(data.get("directed", False))), None
+
+
+def _from_cycle(data: Mapping[str, Any], n: int) -> tuple[Graph, Weights]:
+    """One graph or matrix an iteration; edges without weights have their default ones."""
+    phases = data["cycle"]
+    if not _is_list(phases) or not phases or set(data) != {"cycle"}:
+        raise ConfigError("'cycle' must be a list of graphs, and stand alone", hint=CYCLE)
+    matrices = []
+    for phase in phases:
+        graph, weights = parse(phase, n)
+        if weights is None:
+            weights = default(graph)
+        if weights.varies:
+            raise ConfigError("a cycle is within a cycle", hint=CYCLE)
+        matrices.append(weights)
+    found = cycle(matrices)
+    return support(found), found
 
 
 def _from_weights(rows: Any, n: int) -> tuple[Graph, Weights]:

@@ -14,6 +14,7 @@ import numpy as np
 from p2pdo.errors import ConfigError, MissingExtra
 from p2pdo.graphs.fastest import MOST_NODES as MOST_FASTEST, fastest
 from p2pdo.graphs.graph import Graph
+from p2pdo.graphs.schedules import active_links
 from p2pdo.graphs.weights import Weights, assemble, metropolis, push, uniform
 from p2pdo.types import Array
 
@@ -29,11 +30,16 @@ class Rule:
     Attributes:
         sums: which sums are one, in words.
         about: what a weight is.
+        build_with: called with (graph, seed, the text behind the colon or None), where it may
+            have one.
+        example: such a text.
     """
 
     build: Callable[[Graph], Weights]
     sums: str
     about: str
+    build_with: Callable[[Graph, int, str | None], Weights] | None = None
+    example: str | None = None
 
 
 def max_degree(graph: Graph) -> Weights:
@@ -91,6 +97,18 @@ def fastest_mixing(graph: Graph) -> Weights:
     return _symmetric(graph, fastest(graph.n, graph.links))
 
 
+def _active_links(graph: Graph, seed: int, text: str | None) -> Weights:
+    try:
+        p = 0.5 if text is None else float(text)
+    except ValueError:
+        raise ConfigError(
+            f"the probability of an active link must be a number, got '{text}'",
+            hint="active-links:0.5",
+        ) from None
+    _require_undirected(graph, "active-links")
+    return active_links(graph, p, seed)
+
+
 WEIGHTS: Mapping[str, Rule] = {
     "metropolis": Rule(metropolis, "doubly", "1 / (1 + the larger degree of both ends)"),
     "uniform": Rule(uniform, "rows", "1 / (1 + the number of nodes that are heard)"),
@@ -102,6 +120,13 @@ WEIGHTS: Mapping[str, Rule] = {
         fastest_mixing,
         "doubly",
         f"optimised to mix fastest; up to {MOST_FASTEST} nodes, needs the extra 'fdla'",
+    ),
+    "active-links": Rule(
+        lambda graph: _active_links(graph, 0, None),
+        "doubly",
+        "metropolis on links that are active at random in each iteration, 0 on others",
+        build_with=_active_links,
+        example="0.5",
     ),
 }
 

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from p2pdo.errors import ConfigError, MissingExtra
+from p2pdo.graphs.schedules import Cycle
 from p2pdo.graphs.weights import Stochastic, Weights, is_symmetric, stochastic
 from p2pdo.types import Array
 
@@ -49,14 +50,31 @@ class Spectrum:
 
 
 def spectrum(weights: Weights) -> Spectrum:
-    """The mixing figures of these weights.
+    """The mixing figures of these weights; of links that are active at random, of the mean.
 
     Raises:
         MissingExtra: more than `DENSE` nodes, and scipy is not installed.
         ConfigError: more than `DENSE` nodes, and their eigenvalues cannot be told apart.
     """
+    if isinstance(weights, Cycle):
+        return _of_cycle(weights)
     slem = _slem(weights)
     return Spectrum(slem, 1.0 - slem, _iterations(slem))
+
+
+def _of_cycle(weights: Cycle) -> Spectrum:
+    """The figures per iteration of what a whole period does."""
+    if weights.n > DENSE:
+        raise _inseparable(weights)
+    period, product = len(weights.phases), np.eye(weights.n)
+    for phase in weights.phases:
+        product = phase.apply(product)
+    whole = 0.0 if weights.n == 1 else _second(np.linalg.eigvals(product))
+    whole = 0.0 if whole <= LOOSE**2 else whole  # eigenvalues 0 of a defective matrix come so near
+    iterations = _iterations(whole)
+    slem = whole ** (1 / period)
+    mixings = None if iterations is None else period * max(1, iterations)
+    return Spectrum(slem, 1.0 - slem, mixings)
 
 
 def modes(weights: Weights) -> Array:

@@ -20,6 +20,8 @@ from p2pdo.errors import ConfigError, did_you_mean
 from p2pdo.graphs.geometric import geometric
 from p2pdo.graphs.graph import Graph, from_edges, from_matrix, from_networkx, require_nodes
 from p2pdo.graphs.random_graphs import erdos_renyi, k_regular, small_world
+from p2pdo.graphs.schedules import one_peer_exponential
+from p2pdo.graphs.weights import Weights
 from p2pdo.types import Array
 
 
@@ -138,11 +140,13 @@ class Topology:
         build: called with (n, rng, the text behind the colon or None).
         about: what it is, in a few words.
         example: a parameter that may follow the colon; None if none may.
+        weights: those that belong to it, for n nodes; None where any may be chosen.
     """
 
     build: Callable[[int, np.random.Generator, str | None], Graph]
     about: str
     example: str | None = None
+    weights: Callable[[int], Weights] | None = None
 
 
 def by_name(name: str, n: int, rng: np.random.Generator) -> Graph:
@@ -204,6 +208,11 @@ TOPOLOGIES: Mapping[str, Topology] = {
         "complete groups of k, complete groups of their heads, and so on",
         "the size of a group",
         "hierarchical:4",
+    ),
+    "one-peer-exponential": Topology(
+        lambda n, _rng, _text: exponential(n),
+        "exponential, over one of its links in each iteration; brings its weights",
+        weights=one_peer_exponential,
     ),
     "erdos-renyi": _drawn(
         erdos_renyi,

@@ -13,10 +13,11 @@ The tolerance is 1e-10 times the size of what was summed.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntFlag
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -46,6 +47,9 @@ class Weights:
 
     Invariant: indices ascend within a row and include the row's own. The arrays are read-only.
     """
+
+    varies: ClassVar[bool] = False
+    """Whether it depends on the iteration: then this is the mean; see `schedules`."""
 
     indptr: Array
     indices: Array
@@ -77,6 +81,14 @@ class Weights:
     def keys(self) -> Array:
         """The place of each entry in the matrix read row by row."""
         return self.rows * self.n + self.indices
+
+    def at(self, iteration: int) -> Weights:  # noqa: ARG002 - these never change
+        """The matrix of an iteration."""
+        return self
+
+    def samples(self) -> Sequence[Weights]:
+        """Matrices that show what holds in every iteration."""
+        return (self,)
 
     def row(self, i: int) -> Row:
         """What node i sums: itself and the nodes it hears, in node order."""
@@ -221,13 +233,22 @@ def from_entries(n: int, rows: Array, columns: Array, data: Array) -> Weights:
     return assemble(rows[off], columns[off], data[off], diagonal=diagonal)
 
 
-def by_name(name: str, graph: Graph) -> Weights:
-    """The weights of that rule on this graph; `rules.WEIGHTS` has them all."""
+def by_name(name: str, graph: Graph, seed: int = 0) -> Weights:
+    """The weights of that rule on this graph; `rules.WEIGHTS` has them all.
+
+    A rule may carry a parameter behind a colon; what is random in it is a function of the seed.
+    """
     from p2pdo.graphs.rules import WEIGHTS  # rules are made of what is here
 
-    if name not in WEIGHTS:
-        raise ConfigError(f"unknown weights '{name}'", hint=did_you_mean(name, list(WEIGHTS)))
-    return WEIGHTS[name].build(graph)
+    key, colon, text = name.partition(":")
+    if key not in WEIGHTS:
+        raise ConfigError(f"unknown weights '{key}'", hint=did_you_mean(key, list(WEIGHTS)))
+    rule = WEIGHTS[key]
+    if rule.build_with is not None:
+        return rule.build_with(graph, seed, text if colon else None)
+    if colon:
+        raise ConfigError(f"weights '{key}' take no parameter, got '{text}'", hint=f"write {key}")
+    return rule.build(graph)
 
 
 def default(graph: Graph) -> Weights:
@@ -278,12 +299,22 @@ def check_weights(
     stochastic: Stochastic,
     symmetric: bool = False,
     undirected: bool = False,
+    *,
+    time_varying: bool = False,
 ) -> None:
     """Refuses weights and graph on which a method that needs this would not converge.
+
+    `time_varying` is whether it converges on weights that vary with the iteration.
 
     Raises:
         ConfigError: with the reason and what to use instead.
     """
+    if weights.varies and not time_varying:
+        raise ConfigError(
+            "the weights vary with the iteration, and this method needs one W",
+            hint="a method for weights that vary: consensus, dgd, gradient-tracking; "
+            "or a static topology such as exponential",
+        )
     _check_fit(weights, graph)
     _check_connected(graph, "the graph")
     if not weights.data.all():  # a weight of zero may cut what the graph joins
@@ -293,9 +324,10 @@ def check_weights(
             "the graph is directed: both ends of an edge must hear each other here",
             hint="an undirected topology such as ring, or a method for directed graphs: push-pull",
         )
-    _check_sums(weights, graph, stochastic)
-    if symmetric:
-        _check_symmetry(weights, graph)
+    for sample in weights.samples():
+        _check_sums(sample, graph, stochastic)
+        if symmetric:
+            _check_symmetry(sample, graph)
 
 
 def _check_fit(weights: Weights, graph: Graph) -> None:

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from p2pdo.effects import Row
 from p2pdo.errors import ConfigError
+from p2pdo.graphs.schedules import row_from_plain
 from p2pdo.protocol.exchanging import Place
 from p2pdo.runtime.exchange import Exchanger
 from p2pdo.runtime.timeline import TimedExchanger, Timeline
@@ -42,7 +42,7 @@ class Assigned:
             payload["name"],
             tuple(payload["in_neighbors"]),
             tuple(payload["out_neighbors"]),
-            Row(tuple((j, weight) for j, weight in payload["row"])),
+            row_from_plain(payload["row"], payload.get("varying")),
             names,
         )
         return cls(

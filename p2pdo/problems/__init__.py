@@ -12,19 +12,31 @@ from p2pdo.problems.base import (
     Startable,
     StochasticGradient,
 )
+from p2pdo.problems.combined import Scaled, Sum
+from p2pdo.problems.constrained import Affine, Ball, Box, Constrained, Halfspace
 from p2pdo.problems.distance import Distance
+from p2pdo.problems.hinge import Hinge
 from p2pdo.problems.jax_problem import JaxProblem
 from p2pdo.problems.lasso import Lasso
 from p2pdo.problems.least_squares import LeastSquares
 from p2pdo.problems.logistic import Logistic
 from p2pdo.problems.quadratic import Quadratic
+from p2pdo.problems.regression import Huber, Ridge
+from p2pdo.problems.softmax import Softmax
 from p2pdo.problems.torch_problem import TorchProblem
 
 __all__ = [
+    "Affine",
+    "Ball",
+    "Box",
     "Composite",
+    "Constrained",
     "Distance",
     "FiniteSum",
     "Gradient",
+    "Halfspace",
+    "Hinge",
+    "Huber",
     "JaxProblem",
     "Lasso",
     "LeastSquares",
@@ -32,10 +44,14 @@ __all__ = [
     "Problem",
     "Prox",
     "Quadratic",
+    "Ridge",
+    "Scaled",
     "Smooth",
+    "Softmax",
     "Solvable",
     "Stackable",
     "Startable",
     "StochasticGradient",
+    "Sum",
     "TorchProblem",
 ]

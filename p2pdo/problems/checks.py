@@ -161,3 +161,12 @@ def common_dimension(problems: Sequence[Problem]) -> int:
                 hint="all nodes decide on one x: give every node the same features",
             )
     return first
+
+
+def require_signs(b: Array) -> None:
+    others = np.unique(b[np.abs(b) != 1])
+    if len(others):
+        raise ConfigError(
+            f"labels b must be +1 or −1, got {others[0]:g}",
+            hint="for labels 0 and 1 give 2 * b - 1",
+        )

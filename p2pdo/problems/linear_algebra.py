@@ -54,19 +54,23 @@ class Twice(Protocol):
     def hessian(self, x: Array) -> Array: ...
 
 
-def damped_newton(f: Twice, x: Array) -> Array:
+def damped_newton(f: Twice, x: Array, *, is_definite: bool = False) -> Array:
     """A minimiser of f, to the last digits that the gradient can tell.
 
     A step is halved until it has brought a fair part of what was predicted: a decrease of the
     value, or, where that is too small to be told from rounding, a decrease of the gradient's norm.
-    Where no step brings it, rounding is all that is left: the end.
+    Where no step brings it, rounding is all that is left: the end. Where the Hessian `is_definite`
+    everywhere, its systems are solved without its eigenvalues, many times faster.
 
     Raises:
         ConfigError: none was found in `NEWTON_LIMIT` iterations.
     """
     for _ in range(NEWTON_LIMIT):
         g = f.gradient(x)
-        direction = solve_symmetric(f.hessian(x), g, rounding(g.dtype, g.size))
+        if is_definite:
+            direction = np.linalg.solve(f.hessian(x), g)
+        else:
+            direction = solve_symmetric(f.hessian(x), g, rounding(g.dtype, g.size))
         x_new = _descend(f, x, g, direction)
         if x_new is None:
             return x

@@ -25,6 +25,7 @@ from p2pdo.problems.checks import (
     nonnegative,
     positive_penalty,
     real_array,
+    require_signs,
     same_length,
     whole_number,
 )
@@ -54,7 +55,7 @@ class Logistic:
         A = real_array("A", self.A, ("rows", "d"))
         b = real_array("b", self.b, ("rows",), A.dtype)
         same_length("b", len(b), "the rows of A", len(A))
-        _require_signs(b)
+        require_signs(b)
         object.__setattr__(self, "A", A)
         object.__setattr__(self, "b", b)
         object.__setattr__(self, "samples", whole_number("samples", self.samples, least=len(b)))
@@ -220,12 +221,3 @@ def _pull(weights: Array, margins: Array) -> Array:
     np.exp(margins, out=margins)
     margins += 1.0
     return weights / margins
-
-
-def _require_signs(b: Array) -> None:
-    others = np.unique(b[np.abs(b) != 1])
-    if len(others):
-        raise ConfigError(
-            f"labels b must be +1 or −1, got {others[0]:g}",
-            hint="for labels 0 and 1 give 2 * b - 1",
-        )

@@ -79,11 +79,11 @@ def resolve_graph(
     label = topology if isinstance(topology, str) else "custom"
     if given is not None and weights is not None:
         raise ConfigError(
-            f"weights are given twice: by the topology's matrix and as '{weights}'",
+            f"weights are given twice: by the topology and as '{weights}'",
             hint="leave --weights out, or give the topology as edges",
         )
     if given is None:
-        given = mixing.default(graph) if weights is None else mixing.by_name(weights, graph)
+        given = mixing.default(graph) if weights is None else mixing.by_name(weights, graph, seed)
     needs = requires or Requires()
     mixing.check_weights(
         given,
@@ -91,6 +91,7 @@ def resolve_graph(
         mixing.Stochastic(int(needs.weights)),
         symmetric=needs.symmetric,
         undirected=needs.undirected,
+        time_varying=needs.time_varying,
     )
     return graph, given, label
 
@@ -99,7 +100,9 @@ def make_graph(topology: Plain, n: int, seed: int) -> tuple[Graph, Weights | Non
     """The graph of that name or data over n nodes, and the weights if the data have any."""
     if isinstance(topology, str):
         rng = np.random.default_rng([seed, GRAPH_STREAM])
-        return topologies.by_name(topology, n, rng), None
+        graph = topologies.by_name(topology, n, rng)
+        own = topologies.TOPOLOGIES[topology.partition(":")[0]].weights
+        return graph, None if own is None else own(n)
     return files.parse(topology, n)
 
 
@@ -130,6 +133,7 @@ def config_payloads(
     payloads: list[dict[str, Plain]] = []
     for index, member in enumerate(members):
         hears, tells = graph.in_neighbors(index), graph.out_neighbors(index)
+        row = weights.row(index)
         neighbors: dict[str, Plain] = {
             str(j): {"name": members[j].name, "address": members[j].address}
             for j in sorted({*hears, *tells})
@@ -142,7 +146,8 @@ def config_payloads(
                 "neighbors": neighbors,
                 "in_neighbors": list(hears),
                 "out_neighbors": list(tells),
-                "row": [[j, weight] for j, weight in weights.row(index).entries],
+                "row": [[j, weight] for j, weight in row.entries],
+                "varying": row.to_plain(),
             }
         )
     return payloads

@@ -68,6 +68,7 @@ class Exchanging(ABC):
     def __init__(self, place: Place, coder: Coder | None = None) -> None:
         self.place = place
         self.coder = coder
+        self.row = place.row  # of this iteration
         self.iteration = 0
         self.exchanges = 0
         self.messages_sent = 0
@@ -196,9 +197,9 @@ class Exchanging(ABC):
                 raise self.unlike(own, inbox[sender], sender)
         heard: dict[int, Any] = {**inbox, place.node: own}
         if not self._by:
-            return place.row.weighted_sum(heard)
+            return self.row.weighted_sum(heard)
         senders = sorted((place.node, *place.in_neighbors))
-        rows = {By.PULL: place.row, By.PUSH: Row(tuple((j, 1.0) for j in senders))}
+        rows = {By.PULL: self.row, By.PUSH: Row(tuple((j, 1.0) for j in senders))}
         return tuple(
             rows[how].weighted_sum({j: values[k] for j, values in heard.items()})
             for k, how in enumerate(self._by)

@@ -17,11 +17,11 @@ from p2pdo.effects import freeze
 from p2pdo.graphs.graph import Graph
 from p2pdo.graphs.weights import Weights
 from p2pdo.problems.base import Startable
-from p2pdo.problems.seeded import uniform
 from p2pdo.protocol.coding import NONE
 from p2pdo.protocol.drops import Drops
 from p2pdo.protocol.exchanging import Place
 from p2pdo.protocol.settling import Settle
+from p2pdo.seeded import uniform
 from p2pdo.types import Array, NodeId, States
 
 STARTS = ("zeros", "normal", "uniform")

@@ -23,7 +23,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 
 from p2pdo.algorithms.base import Algorithm, HasDecision
-from p2pdo.effects import Here, Step, freeze
+from p2pdo.effects import Here, Step, VaryingHere, freeze
 from p2pdo.errors import (
     InvariantBroken,
     LocalProtocolError,
@@ -80,7 +80,8 @@ class Stepper(Exchanging, Generic[S]):
         self._received = _NONE  # until the next value is found to be finite
         self._x_like = freeze(x)
         ends = place.in_neighbors, place.out_neighbors
-        self._start = Here(0, place.node, *ends, seed, place.row)
+        kind = VaryingHere if place.row.varies else Here
+        self._start = kind(0, place.node, *ends, seed, place.row)
         self._check_problem(self._x_like)
         try:
             here = self._here()
@@ -143,6 +144,7 @@ class Stepper(Exchanging, Generic[S]):
 
     def _begin(self) -> Step[S]:
         here = self._here()
+        self.row = here.row
         step = self._algorithm.step(self.state, self._cost(here), here)
         if not (type(step) is GeneratorType or isinstance(step, Generator)):
             raise LocalProtocolError(

@@ -117,6 +117,7 @@ def _stack(plan: Plan) -> Any:
 def _advance(plan: Plan, state: Any, problem: Any, iteration: int, traffic: _Traffic) -> Any:
     step = plan.algorithm.step(state, problem, _here(iteration, plan))
     reply = None
+    traffic.weights = plan.weights.at(iteration)
     while True:
         try:
             effect = step.send(reply)
@@ -157,6 +158,7 @@ class _Traffic:
     """Mixes for all, and counts what the nodes would have sent: out-degree times values."""
 
     def __init__(self, plan: Plan, settling: Settling | None) -> None:
+        self.weights = plan.weights  # of this iteration
         self._plan = plan
         self._settling = settling
         self._degrees = plan.graph.out_degree
@@ -180,7 +182,7 @@ class _Traffic:
         return tuple(W.apply(value) for value, W in zip(values, matrices, strict=True))
 
     def _matrix(self, by: By) -> Weights:
-        return self._plan.weights if by is By.PULL else self._shares
+        return self.weights if by is By.PULL else self._shares
 
     @cached_property
     def _shares(self) -> Weights:

@@ -49,6 +49,24 @@ def test_each_lane_has_the_bits_of_lock_step_and_is_told(lane: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("topology", "weights", "lane"),
+    [
+        ("one-peer-exponential", None, "grpc"),
+        ("one-peer-exponential", None, "shared-memory"),
+        ("ring", "active-links:0.5", "auto"),
+    ],
+)
+def test_weights_that_vary_have_the_same_bits_between_processes(
+    topology: str, weights: str | None, lane: str
+) -> None:
+    settings = {"nodes": 4, "topology": topology, "weights": weights, "rounds": 20}
+    processes = p2pdo.run("least-squares", on="processes", lane=lane, **settings)
+    dense = p2pdo.run("least-squares", on="dense", **settings)
+    assert processes.summary.state_sha256 == dense.summary.state_sha256
+
+
+@pytest.mark.slow
 def test_with_a_tolerance_processes_stop_at_the_same_iteration_with_the_same_bits() -> None:
     settings = {"rounds": 1000, "observe_every": 10, "tol": 1e-3, "partition": "label-skew"}
     dense = sha("gradient-tracking", "dense", **settings)

@@ -7,8 +7,8 @@ import pytest
 
 from p2pdo.data.catalogue import AT_ONCE, MANY, build, build_all
 from p2pdo.problems.many import Many
-from p2pdo.problems.seeded import uniform
 from p2pdo.protocol.judging import Objective
+from p2pdo.seeded import uniform
 
 NODES = MANY + 3
 

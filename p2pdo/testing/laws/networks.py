@@ -64,6 +64,7 @@ def refusal(algorithm: Algorithm[Any], network: Network) -> ConfigError | None:
             Stochastic(int(needs.weights)),
             symmetric=needs.symmetric,
             undirected=needs.undirected,
+            time_varying=needs.time_varying,
         )
     except ConfigError as error:
         return error

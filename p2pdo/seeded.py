@@ -35,6 +35,12 @@ def uniform(seed: int, stream: int, nodes: range, dimension: int) -> Array:
     return numbers
 
 
+def unit_of_keys(keys: Array, stream: tuple[int, ...]) -> Array:
+    """A number in [0, 1) for each key (uint64): a function of the key and the stream."""
+    start = np.random.SeedSequence(stream).generate_state(1, np.uint64)
+    return _unit(start + (keys + np.uint64(1)) * _GAMMA)
+
+
 def _unit(z: Array) -> Array:
     """The mixed counters as numbers in [0, 1)."""
     for shift, factor in _MIX:

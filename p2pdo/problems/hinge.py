@@ -1,0 +1,69 @@
+"""The support vector machine's hinge loss with an l2 penalty; not smooth.
+
+    f(x) = (1/m) Σₖ max(0, 1 − bₖ aₖᵀx) + (l2/2) ‖x‖²
+    a subgradient: −(1/m) Σₖ [bₖ aₖᵀx < 1] bₖ aₖ + l2 x
+
+There is no L, so a method's step size must be given, and a constant one keeps a distance from the
+optimum. m (`samples`) is explicit, as in `logistic`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from p2pdo.problems.checks import nonnegative, real_array, require_signs, same_length, whole_number
+from p2pdo.problems.linear_algebra import in_dtype_of
+from p2pdo.types import Array
+
+
+@dataclass(frozen=True, eq=False)
+class Hinge:
+    """A of shape (rows, d), labels b of shape (rows,) of ±1."""
+
+    A: Array
+    b: Array
+    samples: int
+    l2: float
+
+    def __post_init__(self) -> None:
+        A = real_array("A", self.A, ("rows", "d"))
+        b = real_array("b", self.b, ("rows",), A.dtype)
+        same_length("b", len(b), "the rows of A", len(A))
+        require_signs(b)
+        object.__setattr__(self, "A", A)
+        object.__setattr__(self, "b", b)
+        object.__setattr__(self, "samples", whole_number("samples", self.samples, least=len(b)))
+        object.__setattr__(self, "l2", nonnegative("l2", self.l2))
+
+    @property
+    def is_quadratic(self) -> bool:
+        return False
+
+    @property
+    def dimension(self) -> int:
+        return int(self.A.shape[1])
+
+    @property
+    def strong_convexity(self) -> float:
+        return self.l2
+
+    def value(self, x: Array) -> float:
+        losses = np.maximum(0, 1 - self.b * (self.A @ x))
+        penalty = 0.5 * self.l2 * float(np.sum(np.square(x, dtype=np.float64)))
+        return float(np.sum(losses, dtype=np.float64)) / self.samples + penalty
+
+    def gradient(self, x: Array) -> Array:
+        """A subgradient, the gradient where there is one."""
+        pull = np.where(self.b * (self.A @ x) < 1, self.b, 0) @ self.A
+        return in_dtype_of(x, self.l2 * x - pull / self.samples)
+
+    @property
+    def terms(self) -> int:
+        return len(self.b)
+
+    def term_gradients(self, x: Array, rows: Array) -> Array:
+        A, b = self.A[rows], self.b[rows]
+        pull = np.where(b * (A @ x) < 1, b, 0) * (len(self.b) / self.samples)
+        return in_dtype_of(x, self.l2 * x - pull[:, None] * A)
