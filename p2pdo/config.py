@@ -55,6 +55,8 @@ class OptimizationSpec(_Strict):
         codec: of what is mixed, as NAME[:NUMBER][,step=γ].
         settle: stop where no node's x moves by more than this in an iteration.
         timeline: how many spans of its time each node keeps for a local run's launcher.
+        max_staleness: wake-ups by which a node of an asynchronous algorithm may be ahead of what it
+            last heard of a neighbour.
     """
 
     kind: Literal["optimization"] = "optimization"
@@ -77,6 +79,7 @@ class OptimizationSpec(_Strict):
     tol: float | None = Field(default=None, gt=0)
     settle: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     timeline: int | None = Field(default=None, ge=1)
+    max_staleness: int = Field(default=4, ge=1)
 
 
 class RoleSpec(_Strict):

@@ -1,7 +1,20 @@
-"""The algorithm library: one file a family, every method a pure step."""
+"""The algorithm library: one file a family, every method a pure step.
+
+Those that no rounds hold together are in `asynchronous`.
+"""
 
 from p2pdo.algorithms.accelerated_gossip import ChebyshevGossip, FastMix
 from p2pdo.algorithms.adapt_then_combine import AtcTracking, AugDgm
+from p2pdo.algorithms.asynchronous import (
+    AdPsgd,
+    AsynchronousAlgorithm,
+    AsynchronousConsensus,
+    AsySonata,
+    BroadcastGossip,
+    Channel,
+    RandomizedGossip,
+    RobustPushSum,
+)
 from p2pdo.algorithms.base import Algorithm, HasDecision, Limit, Missing, Requires, Stochastic
 from p2pdo.algorithms.compressed import Beer, CGt, ChocoGossip, ChocoSgd, Lead
 from p2pdo.algorithms.consensus import Consensus, MaxConsensus, MinConsensus
@@ -19,13 +32,19 @@ from p2pdo.algorithms.variance_reduced import GtSaga, GtSarah, GtVr
 
 __all__ = [
     "Ab",
+    "AdPsgd",
     "AdmmTracking",
     "Algorithm",
+    "AsySonata",
+    "AsynchronousAlgorithm",
+    "AsynchronousConsensus",
     "Atc",
     "AtcTracking",
     "AugDgm",
     "Beer",
+    "BroadcastGossip",
     "CGt",
+    "Channel",
     "ChebyshevGossip",
     "ChocoGossip",
     "ChocoSgd",
@@ -67,7 +86,9 @@ __all__ = [
     "PushPull",
     "PushSum",
     "QgDsgdm",
+    "RandomizedGossip",
     "Requires",
+    "RobustPushSum",
     "Stochastic",
     "TrimmedMean",
     "WangElia",

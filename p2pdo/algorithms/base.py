@@ -64,10 +64,14 @@ class Limit(Enum):
     LARGEST = "the largest of the starts, entry by entry"
     SMALLEST = "the smallest of the starts, entry by entry"
     HULL = "values between the smallest and the largest start, one value on a complete graph"
+    ONE_VALUE = "one value between the smallest and the largest of the starts"
     UNSTATED = "what its author says"
 
 
-CONSENSUS = (Limit.AGREEMENT, Limit.MEAN, Limit.LARGEST, Limit.SMALLEST, Limit.HULL)
+CONSENSUS = (
+    *(Limit.AGREEMENT, Limit.MEAN, Limit.LARGEST, Limit.SMALLEST, Limit.HULL),
+    Limit.ONE_VALUE,
+)
 
 
 class Missing(Enum):
@@ -92,30 +96,17 @@ class HasDecision(Protocol):
 S = TypeVar("S", bound=HasDecision)
 
 
-class Algorithm(ABC, Generic[S]):
-    """One method of distributed optimization; see the module's docstring for the contract."""
+class Method(ABC):
+    """What synchronous and asynchronous methods declare alike."""
 
     requires: ClassVar[Requires]
-    batched: ClassVar[bool] = False
-    """Whether a step works unchanged on stacked states: the last axis is its vector."""
-    affine: ClassVar[bool] = False
-    """Whether on quadratic costs a step is a linear map of the state, without random numbers."""
     limit: ClassVar[Limit] = Limit.UNSTATED
-    missing: ClassVar[Missing] = Missing.WAIT
     from_network: ClassVar[Mapping[str, str]] = {}
     """Parameters that the weights tell where they are not given, in words; see `of_network`."""
     theorem: ClassVar[Theorem | None] = None
     """What is proved of its step size and rate; see `theory`."""
     invariants: ClassVar[tuple[Invariant, ...]] = ()
     """What its states keep; see `invariants`."""
-
-    @abstractmethod
-    def init(self, x: Array, problem: Any, here: Here) -> S:
-        """The state of iteration 0."""
-
-    @abstractmethod
-    def step(self, s: S, problem: Any, here: Here) -> Step[S]:
-        """One iteration."""
 
     @classmethod
     def of_network(cls, weights: Weights) -> Mapping[str, float]:  # noqa: ARG003 - most need none
@@ -127,14 +118,39 @@ class Algorithm(ABC, Generic[S]):
         return {}
 
     @classmethod
-    def safe_share(cls, modes: Array) -> float:
+    def safe_share(cls, modes: Array) -> float:  # noqa: ARG003 - of many it is one
         """The share of 1/L that is a stable step size on quadratic costs, with a margin.
 
         The step size used when none is given is 1/L, from L = maxᵢ Lᵢ. Where all costs are
         quadratic, the curvature L is there at every x, and a method may be unstable at 1/L; then
-        it is this share of it. `modes` are the eigenvalues of W other than 1. An affine step
-        tells it by itself; a method whose step is none, and for which 1/L is too much, says it
-        here.
+        it is this share of it. `modes` are the eigenvalues of W other than 1.
+        """
+        return 1.0
+
+
+class Algorithm(Method, Generic[S]):
+    """One method of distributed optimization; see the module's docstring for the contract."""
+
+    batched: ClassVar[bool] = False
+    """Whether a step works unchanged on stacked states: the last axis is its vector."""
+    affine: ClassVar[bool] = False
+    """Whether on quadratic costs a step is a linear map of the state, without random numbers."""
+    missing: ClassVar[Missing] = Missing.WAIT
+
+    @abstractmethod
+    def init(self, x: Array, problem: Any, here: Here) -> S:
+        """The state of iteration 0."""
+
+    @abstractmethod
+    def step(self, s: S, problem: Any, here: Here) -> Step[S]:
+        """One iteration."""
+
+    @classmethod
+    def safe_share(cls, modes: Array) -> float:
+        """As of every `Method`.
+
+        An affine step tells it by itself; a method whose step is none, and for which 1/L is too
+        much, says it here.
         """
         if not cls.affine:
             return 1.0
@@ -171,6 +187,7 @@ __all__ = [
     "Gradient",
     "HasDecision",
     "Limit",
+    "Method",
     "Missing",
     "Requires",
     "Stochastic",

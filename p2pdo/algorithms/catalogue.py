@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import MISSING, fields
-from typing import Any
+from typing import Any, TypeAlias, TypeVar
 
 from p2pdo.algorithms.accelerated_gossip import ChebyshevGossip, FastMix
 from p2pdo.algorithms.adapt_then_combine import AtcTracking, AugDgm
-from p2pdo.algorithms.base import CONSENSUS, Algorithm
+from p2pdo.algorithms.asynchronous.contract import AsynchronousAlgorithm
+from p2pdo.algorithms.asynchronous.table import ASYNCHRONOUS
+from p2pdo.algorithms.base import CONSENSUS, Algorithm, Method
 from p2pdo.algorithms.compressed import Beer, CGt, ChocoGossip, ChocoSgd, Lead
 from p2pdo.algorithms.consensus import Consensus, MaxConsensus, MinConsensus
 from p2pdo.algorithms.directed import Ab, GradientPush, PushDiging, PushPull, PushSum
@@ -78,7 +80,11 @@ ALGORITHMS: Mapping[str, type[Algorithm[Any]]] = {
 }
 
 
-def find(name: str) -> type[Algorithm[Any]]:
+AnyAlgorithm: TypeAlias = Algorithm[Any] | AsynchronousAlgorithm[Any]
+M = TypeVar("M", bound=Method)
+
+
+def find(name: str) -> type[AnyAlgorithm]:
     """The class of that name: the library's, or one that is installed.
 
     Raises:
@@ -86,29 +92,37 @@ def find(name: str) -> type[Algorithm[Any]]:
     """
     if name in ALGORITHMS:
         return ALGORITHMS[name]
+    if name in ASYNCHRONOUS:
+        return ASYNCHRONOUS[name]
     others = installed_algorithms()
     if name in others:
         return load(others[name])
     raise ConfigError(
-        f"unknown algorithm '{name}'", hint=did_you_mean(name, [*ALGORITHMS, *others])
+        f"unknown algorithm '{name}'",
+        hint=did_you_mean(name, [*ALGORITHMS, *ASYNCHRONOUS, *others]),
     )
 
 
 def is_known(name: str) -> bool:
-    return name in ALGORITHMS or name in installed_algorithms()
+    return is_of_the_library(name) or name in installed_algorithms()
+
+
+def is_of_the_library(name: str) -> bool:
+    return name in ALGORITHMS or name in ASYNCHRONOUS
 
 
 def agrees_on_starts(name: str) -> bool:
     """Whether the library's algorithm of that name is a consensus, which no cost pulls."""
-    return name in ALGORITHMS and ALGORITHMS[name].limit in CONSENSUS
+    return is_of_the_library(name) and find(name).limit in CONSENSUS
 
 
-def name_of(algorithm: type[Algorithm[Any]]) -> str:
+def name_of(algorithm: type[Method]) -> str:
     """The catalogue's name, or the class's own for an algorithm from elsewhere."""
-    return next((n for n, cls in ALGORITHMS.items() if cls is algorithm), algorithm.__name__)
+    library = (*ALGORITHMS.items(), *ASYNCHRONOUS.items())
+    return next((n for n, cls in library if cls is algorithm), algorithm.__name__)
 
 
-def needs_smoothness(cls: type[Algorithm[Any]], parameters: Mapping[str, Plain]) -> bool:
+def needs_smoothness(cls: type[Method], parameters: Mapping[str, Plain]) -> bool:
     """Whether building it takes a step size from L, because none is given nor defaulted."""
     return any(
         f.name == "step_size" and f.default is MISSING and f.name not in parameters
@@ -117,7 +131,7 @@ def needs_smoothness(cls: type[Algorithm[Any]], parameters: Mapping[str, Plain])
 
 
 def told_by_network(
-    cls: type[Algorithm[Any]], parameters: Mapping[str, Plain], weights: Weights
+    cls: type[Method], parameters: Mapping[str, Plain], weights: Weights
 ) -> dict[str, Plain]:
     """What the weights say of the parameters that are not given.
 
@@ -130,11 +144,11 @@ def told_by_network(
 
 
 def build(
-    cls: type[Algorithm[Any]],
+    cls: type[M],
     parameters: Mapping[str, Plain],
     smoothness: float | None = None,
     share: float = 1.0,
-) -> Algorithm[Any]:
+) -> M:
     """The algorithm with these parameters; a missing step size is `share` / L, L = maxᵢ Lᵢ.
 
     `share` is one, or where all costs are quadratic the algorithm's `safe_share`.

@@ -12,6 +12,7 @@ from __future__ import annotations
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
+from p2pdo.algorithms.asynchronous.contract import AsynchronousAlgorithm
 from p2pdo.algorithms.base import Algorithm
 from p2pdo.errors import ConfigError
 
@@ -23,7 +24,7 @@ def installed_algorithms() -> dict[str, EntryPoint]:
     return {entry.name: entry for entry in sorted(entry_points(group=GROUP), key=lambda e: e.name)}
 
 
-def load(entry: EntryPoint) -> type[Algorithm[Any]]:
+def load(entry: EntryPoint) -> type[Algorithm[Any] | AsynchronousAlgorithm[Any]]:
     """The class.
 
     Raises:
@@ -37,8 +38,9 @@ def load(entry: EntryPoint) -> type[Algorithm[Any]]:
             f"{origin} cannot be imported: {type(error).__name__}: {error}",
             hint="is its package whole, and of a version for this p2pdo?",
         ) from error
-    if not (isinstance(found, type) and issubclass(found, Algorithm)):
+    if not (isinstance(found, type) and issubclass(found, Algorithm | AsynchronousAlgorithm)):
         raise ConfigError(
-            f"{origin} is no algorithm", hint="derive it from p2pdo.algorithms.Algorithm"
+            f"{origin} is no algorithm",
+            hint="derive it from p2pdo.algorithms.Algorithm or .AsynchronousAlgorithm",
         )
     return found

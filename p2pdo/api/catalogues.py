@@ -5,23 +5,40 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterator
 from dataclasses import MISSING, fields
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
-from p2pdo.algorithms.base import Algorithm
-from p2pdo.algorithms.catalogue import ALGORITHMS, build, find, needs_smoothness
+from p2pdo.algorithms.asynchronous.contract import AsynchronousAlgorithm
+from p2pdo.algorithms.asynchronous.table import ASYNCHRONOUS
+from p2pdo.algorithms.base import Algorithm, Method
+from p2pdo.algorithms.catalogue import (
+    ALGORITHMS,
+    AnyAlgorithm,
+    build,
+    find,
+    is_of_the_library,
+    needs_smoothness,
+)
 from p2pdo.algorithms.installed import installed_algorithms, load
 from p2pdo.data.catalogue import DEFAULTS, DESCRIPTIONS
+from p2pdo.effects import freeze
 from p2pdo.errors import ConfigError
 from p2pdo.graphs.topologies import ring
 from p2pdo.graphs.weights import Stochastic, default
 from p2pdo.problems.base import Composite
 from p2pdo.problems.lasso import Lasso
 from p2pdo.problems.least_squares import LeastSquares
+from p2pdo.protocol.asynchronous.plan import AsynchronousPlan
+from p2pdo.protocol.judging import Judge, Objective
 from p2pdo.protocol.plan import Plan
 from p2pdo.protocol.stepper import Stepper
+from p2pdo.simulation.asynchronous import run_asynchronous
 from p2pdo.simulation.lockstep import advance_to
+
+P = TypeVar("P", bound=Plan)
+
+_NO_ROUNDS = "waits for none: what is lost on the way is in the next one"
 
 _SUMS = {
     Stochastic.NONE: "any weights",
@@ -49,6 +66,7 @@ def describe_algorithms() -> list[dict[str, Any]]:
     """
     return [
         *(_described(name, cls) for name, cls in ALGORITHMS.items()),
+        *(_described(name, cls) for name, cls in ASYNCHRONOUS.items()),
         *_described_installed(),
     ]
 
@@ -71,13 +89,12 @@ def describe_problems() -> list[dict[str, Any]]:
     ]
 
 
-def _described(name: str, cls: type[Algorithm[Any]]) -> dict[str, Any]:
+def _described(name: str, cls: type[AnyAlgorithm]) -> dict[str, Any]:
     if not hasattr(cls, "__dataclass_fields__"):
         raise ConfigError(
             f"{cls.__name__} is no dataclass: its parameters have no names",
             hint="write @dataclass(frozen=True) above it; its fields are its parameters",
         )
-    exchanges, values = _traffic(cls)
     return {
         "name": name,
         "about": _first_line(cls),
@@ -85,6 +102,14 @@ def _described(name: str, cls: type[Algorithm[Any]]) -> dict[str, Any]:
         "derived": _derived(cls),
         "requires": _requirements(cls),
         "reaches": cls.limit.value,
+        **(_asynchronous(cls) if issubclass(cls, AsynchronousAlgorithm) else _synchronous(cls)),
+    }
+
+
+def _synchronous(cls: type[Algorithm[Any]]) -> dict[str, Any]:
+    exchanges, values = _traffic(cls)
+    return {
+        "kind": "synchronous",
         "exchanges": exchanges,
         "values": values,
         "missing": cls.missing.value,
@@ -92,9 +117,20 @@ def _described(name: str, cls: type[Algorithm[Any]]) -> dict[str, Any]:
     }
 
 
+def _asynchronous(cls: type[AsynchronousAlgorithm[Any]]) -> dict[str, Any]:
+    messages, values = _messages(cls)
+    return {
+        "kind": "asynchronous",
+        "exchanges": messages,
+        "values": values,
+        "missing": _NO_ROUNDS,
+        "stacks": False,
+    }
+
+
 def _described_installed() -> Iterator[dict[str, Any]]:
     for name, entry in installed_algorithms().items():
-        if name in ALGORITHMS:
+        if is_of_the_library(name):
             continue
         try:
             yield {**_described(name, load(entry)), "place": entry.value}
@@ -102,18 +138,18 @@ def _described_installed() -> Iterator[dict[str, Any]]:
             yield {"name": name, "place": entry.value, "error": error.message}
 
 
-def _first_line(cls: type[Algorithm[Any]]) -> str:
+def _first_line(cls: type[Method]) -> str:
     """What its docstring begins with: the method and its paper."""
     text = (inspect.getdoc(cls) or cls.__name__).partition("\n\n")[0]
     return " ".join(text.replace("*", "").split()).rstrip(".:")
 
 
-def _derived(cls: type[Algorithm[Any]]) -> dict[str, str]:
+def _derived(cls: type[Method]) -> dict[str, str]:
     step_size = {"step_size": _STEP_SIZE} if needs_smoothness(cls, {}) else {}
     return step_size | dict(cls.from_network)
 
 
-def _parameters(cls: type[Algorithm[Any]]) -> dict[str, Any]:
+def _parameters(cls: type[Method]) -> dict[str, Any]:
     return {
         f.name: None if f.default is MISSING or f.name in cls.from_network else f.default
         for f in fields(cls)  # type: ignore[arg-type]
@@ -121,7 +157,7 @@ def _parameters(cls: type[Algorithm[Any]]) -> dict[str, Any]:
     }
 
 
-def _requirements(cls: type[Algorithm[Any]]) -> str:
+def _requirements(cls: type[Method]) -> str:
     needs = cls.requires
     symmetric = "symmetric " if needs.symmetric else ""
     undirected = " on an undirected graph" if needs.undirected else ""
@@ -154,7 +190,29 @@ def _traffic(cls: type[Algorithm[Any]]) -> tuple[float | None, float | None]:
     return round((messages_later - messages) / links, 1), round(vectors, 1)
 
 
+def _messages(cls: type[AsynchronousAlgorithm[Any]]) -> tuple[float | None, float | None]:
+    """The same in a wake-up, on a network that is simulated without losses."""
+    try:
+        algorithm = build(cls, {}, smoothness=1e3)
+        plan = _plan(AsynchronousPlan, algorithm, rounds=_MEASURED)
+        objective = Objective(plan.problems)
+        reports = run_asynchronous(plan, Judge(objective, plan.nodes, None), lambda _: None)
+    except Exception:  # noqa: BLE001 - a list is not where somebody's mistake is told
+        return None, None
+    times = sum(report.iteration * len(plan.place(report.node).out_neighbors) for report in reports)
+    vectors = sum(report.bytes_sent for report in reports) / times / (8 * _DIMENSION)
+    return round(sum(r.messages_sent for r in reports) / times, 1), round(vectors, 1)
+
+
 def _steppers(algorithm: Algorithm[Any]) -> list[Stepper[Any]]:
+    plan = _plan(Plan, algorithm, rounds=_MEASURED)
+    return [
+        Stepper(algorithm, plan.problems[i], plan.place(i), plan.starts[i], 0)
+        for i in range(plan.nodes)
+    ]
+
+
+def _plan(make: type[P], algorithm: Any, rounds: int) -> P:
     rng, graph = np.random.default_rng(0), ring(3)
     samples = [
         (rng.standard_normal((3, _DIMENSION)), rng.standard_normal(3)) for _ in range(graph.n)
@@ -163,6 +221,5 @@ def _steppers(algorithm: Algorithm[Any]) -> list[Stepper[Any]]:
         costs: list[Any] = [Lasso(A, b, 0.01) for A, b in samples]
     else:
         costs = [LeastSquares(A, b) for A, b in samples]
-    starts = [np.zeros(_DIMENSION) for _ in costs]
-    plan = Plan(algorithm, costs, graph, default(graph), starts, rounds=_MEASURED)
-    return [Stepper(algorithm, costs[i], plan.place(i), starts[i], 0) for i in range(graph.n)]
+    starts = [freeze(np.zeros(_DIMENSION)) for _ in costs]
+    return make(algorithm, costs, graph, default(graph), starts, rounds)

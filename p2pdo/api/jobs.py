@@ -16,7 +16,10 @@ from typing import Any
 import numpy as np
 
 from p2pdo.algorithms import catalogue as algorithms
-from p2pdo.algorithms.base import Algorithm
+from p2pdo.algorithms.asynchronous.contract import AsynchronousAlgorithm
+from p2pdo.algorithms.base import Algorithm, Method
+from p2pdo.algorithms.catalogue import AnyAlgorithm
+from p2pdo.api.asynchrony import asynchrony_of, require_synchrony
 from p2pdo.api.drops import read_drops, require_policy
 from p2pdo.api.simulating import links_for
 from p2pdo.api.topology_files import read_topology
@@ -30,7 +33,8 @@ from p2pdo.graphs.weights import Weights, by_name, check_weights, default
 from p2pdo.participants.definition import Participant
 from p2pdo.problems.many import Many
 from p2pdo.protocol.assignment import resolve_graph
-from p2pdo.protocol.coding import NONE, coding_of, lazier, settle
+from p2pdo.protocol.asynchronous.plan import AsynchronousPlan, Asynchrony
+from p2pdo.protocol.coding import NONE, Coding, coding_of, lazier, require_codable, settle
 from p2pdo.protocol.drops import Drops
 from p2pdo.protocol.judging import Objective
 from p2pdo.protocol.plan import STARTS, Plan, dtype_of, make_starts, start_at, start_of
@@ -69,10 +73,11 @@ class Request:
         settle: stop where no node's x moves by more than this, as the nodes find out themselves.
         monitor: how often what the method keeps is looked at: at "every" iteration, at "observed"
             ones, "off"; "auto" is at every one where the network is simulated, else at observed.
+        asynchrony: of asynchronous algorithms: how far nodes drift apart, and a simulated weather.
     """
 
     problem: str | Sequence[Any]
-    algorithm: str | Algorithm[Any] = "gradient-tracking"
+    algorithm: str | AnyAlgorithm = "gradient-tracking"
     parameters: Mapping[str, Plain] = field(default_factory=dict)
     nodes: int = 8
     topology: Any = "ring"
@@ -94,6 +99,7 @@ class Request:
     codec: str = NONE
     settle: float | None = None
     monitor: str = "auto"
+    asynchrony: Asynchrony = field(default_factory=Asynchrony)
 
 
 MONITORS = ("auto", "every", "observed", "off")
@@ -157,11 +163,18 @@ class Job:
             "link_loss": request.link_loss,
             "compute": request.compute,
             "delay_seed": request.delay_seed,
+            **self._asynchrony(),
         }
 
     def _keeps_graph(self) -> bool:
         """Whether the settings spell the graph: one without a name, of a size that is drawn."""
         return not isinstance(self.request.topology, str) and self.plan.nodes <= MOST_DRAWN
+
+    def _asynchrony(self) -> dict[str, Plain]:
+        """Those of asynchronous algorithms; of others none."""
+        if not isinstance(self.plan, AsynchronousPlan):
+            return {}
+        return {f.name: getattr(self.plan.asynchrony, f.name) for f in fields(Asynchrony)}
 
     @property
     def record(self) -> tuple[str, ...]:
@@ -170,7 +183,7 @@ class Job:
         return (asked,) if isinstance(asked, str) else tuple(asked)
 
 
-def parameters_of(algorithm: Algorithm[Any]) -> dict[str, Plain]:
+def parameters_of(algorithm: AnyAlgorithm) -> dict[str, Plain]:
     """By name; numbers of NumPy, PyTorch and JAX are Python's."""
     given = {f.name: getattr(algorithm, f.name) for f in fields(algorithm) if f.init}  # type: ignore[arg-type]
     return {name: value.item() if _is_scalar(value) else value for name, value in given.items()}
@@ -200,36 +213,12 @@ def resolve(request: Request) -> Job:
     if isinstance(asked, Algorithm) and codec != request.codec:
         asked, own = replace(asked, **own), {}  # type: ignore[type-var]
     coding = coding_of(codec)
-    if coding is not None and weights.varies:
-        raise ConfigError(
-            "a codec keeps sums over copies under one W, and these weights vary with the iteration",
-            hint="leave --codec out, or take weights that stay",
-        )
+    if coding is not None:
+        require_codable(cls, weights)
     mixes = weights if coding is None else lazier(weights, coding.step)
     algorithm = _algorithm(asked, cls, own, problems, mixes)
-    drops = read_drops(request.drop, request.seed)
-    if drops is not None:
-        require_policy(cls)
-        if request.settle is not None:
-            raise ConfigError(
-                "nodes find out together where none moves (--settle) from values that all arrive",
-                hint="with --drop, stop by --tol or --rounds",
-            )
-    plan = Plan(
-        algorithm,
-        problems,
-        graph,
-        weights,
-        _starts(request, algorithm_label, problems, dtype),
-        request.rounds,
-        request.observe_every,
-        request.tol,
-        request.seed,
-        None if request.settle is None else Settle(request.settle, hops(graph)),
-        drops,
-        NONE if coding is None else str(coding),
-        {"every": 1, "off": None}.get(request.monitor, request.observe_every),
-    )
+    starts = _starts(request, algorithm_label, problems, dtype)
+    plan = _plan(request, algorithm, problems, (graph, weights), starts, coding=coding)
     objective = Objective(problems)
     if request.tol is not None and objective.optimum is None:
         raise ConfigError(
@@ -253,6 +242,34 @@ def _shown(links: Path | str | Mapping[str, Any] | None) -> Plain:
     if isinstance(links, Mapping):
         return dict(links)
     return None if links is None else str(links)
+
+
+def _plan(
+    request: Request,
+    algorithm: AnyAlgorithm,
+    problems: Sequence[Any],
+    network: tuple[Graph, Weights],
+    starts: States,
+    *,
+    coding: Coding | None,
+) -> Plan:
+    where = (problems, *network, starts)
+    until = (request.rounds, request.observe_every, request.tol, request.seed)
+    if isinstance(algorithm, AsynchronousAlgorithm):
+        return AsynchronousPlan(algorithm, *where, *until, asynchrony=asynchrony_of(request))
+    require_synchrony(request, algorithms.name_of(type(algorithm)))
+    drops = read_drops(request.drop, request.seed)
+    if drops is not None:
+        require_policy(type(algorithm))
+        if request.settle is not None:
+            raise ConfigError(
+                "nodes find out together where none moves (--settle) from values that all arrive",
+                hint="with --drop, stop by --tol or --rounds",
+            )
+    settling = None if request.settle is None else Settle(request.settle, hops(network[0]))
+    codec = NONE if coding is None else str(coding)
+    monitor = {"every": 1, "off": None}.get(request.monitor, request.observe_every)
+    return Plan(algorithm, *where, *until, settling, drops, codec, monitor)
 
 
 def with_tolerance(job: Job, tol: float) -> Job:
@@ -426,17 +443,17 @@ def _given(problems: list[Any], request: Request, label: str) -> tuple[list[Any]
 # ---- algorithm ----
 
 
-def _algorithm_class(asked: str | Algorithm[Any]) -> tuple[type[Algorithm[Any]], str]:
+def _algorithm_class(asked: str | AnyAlgorithm) -> tuple[type[AnyAlgorithm], str]:
     if isinstance(asked, type):
         raise ConfigError(
             f"{asked.__name__} is a class; a run takes an object of it",
             hint=f"{asked.__name__}(…), with its parameters",
         )
-    if isinstance(asked, Algorithm):
-        cls: type[Algorithm[Any]] = type(asked)
+    if isinstance(asked, Algorithm | AsynchronousAlgorithm):
+        cls: type[AnyAlgorithm] = type(asked)
     else:
         cls = encode.load(asked) if ":" in asked else algorithms.find(asked)
-        if not issubclass(cls, Algorithm):
+        if not issubclass(cls, Algorithm | AsynchronousAlgorithm):
             raise ConfigError(
                 f"{asked} is no algorithm", hint="derive it from p2pdo.algorithms.Algorithm"
             )
@@ -449,13 +466,13 @@ def _algorithm_class(asked: str | Algorithm[Any]) -> tuple[type[Algorithm[Any]],
 
 
 def _algorithm(
-    asked: str | Algorithm[Any],
-    cls: type[Algorithm[Any]],
+    asked: str | AnyAlgorithm,
+    cls: type[AnyAlgorithm],
     parameters: Mapping[str, Plain],
     problems: Sequence[Any],
     weights: Weights,
-) -> Algorithm[Any]:
-    if not isinstance(asked, Algorithm):
+) -> AnyAlgorithm:
+    if isinstance(asked, str):
         parameters = {**algorithms.told_by_network(cls, parameters, weights), **parameters}
         if not algorithms.needs_smoothness(cls, parameters):
             return algorithms.build(cls, parameters)
@@ -475,7 +492,7 @@ def _algorithm(
     return _with_plain_numbers(asked)
 
 
-def _with_plain_numbers(algorithm: Algorithm[Any]) -> Algorithm[Any]:
+def _with_plain_numbers(algorithm: AnyAlgorithm) -> AnyAlgorithm:
     """The same with Python's numbers for NumPy's, which cannot cross to a process.
 
     On every executor, so that all compute alike: a NumPy scalar may widen what it meets.
@@ -497,7 +514,7 @@ def _smoothness(problems: Sequence[Any]) -> float | None:
 # ---- graph ----
 
 
-def _graph(request: Request, algorithm: type[Algorithm[Any]]) -> tuple[Graph, Weights, str]:
+def _graph(request: Request, algorithm: type[Method]) -> tuple[Graph, Weights, str]:
     topology = request.topology
     if hasattr(topology, "nodes") and hasattr(topology, "edges") and callable(topology.nodes):
         topology = from_networkx(topology)

@@ -21,8 +21,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from p2pdo.algorithms.base import Algorithm
+from p2pdo.algorithms.catalogue import AnyAlgorithm
 from p2pdo.api import participants
+from p2pdo.api.asynchrony import check_asynchronous
 from p2pdo.api.drops import check_dropping
 from p2pdo.api.jobs import Job, Request, resolve
 from p2pdo.api.local_nodes import Executors
@@ -110,7 +111,7 @@ class LocalNetwork:
 
     async def submit(
         self,
-        algorithm: str | Algorithm[Any] | Participant,
+        algorithm: str | AnyAlgorithm | Participant,
         problems: str | Sequence[Any] | None = None,
         *,
         parameters: Mapping[str, Plain] | None = None,
@@ -224,6 +225,7 @@ class LocalNetwork:
         """
         encode.refuse_while_importing()
         check_in_memory(self._executor, job.plan.nodes)
+        check_asynchronous(job, self._executor, has_timeline=timeline is not None)
         if self._executor == "processes":
             check_processes(job.plan.nodes)
             check_crossing(job)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from p2pdo.algorithms.base import Algorithm
+from p2pdo.algorithms.base import Method
 from p2pdo.algorithms.catalogue import is_known
 from p2pdo.data.catalogue import PROBLEMS
 from p2pdo.errors import ConfigError
@@ -49,9 +49,7 @@ def _is_problem(value: Any) -> bool:
 def _is_algorithm(value: Any) -> bool:
     if isinstance(value, str):
         return is_known(value)
-    return isinstance(value, Algorithm) or (
-        isinstance(value, type) and issubclass(value, Algorithm)
-    )
+    return isinstance(value, Method) or (isinstance(value, type) and issubclass(value, Method))
 
 
 def _shown(value: Any) -> str:

@@ -24,10 +24,10 @@ import sys
 import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any, NamedTuple, Self
+from typing import IO, NamedTuple, Self
 
 from p2pdo.algorithms import catalogue as algorithms
-from p2pdo.algorithms.base import Algorithm
+from p2pdo.algorithms.base import Method
 from p2pdo.api.jobs import Job, parameters_of
 from p2pdo.api.timelines import TimelineFile
 from p2pdo.data import encode
@@ -277,12 +277,13 @@ def _specification(
         "tol": plan.tol,
         "settle": None if plan.settle is None else plan.settle.tol,
         "timeline": None if timeline is None else timeline.spans_of_each,
+        "max_staleness": job.request.asynchrony.max_staleness,
     }
 
 
-def _place_of(cls: type[Algorithm[Any]]) -> str | None:
+def _place_of(cls: type[Method]) -> str | None:
     """Where the nodes import the class from; None for one of the library."""
-    return None if algorithms.name_of(cls) in algorithms.ALGORITHMS else encode.locate(cls)
+    return None if algorithms.is_of_the_library(algorithms.name_of(cls)) else encode.locate(cls)
 
 
 async def _run_workload(

@@ -22,7 +22,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from p2pdo.algorithms import catalogue as algorithms
-from p2pdo.algorithms.base import Algorithm
+from p2pdo.algorithms.base import Method
+from p2pdo.algorithms.catalogue import AnyAlgorithm
 from p2pdo.api.jobs import parameters_of, split_parameters
 from p2pdo.api.order import check_submit_order
 from p2pdo.api.participants import Ended, metric_of, summarize
@@ -129,7 +130,7 @@ class RemoteNetwork:
 
     async def submit(
         self,
-        algorithm: str | Algorithm[Any] | Participant,
+        algorithm: str | AnyAlgorithm | Participant,
         problem: str | None = None,
         *,
         nodes: int | Sequence[str] = 8,
@@ -179,7 +180,7 @@ def connect(address: str, token: str | None = None) -> RemoteNetwork:
 
 
 def specification(
-    algorithm: str | Algorithm[Any],
+    algorithm: str | AnyAlgorithm,
     problem: str,
     nodes: int | Sequence[str],
     parameters: Mapping[str, Plain],
@@ -198,7 +199,7 @@ def specification(
             hint=f"use one of {', '.join(problem_catalogue.PROBLEMS)}, or p2pdo run",
         )
     own, of_problem = split_parameters(parameters)
-    if isinstance(algorithm, Algorithm):
+    if isinstance(algorithm, Method):
         own = {**parameters_of(algorithm), **own}
         algorithm = algorithms.name_of(type(algorithm))
     return {
@@ -210,7 +211,7 @@ def specification(
 
 
 def participant_specification(
-    asked: str | Algorithm[Any] | Participant,
+    asked: str | AnyAlgorithm | Participant,
     problem: str | None,
     nodes: int | Sequence[str],
     parameters: Mapping[str, Plain],
@@ -221,7 +222,7 @@ def participant_specification(
     Raises:
         ConfigError: it has a problem, or is an algorithm without one.
     """
-    if problem is not None or isinstance(asked, Algorithm):
+    if problem is not None or isinstance(asked, Method):
         raise ConfigError(
             "an algorithm needs a problem, and a participant brings its data itself",
             hint="submit('gradient-tracking', 'breast-cancer'), or submit('train', rounds=100)",

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-from p2pdo.algorithms.base import Algorithm
+from p2pdo.algorithms.catalogue import AnyAlgorithm
 from p2pdo.api.network import local
 from p2pdo.api.order import check_run_order
 from p2pdo.api.runs import Result
@@ -15,7 +15,7 @@ from p2pdo.errors import LocalProtocolError
 
 def run(
     problem: str | Sequence[Any],
-    algorithm: str | Algorithm[Any] = "gradient-tracking",
+    algorithm: str | AnyAlgorithm = "gradient-tracking",
     *,
     nodes: int | None = None,
     topology: Any = "ring",

@@ -42,7 +42,7 @@ def _list_algorithms(console: Console, entries: list[dict[str, Any]]) -> None:
         lines = (
             [f"{entry['place']}: {entry['error']}"]
             if "error" in entry
-            else [entry["about"], f"needs {entry['requires']}; {_sent(entry)}"]
+            else [entry["about"], f"{entry['kind']}; needs {entry['requires']}; {_sent(entry)}"]
         )
         _print_lines(console, lines)
     console.print(Text("p2pdo algorithms NAME tells the update, parameters and assumptions"))
@@ -54,6 +54,7 @@ def _show_algorithm(console: Console, entry: dict[str, Any]) -> None:
     console.print(Text(entry["name"], "bold"))
     lines = [*entry["text"].splitlines(), "", f"reaches  {entry['reaches']}"]
     lines += [f"needs    {entry['requires']}", f"sends    {_sent(entry)}"]
+    lines += [f"kind     {entry['kind']}"]
     lines += [f"missing  a neighbour's message: {entry['missing']}"]
     lines += [f"stacks   {'yes, --on stacked' if entry['stacks'] else 'no'}"]
     lines += [f"--set {text}" for text in _settings(entry)]
@@ -64,6 +65,8 @@ def _sent(entry: dict[str, Any]) -> str:
     if entry["exchanges"] is None:
         return "what it sends depends on its parameters"
     exchanges, vectors = (f"{entry[key]:g}" for key in ("exchanges", "values"))
+    if entry["kind"] == "asynchronous":
+        return f"{_count(exchanges, 'message')} a wake-up to each, {_count(vectors, 'vector')}"
     return f"{_count(exchanges, 'exchange')} an iteration, {_count(vectors, 'vector')} to each"
 
 

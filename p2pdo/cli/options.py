@@ -32,7 +32,8 @@ def _scalar(text: str) -> Any:
     return text if isinstance(value, list | dict) else value
 
 
-def _options(options: Iterable[Callable[[F], F]]) -> Callable[[F], F]:
+def group(options: Iterable[Callable[[F], F]]) -> Callable[[F], F]:
+    """Several options as one decorator."""
     listed = list(options)
 
     def add(function: F) -> F:
@@ -43,7 +44,7 @@ def _options(options: Iterable[Callable[[F], F]]) -> Callable[[F], F]:
     return add
 
 
-what_runs = _options(
+what_runs = group(
     [
         click.option(
             "-a",
@@ -99,7 +100,7 @@ codec = click.option(
     "qsgd:LEVELS, scaled-qsgd:LEVELS or max-qsgd:LEVELS.",
 )
 
-how_it_runs = _options(
+how_it_runs = group(
     [
         click.option(
             "--observe-every",

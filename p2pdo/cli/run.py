@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from p2pdo.cli import comparing, options, signals
+from p2pdo.cli import asynchrony, comparing, options, signals
 from p2pdo.cli.following import follow
 from p2pdo.cli.program import Reply, Verb, bug_error, remark
 from p2pdo.cli.simulation_options import simulation
@@ -28,6 +28,7 @@ ROUNDS, TOL = 10_000, 1e-8
 _OF_ALGORITHMS = (
     *("algorithm", "tol", "settle", "start", "partition", "dtype", "timeline", "force"),
     *("drop", "links", "link_loss", "compute", "codec", "monitor"),
+    *asynchrony.NAMES,
 )
 
 
@@ -60,6 +61,7 @@ _OF_ALGORITHMS = (
     "dense where nobody said.",
 )
 @simulation
+@asynchrony.asynchrony
 @click.option(
     "--out", type=click.Path(path_type=Path), metavar="DIR", help="Run folder.  [default: runs/ID]"
 )
@@ -117,6 +119,7 @@ def run(
 
     executor = check_executor(on)
     check_in_memory(executor, asked["nodes"])
+    how_far_apart = asynchrony.taken_from(asked)
     participant = participant_at(asked["problem"])
     is_comparison = comparing.is_comparison(asked, trials)
     if participant is not None:
@@ -129,6 +132,7 @@ def run(
         ended = signals.run(_take_part(wanted, asked, executor, out, quiet=quiet))
         return finished(ended, quiet=quiet)
     if is_comparison:
+        asynchrony.require_none(how_far_apart)
         return comparing.compare(
             asked,
             _given(ctx),
@@ -141,7 +145,9 @@ def run(
             default_tol=TOL if rounds is None and tol is None else None,
             quiet=quiet,
         )
-    request = Request(rounds=ROUNDS if rounds is None else rounds, tol=tol, **asked)
+    request = Request(
+        rounds=ROUNDS if rounds is None else rounds, tol=tol, asynchrony=how_far_apart, **asked
+    )
     job = resolve(request)
     if rounds is None and tol is None and asked["settle"] is None:
         job = with_tolerance(job, TOL)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from p2pdo.cli import options, signals
+from p2pdo.cli.asynchrony import max_staleness
 from p2pdo.cli.following import follow
 from p2pdo.cli.program import Reply, Verb
 from p2pdo.cli.summaries import finished
@@ -48,6 +49,7 @@ _out = click.option(
 )
 @click.option("--tol", type=float, metavar="EPS", help="Refused: nobody sees the gap.")
 @options.how_it_runs
+@max_staleness
 @click.option(
     "--start", type=click.Choice(["zeros", "normal"]), help="Of x; default the algorithm's own."
 )

@@ -38,7 +38,7 @@ from p2pdo.protocol.assignment import (
     resolve_graph,
     topology_digest,
 )
-from p2pdo.protocol.coding import NONE, coding_of, lazier, settle
+from p2pdo.protocol.coding import NONE, coding_of, lazier, require_codable, settle
 from p2pdo.protocol.workload import (
     EXECUTOR,
     PARTICIPANT_EXECUTOR,
@@ -254,5 +254,7 @@ def _codec_of(spec: OptimizationSpec | ParticipantSpec, weights: Weights) -> tup
     if spec.algorithm.where is None:
         cls = catalogue.find(spec.algorithm.name)
         codec = settle(cls, spec.algorithm.parameters, codec)[1]
+        if codec != NONE:
+            require_codable(cls, weights)
     coding = coding_of(codec)
     return (NONE, weights) if coding is None else (str(coding), lazier(weights, coding.step))

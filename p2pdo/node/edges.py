@@ -14,6 +14,7 @@ from typing import Any
 from p2pdo.errors import ConfigError
 from p2pdo.graphs.schedules import row_from_plain
 from p2pdo.protocol.exchanging import Place
+from p2pdo.runtime.asynchronous import Mailbox
 from p2pdo.runtime.exchange import Exchanger
 from p2pdo.runtime.timeline import TimedExchanger, Timeline
 from p2pdo.transports.peers import PeerLinks
@@ -84,10 +85,27 @@ class Edges:
                 hint="--lane auto takes gRPC where there is none",
                 node=config.place.name,
             )
-        self.exchanger = exchanger_of(
-            config.place, config.names, config.digest, lane, forced=asked == "shared-memory"
-        )
-        self.exchanger.connect(self._links.open(self._workload, self.exchanger, config.addresses))
+        forced = asked == "shared-memory"
+        exchanger = exchanger_of(config.place, config.names, config.digest, lane, forced=forced)
+        self._connect(exchanger, config)
+
+    def open_asynchronous(self, config: Assigned) -> None:
+        """Opens them for messages that belong to no round; these go by gRPC.
+
+        Raises:
+            ConfigError: the shared memory lane is asked for.
+        """
+        if config.spec["lane"] == "shared-memory":
+            raise ConfigError(
+                "the shared memory lane carries rounds, and an asynchronous algorithm has none",
+                hint="--lane auto takes gRPC",
+                node=config.place.name,
+            )
+        self._connect(Mailbox(config.place, config.names, config.digest), config)
+
+    def _connect(self, exchanger: Exchanger, config: Assigned) -> None:
+        self.exchanger = exchanger
+        exchanger.connect(self._links.open(self._workload, exchanger, config.addresses))
 
     @property
     def header_bytes(self) -> int:

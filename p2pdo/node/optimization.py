@@ -17,13 +17,15 @@ import contextlib
 import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import grpc.aio
 
 from p2pdo.algorithms import catalogue as algorithms
-from p2pdo.algorithms.base import Algorithm
+from p2pdo.algorithms.asynchronous.contract import AsynchronousAlgorithm
+from p2pdo.algorithms.catalogue import AnyAlgorithm
 from p2pdo.data import encode
 from p2pdo.data.parts import part_path, read_part
 from p2pdo.errors import ConfigError, LocalProtocolError, P2pdoError, Unreachable
@@ -34,18 +36,23 @@ from p2pdo.node.executors import Executor, ExecutorFactory, Task, WorkloadContex
 from p2pdo.node.metering import metered
 from p2pdo.node.offers import Offers
 from p2pdo.participants.history import History
+from p2pdo.protocol.asynchronous.member import Member
 from p2pdo.protocol.judging import Report
 from p2pdo.protocol.plan import start_at
 from p2pdo.protocol.settling import Settle
 from p2pdo.protocol.settling_stepper import stepper_that
 from p2pdo.protocol.workload import CONFIG, RUN
 from p2pdo.reporting.digests import digest_of
+from p2pdo.runtime.asynchronous import AsynchronousDriver, Mailbox
 from p2pdo.runtime.driver import Driver
+from p2pdo.runtime.exchange import Exchanger
 from p2pdo.runtime.groups import task_group
 from p2pdo.runtime.timeline import Timeline, timed_stepper_that
 from p2pdo.transports.observation import ObserverClient
 from p2pdo.transports.peers import PeerLinks
 from p2pdo.types import Array
+
+MakeDriver: TypeAlias = Callable[..., Driver | AsynchronousDriver]
 
 TIMELINE = "timeline.json"
 """In a workload's folder at its node: where its time went."""
@@ -92,7 +99,11 @@ class Optimization(Executor):
         self._problem, self._start = await self._context.compute.run(self._load, config)
         most = config.spec["timeline"]
         self._timeline = None if most is None else Timeline(most)
-        self._edges.open(config, self._timeline)
+        is_asynchronous = issubclass(self._class(config.spec["algorithm"]), AsynchronousAlgorithm)
+        if is_asynchronous:
+            self._edges.open_asynchronous(config)
+        else:
+            self._edges.open(config, self._timeline)
         smoothness = await self._context.compute.run(getattr, self._problem, "smoothness", None)
         return {
             "dimension": int(self._problem.dimension),
@@ -132,19 +143,11 @@ class Optimization(Executor):
             raise LocalProtocolError("run_algorithm came before config")
         parameters: Any = task.payload["parameters"]
         algorithm = self._algorithm(config.spec["algorithm"], parameters)
-        settle, codec = _settle(config.spec), config.spec["codec"]
-        make = stepper_that(settle, codec)
-        if self._timeline is not None:
-            make = timed_stepper_that(settle, self._timeline, codec)
-        stepper = await self._context.compute.run(
-            make, algorithm, self._problem, config.place, self._start, config.spec["seed"]
-        )
+        drive = await self._context.compute.run(self._make, algorithm, config, exchanger)
         loop = asyncio.get_running_loop()
         began = loop.time()
         async with self._watching(config.spec) as watch, self._recording(watch, config.spec):
-            driver = Driver(
-                stepper,
-                exchanger,
+            driver = drive(
                 self._context.compute,
                 watch,
                 rounds=config.spec["rounds"],
@@ -172,19 +175,36 @@ class Optimization(Executor):
             "lanes": exchanger.lanes,
         }
 
+    def _make(self, algorithm: AnyAlgorithm, config: Assigned, exchanger: Exchanger) -> MakeDriver:
+        """The first state, and what will drive it."""
+        assert self._start is not None, "configured"
+        arguments = (self._problem, config.place, self._start, config.spec["seed"])
+        if isinstance(algorithm, AsynchronousAlgorithm):
+            assert isinstance(exchanger, Mailbox), "opened as such"
+            most = config.spec["max_staleness"]
+            member = Member(algorithm, *arguments, max_staleness=most)
+            return partial(AsynchronousDriver, member, exchanger)
+        settle, codec = _settle(config.spec), config.spec["codec"]
+        make = stepper_that(settle, codec)
+        if self._timeline is not None:
+            make = timed_stepper_that(settle, self._timeline, codec)
+        return partial(Driver, make(algorithm, *arguments), exchanger)
+
     async def _tell(self, event: str, **data: Any) -> None:
         """Lets the site's components look at the run, before its first and after its last step."""
         if self._context.events is not None:
             await self._context.events.tell(event, self._context, **data)
 
-    def _algorithm(self, spec: Mapping[str, Any], parameters: Mapping[str, Any]) -> Algorithm[Any]:
+    def _algorithm(self, spec: Mapping[str, Any], parameters: Mapping[str, Any]) -> AnyAlgorithm:
+        return algorithms.build(self._class(spec), parameters)
+
+    def _class(self, spec: Mapping[str, Any]) -> type[AnyAlgorithm]:
         self._site.offers.require_allowed("algorithms", spec["name"])
         if spec["where"] is None:
-            cls = algorithms.find(spec["name"])
-        else:
-            self._require_code("an algorithm by its place")
-            cls = encode.load(spec["where"])
-        return algorithms.build(cls, parameters)
+            return algorithms.find(spec["name"])
+        self._require_code("an algorithm by its place")
+        cls: type[AnyAlgorithm] = encode.load(spec["where"])
+        return cls
 
     def _require_code(self, what: str) -> None:
         if not self._site.allow_code:
@@ -256,7 +276,7 @@ class _Watch:
 
     def __init__(self, observe: Callable[[Report], None]) -> None:
         self.observe = observe
-        self.driver: Driver | None = None
+        self.driver: Driver | AsynchronousDriver | None = None
 
     def verdict(self, iteration: int, stop: bool) -> None:
         if self.driver is not None:

@@ -13,12 +13,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any
 
 import numpy as np
 
 from p2pdo.algorithms import catalogue
-from p2pdo.algorithms.base import Algorithm, Requires
+from p2pdo.algorithms.base import Method, Requires
 from p2pdo.errors import ConfigError
 from p2pdo.graphs import files, topologies, weights as mixing
 from p2pdo.graphs.distances import hops
@@ -45,6 +44,7 @@ SETTINGS = (
     "tol",
     "settle",
     "timeline",
+    "max_staleness",
 )
 """What every node is told of the specification as it stands."""
 
@@ -154,7 +154,7 @@ def config_payloads(
 
 
 def resolved_parameters(
-    algorithm: type[Algorithm[Any]],
+    algorithm: type[Method],
     parameters: Mapping[str, Plain],
     smoothness: float | None,
     share: float = 1.0,

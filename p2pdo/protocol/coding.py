@@ -36,7 +36,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from p2pdo.algorithms.base import Algorithm
+from p2pdo.algorithms.asynchronous.contract import AsynchronousAlgorithm
+from p2pdo.algorithms.base import Method
 from p2pdo.algorithms.catalogue import name_of
 from p2pdo.codecs import Codec, codec
 from p2pdo.codecs.base import Parts, as_bytes, require_contraction
@@ -136,7 +137,7 @@ def coder_of(text: str, dimension: int, place: Place, seed: int) -> Coder | None
 
 
 def settle(
-    algorithm: type[Algorithm[Any]], parameters: Mapping[str, Plain], text: str
+    algorithm: type[Method], parameters: Mapping[str, Plain], text: str
 ) -> tuple[dict[str, Plain], str]:
     """The parameters and the codec that a method takes: one that compresses takes it as its own.
 
@@ -158,6 +159,25 @@ def settle(
             hint="leave one of them out",
         )
     return {**parameters, COMPRESSOR: name}, NONE
+
+
+def require_codable(algorithm: type[Method], weights: Weights) -> None:
+    """Refuses what copies at the receivers cannot follow.
+
+    Raises:
+        ConfigError: says what.
+    """
+    if issubclass(algorithm, AsynchronousAlgorithm):
+        raise ConfigError(
+            f"{name_of(algorithm)} is asynchronous, and a codec needs receivers that hear every "
+            "value",
+            hint="leave --codec out",
+        )
+    if weights.varies:
+        raise ConfigError(
+            "a codec keeps a sum of copies under one W, and these weights vary with the iteration",
+            hint="leave --codec out, or take weights that stay",
+        )
 
 
 def lazier(weights: Weights, step: float) -> Weights:

@@ -21,6 +21,7 @@ class EffectKind(IntEnum):
     MIX = 1
     EXCHANGE = 2
     EXCHANGE_EACH = 3
+    MESSAGE = 4  # of an asynchronous algorithm; it answers none
 
 
 class Tag(NamedTuple):

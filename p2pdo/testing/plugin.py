@@ -39,7 +39,7 @@ def pytest_collection_modifyitems(
 
 def _laws_of(where: str, session: pytest.Session) -> list[pytest.Item]:
     from p2pdo.errors import ConfigError
-    from p2pdo.testing.laws import LAWS, cases_at, name_of
+    from p2pdo.testing.laws import cases_at, laws_of, name_of
 
     try:
         cases = cases_at(where)
@@ -50,7 +50,7 @@ def _laws_of(where: str, session: pytest.Session) -> list[pytest.Item]:
             session, name=f"{where}[{case.name}-{name_of(law)}]", hold=lambda c=case, f=law: f(c)
         )
         for case in cases
-        for law in LAWS
+        for law in laws_of(case)
     ]
 
 

@@ -239,3 +239,49 @@ def test_help_names_every_executor_and_topology(call: Call) -> None:
     for name in (*EXECUTORS, *TOPOLOGIES):
         assert name in text, name
     assert main.get_command(None, "run").name == "run"
+
+
+ASYNC = ["-a", "robust-push-sum", "--nodes", "4", "--rounds", "60"]
+
+
+def test_an_asynchronous_run_in_bad_weather_is_told_like_any_other(call: Call) -> None:
+    data = call(
+        *("run", "quadratic", *ASYNC, "--on", "simulated", "--drop", "0.3"),
+        *("--duplicate", "0.2", "--delay", "1", "--max-staleness", "6", "--json"),
+    ).data
+    assert (data["status"], data["iterations"], data["algorithm"]) == (
+        "done",
+        60,
+        "robust-push-sum",
+    )
+    folder = Path(data["run_dir"])
+    settings = tomllib.loads((folder / "run.toml").read_text())["settings"]
+    assert [settings[name] for name in ("drop", "duplicate", "delay", "max_staleness")] == [
+        *(0.3, 0.2, 1.0, 6)
+    ]
+    assert (folder / "convergence.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("asked", "says"),
+    [
+        (["--on", "dense"], "--on simulated"),
+        (["--on", "inprocess", "--drop", "0.1"], "--on simulated"),
+        (["--on", "inprocess", "--timeline", "t.json"], "leave --timeline out"),
+        (["--lane", "shared-memory"], "--lane auto"),
+        (["--on", "simulated", "--drop", "1"], "--drop 0.1"),
+        (["--on", "simulated", "--max-staleness", "0"], "--max-staleness 4"),
+    ],
+)
+def test_what_an_asynchronous_run_cannot_have_is_refused(
+    call: Call, asked: list[str], says: str
+) -> None:
+    answer = call("run", "quadratic", *ASYNC, *asked, "--json")
+    assert answer.code == 3
+    assert says in answer.error["hint"]
+
+
+def test_a_synchronous_run_has_no_weather(call: Call) -> None:
+    answer = call("run", "quadratic", "--on", "simulated", "--drop", "0.1", "--json")
+    assert answer.code == 3
+    assert "gradient-tracking" in answer.error["message"]

@@ -123,3 +123,17 @@ def test_trouble_in_a_users_gradient_crosses_from_the_node_to_the_terminal(tmp_p
         "node-1",
         error["iteration"],
     )
+
+
+def test_daemons_run_an_asynchronous_algorithm_to_a_tolerance(tmp_path: Path) -> None:
+    real = run(
+        tmp_path,
+        *("-a", "asy-sonata", "--set", "step_size=0.1", "--rounds", "20000", "--tol", "1e-6"),
+        "--json",
+    )
+    data = json.loads(real.stdout.splitlines()[-1])["data"]
+    assert real.returncode == 0
+    assert (data["executor"], data["status"]) == ("processes", "converged")
+    assert max(data["gap"], data["consensus_error"]) <= 1e-6
+    assert data["links"] == {"grpc": 3}
+    assert (tmp_path / data["run_dir"] / "convergence.png").exists()

@@ -1,4 +1,4 @@
-"""The laws that every synchronous algorithm obeys, for those of the library and for yours.
+"""The laws that every algorithm obeys, for those of the library and for yours.
 
     from p2pdo.testing import laws
 
@@ -12,20 +12,31 @@ or, without a test file, on anything that can be imported:
 
 A law returns if it holds or has nothing to say, and raises `BrokenLaw`, an AssertionError that
 tells the network, the cost and the iteration. `case` says what is held to them, `networks` and
-`costs` on what, `dense` what a recursion is given, `held` has the laws themselves.
+`costs` on what, `dense` what a recursion is given, `held` has the laws themselves. Asynchronous
+algorithms have a case and laws of their own, in `asynchronous`; `laws_of(case)` are the right ones.
 """
 
+from p2pdo.testing.laws.asynchronous import (
+    ASYNCHRONOUS_LAWS,
+    AsynchronousCase,
+    AsynchronousLaw,
+    AsynchronousRecursion,
+)
 from p2pdo.testing.laws.case import Case, Recursion
-from p2pdo.testing.laws.cases import cases_at, library_cases
+from p2pdo.testing.laws.cases import cases_at, laws_of, library_cases
 from p2pdo.testing.laws.costs import COSTS, Cost
 from p2pdo.testing.laws.dense import Dense
 from p2pdo.testing.laws.held import LAWS, BrokenLaw, Law, name_of
 from p2pdo.testing.laws.networks import NETWORKS, networks_for
 
 __all__ = [
+    "ASYNCHRONOUS_LAWS",
     "COSTS",
     "LAWS",
     "NETWORKS",
+    "AsynchronousCase",
+    "AsynchronousLaw",
+    "AsynchronousRecursion",
     "BrokenLaw",
     "Case",
     "Cost",
@@ -33,6 +44,7 @@ __all__ = [
     "Law",
     "Recursion",
     "cases_at",
+    "laws_of",
     "library_cases",
     "name_of",
     "networks_for",

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from p2pdo.protocol.plan import Plan
 from p2pdo.types import Array
 
 
@@ -89,3 +90,14 @@ class Dense:
     def dice(self, i: int, k: int) -> np.random.Generator:
         """Node i's own generator in iteration k."""
         return np.random.default_rng([self.seed, 0, i, k])
+
+
+def dense_of(plan: Plan, formulas: Sequence[NodeCost]) -> Dense:
+    """The plan in matrices, made from the edges and formulas."""
+    n = plan.nodes
+    hears = np.zeros((n, n))
+    for sender, receiver in plan.graph.edges:
+        hears[receiver, sender] = 1.0
+    shares = hears + np.eye(n)
+    B = shares / shares.sum(axis=0)
+    return Dense(plan.weights.to_dense(), B, hears, np.asarray(plan.starts), formulas, plan.seed)

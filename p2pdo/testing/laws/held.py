@@ -37,7 +37,7 @@ from p2pdo.simulation.network import Weather
 from p2pdo.simulation.stacked import run_stacked
 from p2pdo.testing.laws.case import Case, Residual
 from p2pdo.testing.laws.costs import COSTS, DIMENSION, costs_for
-from p2pdo.testing.laws.dense import Dense
+from p2pdo.testing.laws.dense import Dense, dense_of
 from p2pdo.testing.laws.networks import NETWORKS, Network, networks_for, refusal
 from p2pdo.types import Array
 
@@ -53,7 +53,7 @@ class BrokenLaw(AssertionError):
     """A law does not hold; says where."""
 
 
-def name_of(law: Law) -> str:
+def name_of(law: Callable[..., None]) -> str:
     return law.__name__
 
 
@@ -85,15 +85,7 @@ class Setting:
 
     def dense(self, plan: Plan) -> Dense:
         """The plan in matrices, made from the edges and formulas."""
-        n = plan.nodes
-        hears = np.zeros((n, n))
-        for sender, receiver in plan.graph.edges:
-            hears[receiver, sender] = 1.0
-        W = plan.weights.to_dense()
-        shares = hears + np.eye(n)
-        B = shares / shares.sum(axis=0)
-        X = np.asarray(plan.starts)
-        return Dense(W, B, hears, X, COSTS[self.cost](n).formulas, SEED)
+        return dense_of(plan, COSTS[self.cost](plan.nodes).formulas)
 
 
 def settings(algorithm: Algorithm[Any]) -> list[Setting]:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from p2pdo.algorithms.base import Algorithm, Stochastic
+from p2pdo.algorithms.base import Method, Stochastic
 from p2pdo.errors import ConfigError
 from p2pdo.graphs.graph import Graph, from_edges
 from p2pdo.graphs.topologies import by_name
@@ -49,12 +48,12 @@ NETWORKS = (
 )
 
 
-def networks_for(algorithm: Algorithm[Any]) -> list[Network]:
+def networks_for(algorithm: Method) -> list[Network]:
     """Those of `NETWORKS` that the algorithm claims to work on."""
     return [network for network in NETWORKS if refusal(algorithm, network) is None]
 
 
-def refusal(algorithm: Algorithm[Any], network: Network) -> ConfigError | None:
+def refusal(algorithm: Method, network: Network) -> ConfigError | None:
     """Why a run of the algorithm on this network is refused."""
     needs = algorithm.requires
     try:

@@ -163,7 +163,7 @@ class Value(_message.Message):
     phase: _builtins.int
     """exchange within the iteration"""
     effect: _builtins.int
-    """1 mix, 2 exchange, 3 exchange_each"""
+    """1 mix, 2 exchange, 3 exchange_each, 4 a message (then phase is 0)"""
     layout: _builtins.bytes
     """a Layout; equal bytes mean equal shapes"""
     size: _builtins.int

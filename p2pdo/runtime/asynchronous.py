@@ -1,0 +1,213 @@
+"""An asynchronous algorithm at a node: members that meet over links, each at its own pace.
+
+    what has come ──▶ receive, then wake if it is due ──▶ what is to be sent     (one turn)
+
+A turn computes on the workload's own thread; the loop carries messages meanwhile. A node that is
+not due waits for what comes. Sessions below see to it that nothing is lost on a broken link; where
+a neighbour is slow to take what it is sent, only the newest message waits for it, which has all
+there is to know.
+
+Observation, judgement and limits are those of the synchronous driver, counted in a node's own
+wake-ups: at each multiple of `observe_every`, and at the end, its state is told. A node at its
+limit has told all that it has to say, and takes nothing more.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, TypeAlias
+
+from p2pdo.errors import P2pdoError, RemoteProtocolError, WorkloadFailed
+from p2pdo.protocol.asynchronous.channels import Message
+from p2pdo.protocol.asynchronous.member import Member
+from p2pdo.protocol.exchanging import Place
+from p2pdo.protocol.frames import EffectKind, Frame, Tag
+from p2pdo.protocol.judging import Report
+from p2pdo.protocol.values import size_of
+from p2pdo.runtime.compute import Compute
+from p2pdo.runtime.driver import SNAPSHOTS, Observer
+from p2pdo.runtime.exchange import Exchanger
+from p2pdo.types import NodeId, Value
+
+Post: TypeAlias = tuple[int, Message]
+
+
+class Mailbox(Exchanger):
+    """An exchange without rounds: messages go as they come, the newest to each neighbour."""
+
+    def __init__(self, place: Place, names: Mapping[int, NodeId], digest: bytes) -> None:
+        super().__init__(place, names, digest)
+        self.superseded = (0, 0)  # messages that were never sent, and their bytes
+        self._waiting: dict[int, Message] = {}  # for room, to each out-neighbour
+
+    def receive(self, peer: NodeId, frame: Frame) -> None:
+        """Takes in a frame; an acknowledgement makes room for what waits."""
+        super().receive(peer, frame)
+        waiting = self._waiting.pop(self._index.get(peer, -1), None)
+        if waiting is not None:
+            self._hand_on(self._index[peer], waiting)
+
+    def post(self, messages: Sequence[Post]) -> None:
+        for receiver, message in messages:
+            self._hand_on(receiver, message)
+
+    def collect(self) -> list[Post]:
+        """What has come, in the order of the neighbours and, of each, of sending.
+
+        Raises:
+            RemoteProtocolError: it is no message of an asynchronous algorithm.
+        """
+        came: list[Post] = []
+        for j, edge in self._rounds.edges.items():
+            while (tag := edge.peek()) is not None:
+                came.append((j, _message(edge.sender, tag, edge.take())))
+            if came and came[-1][0] == j:
+                session = self._sessions[j]
+                self._send(session, session.taken())
+        return came
+
+    @property
+    def has_come(self) -> bool:
+        return any(edge.peek() is not None for edge in self._rounds.edges.values())
+
+    def _hand_on(self, receiver: int, message: Message) -> None:
+        """Sends it, or keeps it until there is room: what has no parts is news of an older one."""
+        if self._out[receiver].has_room and receiver not in self._waiting:
+            tag = Tag(message.wakes, 0, EffectKind.MESSAGE)
+            session = self._sessions[receiver]
+            value: Value = (message.number, dict(message.parts))
+            self._send(session, session.send(tag, value))
+            return
+        kept = self._waiting.get(receiver)
+        if kept is not None:
+            if message.parts:
+                gone = kept.parts
+            else:
+                message, gone = kept._replace(wakes=message.wakes), {}
+            count, size = self.superseded
+            self.superseded = count + 1, size + sum(map(size_of, gone.values()))
+        self._waiting[receiver] = message
+
+
+def _message(sender: str, tag: Tag, value: Value) -> Message:
+    match value:
+        case (int(number), dict(parts)) if tag.effect is EffectKind.MESSAGE:
+            return Message(tag.iteration, number, parts)
+    raise RemoteProtocolError(
+        f"{sender} sent what no asynchronous algorithm sends: {tag}",
+        hint="all nodes must run one algorithm",
+        node=sender,
+        iteration=tag.iteration,
+    )
+
+
+class _Judged(Exception):
+    """The observer has chosen the result: stop waiting."""
+
+
+class AsynchronousDriver:
+    """One node's run of one asynchronous algorithm; to others it is as a `driver.Driver`."""
+
+    def __init__(
+        self,
+        member: Member[Any],
+        mailbox: Mailbox,
+        compute: Compute,
+        observer: Observer | None,
+        *,
+        rounds: int,
+        observe_every: int,
+        judged: bool,
+    ) -> None:
+        """With `judged`, states wait for `judge` to be called; otherwise they are only told."""
+        self._member = member
+        self._mailbox = mailbox
+        self._compute = compute
+        self._observer = observer
+        self._rounds = rounds
+        self._every = observe_every
+        self._judged = judged
+        self._unjudged: OrderedDict[int, Report] = OrderedDict()
+        self._result: Report | None = None
+
+    @property
+    def iteration(self) -> int:
+        """Completed wake-ups, for whoever asks how far it is."""
+        return self._member.wakes
+
+    def judge(self, iteration: int, *, stop: bool) -> None:
+        """The observer's verdict on an observed wake-up; verdicts come in order."""
+        report = self._unjudged.pop(iteration, None)
+        if stop and report is not None:
+            self._result = report
+            self._mailbox.fail(_Judged())
+        self._mailbox.wake()
+
+    def abort(self, error: P2pdoError | None = None) -> None:
+        """Ends the run at its next wait with `error`."""
+        self._mailbox.fail(error or WorkloadFailed("the run was aborted", hint="start it again"))
+
+    async def run(self) -> Report:
+        """Runs to the limit of wake-ups or the observer's choice; returns the resulting state.
+
+        Raises:
+            P2pdoError: the author's code, a peer or an abort ended it; with node and wake-up.
+        """
+        try:
+            report: Report | None = await self._compute.run(self._member.report)
+            while self._result is None:
+                if report is not None:
+                    await self._observe(report)
+                    if report.iteration >= self._rounds:
+                        return await self._finish(report)
+                report = await self._turn()
+        except _Judged:
+            pass
+        assert self._result is not None, "only a verdict ends the loop"
+        return self._result
+
+    async def _turn(self) -> Report | None:
+        """Waits for a reason to do something, and does it; the report at a boundary of interest."""
+        mailbox, member = self._mailbox, self._member
+        await mailbox.until(lambda: member.is_due or mailbox.has_come)
+        mailbox.at(member.wakes)
+        messages, report = await self._compute.run(self._take_and_wake, mailbox.collect())
+        mailbox.check()
+        mailbox.post(messages)
+        return None if report is None else self._as_sent(report)
+
+    def _as_sent(self, report: Report) -> Report:
+        """A member counts what it has to say; what the next one made needless was not sent."""
+        count, size = self._mailbox.superseded
+        return replace(
+            report,
+            messages_sent=report.messages_sent - count,
+            bytes_sent=report.bytes_sent - size,
+        )
+
+    def _take_and_wake(self, came: Sequence[Post]) -> tuple[list[Post], Report | None]:
+        """On the workload's thread."""
+        member = self._member
+        replies = [(sender, member.receive(sender, message)) for sender, message in came]
+        messages = [(sender, reply) for sender, reply in replies if reply is not None]
+        if not member.is_due:
+            return messages, None
+        messages += member.wake()
+        is_observed = member.wakes % self._every == 0 or member.wakes == self._rounds
+        return messages, member.report() if is_observed else None
+
+    async def _observe(self, report: Report) -> None:
+        if self._judged and report.iteration % self._every == 0:
+            await self._mailbox.until(lambda: len(self._unjudged) < SNAPSHOTS)
+            self._unjudged[report.iteration] = report
+        if self._observer is not None:
+            self._observer.observe(report)
+
+    async def _finish(self, report: Report) -> Report:
+        """At the limit: the last observed states may still be judged good enough."""
+        self._mailbox.check()
+        if self._unjudged:
+            await self._mailbox.until(lambda: not self._unjudged)
+        return report

@@ -1,0 +1,191 @@
+"""Asynchronous nodes in simulated time: clocks, delays, losses, one seed, one order of events.
+
+Each node wakes by a Poisson clock of its own, once in a unit of time on average. A message takes an
+exponential delay, each its own, so later ones overtake earlier ones; it may be lost or come twice.
+A node whose clock rings while it is too far ahead does not wake; it says again what it has said,
+because what it waits for may be waiting for that. So does one that is done. Nothing is computed
+twice and no real time passes: the events stand in one queue, in order of time.
+
+`watch` sees every event as it has happened, with all members; that is what the laws look at.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from p2pdo.protocol.asynchronous.channels import Message
+from p2pdo.protocol.asynchronous.member import Member
+from p2pdo.protocol.asynchronous.plan import AsynchronousPlan
+from p2pdo.protocol.judging import Judge, Judgement, Report
+from p2pdo.runtime.compute import limit_blas_threads
+
+WEATHER_STREAM = 21
+"""No other generator is made from (seed, this)."""
+
+
+class Event(NamedTuple):
+    """What has happened.
+
+    Attributes:
+        time: in mean times between two wake-ups of a node.
+        what: "wake", "wait" (it was too far ahead) or "arrival".
+        node: whose clock rang, or to whom something came.
+        sender: of whom it came.
+        number: of the message; zero where it only tells how far its sender is.
+    """
+
+    time: float
+    what: str
+    node: int
+    sender: int = -1
+    number: int = -1
+
+
+Watch = Callable[[Event, Sequence[Member[Any]]], None]
+
+
+class _Arrival(NamedTuple):
+    sender: int
+    receiver: int
+    message: Message
+
+
+@dataclass
+class _Sky:
+    """The seeded weather: when clocks ring, and what becomes of a message."""
+
+    plan: AsynchronousPlan
+    rng: np.random.Generator
+
+    def pause(self) -> float:
+        return float(self.rng.exponential())
+
+    def delays(self) -> list[float]:
+        """Of each copy that arrives; none where the message is lost."""
+        weather = self.plan.asynchrony
+        if weather.drop and self.rng.random() < weather.drop:
+            return []
+        is_doubled = bool(weather.duplicate) and self.rng.random() < weather.duplicate
+        return [float(self.rng.exponential(weather.delay)) for _ in range(1 + is_doubled)]
+
+
+def run_asynchronous(
+    plan: AsynchronousPlan,
+    judge: Judge,
+    tell: Callable[[Judgement], None],
+    check_stop: Callable[[], None] = lambda: None,
+    *,
+    delay_seed: int = 0,
+    watch: Watch | None = None,
+) -> list[Report]:
+    """Runs the plan; returns each node's resulting state, in node order.
+
+    `check_stop` is called at every ring of a clock, and raises what ends the run.
+    """
+    limit_blas_threads()
+    return Simulation(plan, judge, tell, delay_seed, watch).run(check_stop)
+
+
+def members_of(plan: AsynchronousPlan) -> list[Member[Any]]:
+    return [member_of(plan, node) for node in range(plan.nodes)]
+
+
+def member_of(plan: AsynchronousPlan, node: int) -> Member[Any]:
+    return Member(
+        plan.algorithm,
+        plan.problems[node],
+        plan.place(node),
+        plan.starts[node],
+        plan.seed,
+        max_staleness=plan.asynchrony.max_staleness,
+    )
+
+
+class Simulation:
+    """One run. Used once."""
+
+    def __init__(
+        self,
+        plan: AsynchronousPlan,
+        judge: Judge,
+        tell: Callable[[Judgement], None],
+        delay_seed: int,
+        watch: Watch | None,
+    ) -> None:
+        self.members = members_of(plan)
+        self._plan = plan
+        self._judge = judge
+        self._tell = tell
+        self._watch = watch
+        self._sky = _Sky(plan, np.random.default_rng([delay_seed, WEATHER_STREAM]))
+        self._order = itertools.count()  # of events at one time
+        self._queue: list[tuple[float, int, int | _Arrival]] = []  # a node's clock, or an arrival
+        self._now = 0.0
+        self._final: dict[int, Report] = {}
+        self._is_over = False
+
+    def run(self, check_stop: Callable[[], None]) -> list[Report]:
+        for member in self.members:
+            self._observe(member)
+            self._post(self._sky.pause(), member.place.node)
+        while not self._is_over:
+            self._now, _, event = heapq.heappop(self._queue)
+            if isinstance(event, _Arrival):
+                self._arrive(*event)
+            else:
+                check_stop()
+                self._ring(self.members[event])
+        if self._judge.stopped_at is not None:
+            return list(self._judge.latest)
+        return [self._final[node] for node in range(self._plan.nodes)]
+
+    def _post(self, delay: float, event: int | _Arrival) -> None:
+        heapq.heappush(self._queue, (self._now + delay, next(self._order), event))
+
+    def _ring(self, member: Member[Any]) -> None:
+        node = member.place.node
+        self._post(self._sky.pause(), node)
+        if node not in self._final and member.may_wake:
+            self._send(node, member.wake())
+            self._happened("wake", node)
+            self._observe(member)
+        else:
+            self._send(node, member.again())
+            self._happened("wait", node)
+
+    def _arrive(self, sender: int, node: int, message: Message) -> None:
+        if node in self._final:  # what it was asked for is settled
+            return
+        reply = self.members[node].receive(sender, message)
+        if reply is not None:
+            self._send(node, [(sender, reply)])
+        self._happened("arrival", node, sender, message.number if message.parts else 0)
+
+    def _send(self, sender: int, messages: Iterable[tuple[int, Message]]) -> None:
+        for receiver, message in messages:
+            for delay in self._sky.delays():
+                self._post(delay, _Arrival(sender, receiver, message))
+
+    def _happened(self, what: str, node: int, sender: int = -1, number: int = -1) -> None:
+        if self._watch is not None:
+            self._watch(Event(self._now, what, node, sender, number), self.members)
+
+    def _observe(self, member: Member[Any]) -> None:
+        """At a wake-up: the judge is told of an observed one, and the last is kept."""
+        plan, wakes = self._plan, member.wakes
+        is_last = wakes == plan.rounds
+        if wakes % plan.observe_every and not is_last:
+            return
+        report = member.report()
+        for judgement in self._judge.receive(report):
+            self._tell(judgement)
+            self._is_over = self._is_over or judgement.stop
+        if is_last:
+            self._final[member.place.node] = report
+            self._is_over = self._is_over or len(self._final) == plan.nodes
