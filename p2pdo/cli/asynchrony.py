@@ -18,7 +18,7 @@ max_staleness = click.option(
     "--max-staleness",
     type=int,
     metavar="B",
-    help="Of asynchronous algorithms: wake-ups by which a node may be ahead of what it last heard "
+    help="Wake-ups by which a node of an asynchronous algorithm may be ahead of what it last heard "
     "of a neighbour.  [default: 4]",
 )
 
@@ -36,7 +36,7 @@ _weather = [
 
 def asynchrony(function: F) -> F:
     """All of them, for a run on this machine."""
-    return group([max_staleness, *_weather])(function)
+    return group([max_staleness, *_weather], "Asynchronous algorithms")(function)
 
 
 def taken_from(asked: dict[str, Any]) -> Asynchrony:

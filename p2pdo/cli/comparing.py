@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from p2pdo.cli import signals
+from p2pdo.cli.options import group
 from p2pdo.cli.program import Reply, remark
 from p2pdo.errors import ConfigError, P2pdoError, WorkloadStopped
 
@@ -25,35 +26,33 @@ _BESIDE_RESUME = frozenset({"resume", "jobs", "quiet"})
 _OF_ONE_RUN = ("timeline",)
 
 
-def options(function: Any) -> Any:
-    """What `p2pdo run` takes for comparisons."""
-    for option in reversed(
-        [
-            click.option(
-                "--trials",
-                type=int,
-                default=1,
-                show_default=True,
-                metavar="T",
-                help="Of each algorithm; trial t has the seed + t.",
-            ),
-            click.option(
-                "-j",
-                "--jobs",
-                type=int,
-                metavar="J",
-                help="Trials at a time.  [default: one a core; of processes 1]",
-            ),
-            click.option(
-                "--resume",
-                type=click.Path(path_type=Path, file_okay=False),
-                metavar="DIR",
-                help="Go on with the comparison in DIR; what has ended is not run again.",
-            ),
-        ]
-    ):
-        function = option(function)
-    return function
+options = group(
+    [
+        click.option(
+            "--trials",
+            type=int,
+            default=1,
+            show_default=True,
+            metavar="T",
+            help="Of each algorithm; trial t has the seed + t.",
+        ),
+        click.option(
+            "-j",
+            "--jobs",
+            type=int,
+            metavar="J",
+            help="Trials at a time.  [default: one a core; of processes 1]",
+        ),
+        click.option(
+            "--resume",
+            type=click.Path(path_type=Path, file_okay=False),
+            metavar="DIR",
+            help="Go on with the comparison in DIR; what has ended is not run again.",
+        ),
+    ],
+    "A comparison",
+)
+"""What `p2pdo run` takes for comparisons."""
 
 
 def is_comparison(asked: Mapping[str, Any], trials: int) -> bool:

@@ -32,13 +32,16 @@ def _scalar(text: str) -> Any:
     return text if isinstance(value, list | dict) else value
 
 
-def group(options: Iterable[Callable[[F], F]]) -> Callable[[F], F]:
-    """Several options as one decorator."""
+def group(options: Iterable[Callable[[F], F]], section: str = "") -> Callable[[F], F]:
+    """Several options as one decorator; with a section of their own in the verb's help."""
     listed = list(options)
 
     def add(function: F) -> F:
         for option in reversed(listed):
             function = option(function)
+        if section:
+            for parameter in function.__click_params__[-len(listed) :]:  # type: ignore[attr-defined]
+                parameter.section = section
         return function
 
     return add
@@ -63,13 +66,15 @@ what_runs = group(
             default="ring",
             show_default=True,
             metavar="T",
-            help="ring, star, complete, grid, exponential, k-regular[:K] or another "
-            "(docs/reference/graphs.md), or a file of edges or of a matrix.",
+            help="ring, directed-ring, path, star, complete, grid, torus, hypercube, tree, "
+            "barbell, hierarchical, exponential, one-peer-exponential, erdos-renyi[:P], k-regular[:K], "
+            "small-world, geometric, or a file of edges or of a matrix.",
         ),
         click.option(
             "--weights",
             metavar="W",
-            help="A rule, metropolis or uniform or another; the default is the topology's own.",
+            help="metropolis, uniform, push, max-degree, lazy, laplacian, fdla or "
+            "active-links[:P]; the default is the topology's own.",
         ),
         click.option(
             "-s",

@@ -70,6 +70,18 @@ class Verb(click.Command):
             click.Option(["--json", "as_json"], is_flag=True, help="Print one JSON envelope.")
         )
 
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Those of a `section` under its name, the others before them."""
+        sections: dict[str, list[tuple[str, str]]] = {"Options": []}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is not None and isinstance(parameter, click.Option):
+                title = getattr(parameter, "section", "Options")
+                sections.setdefault(title, []).append(record)
+        for title, records in sections.items():
+            with formatter.section(title):
+                formatter.write_dl(records)
+
     def invoke(self, ctx: click.Context) -> None:
         as_json = ctx.params.pop("as_json")
         if not as_json:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar
-
 import click
 
-F = TypeVar("F", bound=Callable[..., Any])
+from p2pdo.cli.options import F, group
 
 _OPTIONS = (
     click.option(
@@ -46,6 +43,4 @@ _OPTIONS = (
 
 def simulation(function: F) -> F:
     """Adds them."""
-    for option in reversed(_OPTIONS):
-        function = option(function)
-    return function
+    return group(_OPTIONS, "Bad and simulated networks")(function)
