@@ -67,8 +67,8 @@ what_runs = group(
             show_default=True,
             metavar="T",
             help="ring, directed-ring, path, star, complete, grid, torus, hypercube, tree, "
-            "barbell, hierarchical, exponential, one-peer-exponential, erdos-renyi[:P], k-regular[:K], "
-            "small-world, geometric, or a file of edges or of a matrix.",
+            "barbell, hierarchical, exponential, one-peer-exponential, erdos-renyi[:P], "
+            "k-regular[:K], small-world, geometric, or a file of edges or of a matrix.",
         ),
         click.option(
             "--weights",
