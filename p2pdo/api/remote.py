@@ -24,8 +24,8 @@ from typing import Any, Self
 from p2pdo.algorithms import catalogue as algorithms
 from p2pdo.algorithms.base import Method
 from p2pdo.algorithms.catalogue import AnyAlgorithm
-from p2pdo.api.jobs import parameters_of, split_parameters
 from p2pdo.api.order import check_submit_order
+from p2pdo.api.parameters import parameters_of, split_parameters
 from p2pdo.api.participants import Ended, metric_of, summarize
 from p2pdo.api.runs import Result
 from p2pdo.config import OptimizationSpec, ParticipantSpec
