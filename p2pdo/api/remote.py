@@ -32,8 +32,9 @@ from p2pdo.config import OptimizationSpec, ParticipantSpec
 from p2pdo.data import catalogue as problem_catalogue
 from p2pdo.driving.attaching import AttachedTasks
 from p2pdo.driving.client import Client
+from p2pdo.driving.controlling import control
 from p2pdo.driving.results import count_headers, count_links
-from p2pdo.driving.tasks import SITE, Tasks, control
+from p2pdo.driving.tasks import SITE, Tasks
 from p2pdo.errors import ConfigError, Conflict, P2pdoError, WorkloadStopped, from_plain
 from p2pdo.participants.definition import Participant
 from p2pdo.protocol.judging import Objective, consensus_error, mean_state
