@@ -9,7 +9,8 @@ from p2pdo.errors import ConfigError
 from p2pdo.protocol.asynchronous.plan import AsynchronousPlan, Asynchrony
 
 if TYPE_CHECKING:
-    from p2pdo.api.jobs import Job, Request
+    from p2pdo.api.jobs import Job
+    from p2pdo.api.requests import Request
 
 WEATHER = ("delay", "drop", "duplicate")
 """What only a simulated network has."""

@@ -25,11 +25,12 @@ from p2pdo.algorithms.catalogue import AnyAlgorithm
 from p2pdo.api import participants
 from p2pdo.api.asynchrony import check_asynchronous
 from p2pdo.api.drops import check_dropping
-from p2pdo.api.jobs import Job, Request, resolve
+from p2pdo.api.jobs import Job, resolve
 from p2pdo.api.local_nodes import Executors
 from p2pdo.api.order import check_submit_order
 from p2pdo.api.participants import ParticipantRun
 from p2pdo.api.processes import check_crossing
+from p2pdo.api.requests import Request
 from p2pdo.api.runs import Observe, Run, check_executor, check_in_memory, check_processes
 from p2pdo.api.serving import Serving
 from p2pdo.api.simulating import check_simulated
@@ -126,8 +127,8 @@ class LocalNetwork:
         settings of `api.participants.Request`: rounds, observe_every, seed, record, checkpoints.
 
         `problems` is a catalogue name, "file.py:object", or one problem a node. Further
-        `settings` are the fields of `api.jobs.Request`: rounds, tol, seed, observe_every, start,
-        partition, dtype. With `out` the run folder is kept there.
+        `settings` are the fields of `api.requests.Request`: rounds, tol, seed, observe_every,
+        start, partition, dtype. With `out` the run folder is kept there.
 
         `observe(iteration, states)` is called at each observed iteration, in order, with every
         node's x in node order; the states are read-only and may be kept. The run waits for it,

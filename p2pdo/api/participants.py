@@ -20,7 +20,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from p2pdo.api.jobs import check_most
+from p2pdo.api.limits import check_most
 from p2pdo.api.processes import run_participants as run_processes
 from p2pdo.api.running import Running
 from p2pdo.api.runs import Executor, Result

@@ -28,7 +28,8 @@ from typing import IO, NamedTuple, Self
 
 from p2pdo.algorithms import catalogue as algorithms
 from p2pdo.algorithms.base import Method
-from p2pdo.api.jobs import Job, parameters_of
+from p2pdo.api.jobs import Job
+from p2pdo.api.parameters import parameters_of
 from p2pdo.api.timelines import TimelineFile
 from p2pdo.data import encode
 from p2pdo.data.parts import check_part, part_path, write_part

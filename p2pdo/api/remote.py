@@ -24,16 +24,17 @@ from typing import Any, Self
 from p2pdo.algorithms import catalogue as algorithms
 from p2pdo.algorithms.base import Method
 from p2pdo.algorithms.catalogue import AnyAlgorithm
-from p2pdo.api.jobs import parameters_of, split_parameters
 from p2pdo.api.order import check_submit_order
+from p2pdo.api.parameters import parameters_of, split_parameters
 from p2pdo.api.participants import Ended, metric_of, summarize
 from p2pdo.api.runs import Result
 from p2pdo.config import OptimizationSpec, ParticipantSpec
 from p2pdo.data import catalogue as problem_catalogue
 from p2pdo.driving.attaching import AttachedTasks
 from p2pdo.driving.client import Client
+from p2pdo.driving.controlling import control
 from p2pdo.driving.results import count_headers, count_links
-from p2pdo.driving.tasks import SITE, Tasks, control
+from p2pdo.driving.tasks import SITE, Tasks
 from p2pdo.errors import ConfigError, Conflict, P2pdoError, WorkloadStopped, from_plain
 from p2pdo.participants.definition import Participant
 from p2pdo.protocol.judging import Objective, consensus_error, mean_state

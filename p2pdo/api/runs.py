@@ -20,7 +20,8 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 
 from p2pdo.algorithms.base import Limit
-from p2pdo.api.jobs import MOST_NODES, Job
+from p2pdo.api.jobs import Job
+from p2pdo.api.limits import MOST_NODES
 from p2pdo.api.processes import Carried, run_processes
 from p2pdo.api.running import Running
 from p2pdo.api.simulating import figures_of, simulation_of

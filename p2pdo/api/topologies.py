@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from p2pdo.api.jobs import MOST_STACKED, check_most
+from p2pdo.api.limits import MOST_STACKED, check_most
 from p2pdo.api.topology_files import read_topology
 from p2pdo.errors import ConfigError
 from p2pdo.graphs import weights as mixing

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from p2pdo.api.jobs import check_most
+from p2pdo.api.limits import check_most
 from p2pdo.api.network import local
 from p2pdo.api.runs import Run
 from p2pdo.benchmarks.ring import Distance

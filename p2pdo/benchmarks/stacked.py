@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from p2pdo.api.jobs import Job, Request, resolve
+from p2pdo.api.jobs import Job, resolve
+from p2pdo.api.requests import Request
 from p2pdo.benchmarks.processes import peak_memory
 from p2pdo.benchmarks.spread import Spread, plain
 from p2pdo.errors import ConfigError, MissingExtra, WorkloadFailed, did_you_mean

@@ -76,7 +76,7 @@ def compare(
     """Runs the comparison that the command line asks for."""
     from p2pdo.api.comparisons.asked import Asked, checked, contenders_of, named
     from p2pdo.api.comparisons.comparison import OBSERVE_EVERY, new_folder
-    from p2pdo.api.jobs import Request
+    from p2pdo.api.requests import Request
     from p2pdo.api.runs import check_executor
 
     for name in _OF_ONE_RUN:

@@ -35,8 +35,9 @@ def plan(*, tol: float, quiet: bool, **asked: Any) -> Reply:
     What the algorithm requires stands beside what was found. Then the figures that decide how fast
     it is, the rate that they predict, and how large its step may be.
     """
-    from p2pdo.api.jobs import Request, resolve, with_tolerance
+    from p2pdo.api.jobs import resolve, with_tolerance
     from p2pdo.api.preflight import look_at
+    from p2pdo.api.requests import Request
 
     job = with_tolerance(resolve(Request(rounds=ROUNDS, **asked)), tol)
     remark("forming the network's iteration matrix for several step sizes", quiet=quiet)

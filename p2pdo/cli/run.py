@@ -113,8 +113,10 @@ def run(
         return comparing.resume(resume, _given(ctx), jobs, quiet=quiet)
     if asked["problem"] is None:
         raise click.MissingParameter(ctx=ctx, param=ctx.command.params[0])
-    from p2pdo.api.jobs import Request, participant_at, resolve, with_tolerance
+    from p2pdo.api.jobs import resolve, with_tolerance
     from p2pdo.api.preflight import look_before
+    from p2pdo.api.requests import Request
+    from p2pdo.api.resolving.problems import participant_at
     from p2pdo.api.runs import check_executor, check_in_memory
 
     executor = check_executor(on)

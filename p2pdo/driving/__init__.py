@@ -1,5 +1,11 @@
 """Driving: a user's, or a controller's, side of a coordinator.
 
-`client` speaks with the coordinator; `tasks` sends tasks and gives their results to whoever waits
-for them, `broadcast` those of one task at several nodes; `results` is what comes back.
+client         speaks with the coordinator; `patience` while it is away
+tasks          a driver: sends tasks and gives their results to whoever waits for them
+sending        what is sent, and `members`, to whom
+waiting        who waits for which task
+results        what comes back; `broadcast` of one task at several nodes
+acknowledging  tells the coordinator what it need not keep
+attaching      a driver of what another has begun
+controllers    drivers inside the coordinator; `controlling` has one at work
 """

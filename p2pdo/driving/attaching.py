@@ -58,7 +58,9 @@ class AttachedTasks(Tasks):
         self._keep = bool(spec.get("keep"))
         self._acknowledging.begin(seen, workload.acknowledged)
         sent = await self._sent_behind(seen)
-        self.outstanding = MappingProxyType({task_id: self._future(task_id) for task_id in sent})
+        self.outstanding = MappingProxyType(
+            {task_id: self._waiting.future_of(task_id) for task_id in sent}
+        )
 
 
 def _check(workload: pb.Workload, spec: Mapping[str, Any], seen: int | None) -> None:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections import Counter
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
 from p2pdo.errors import P2pdoError, TaskAborted, UnknownExecutor, UnknownTask, from_plain
 from p2pdo.types import NodeId, TaskId
-from p2pdo.wire.plain import decode_data, parse_plain
+from p2pdo.wire.plain import LARGE, decode_data, parse_plain
 from p2pdo.wire.v1 import coordinator_pb2 as pb
 
 
@@ -92,6 +94,20 @@ def result_of(told: pb.TaskResult) -> TaskResult:
     return TaskResult(
         task_id, node, told.name, _status_of(error), None, error, traceback, told.place
     )
+
+
+async def read_result(told: pb.TaskResult) -> TaskResult:
+    """The same; a large one is read on a thread."""
+    if len(told.payload) > LARGE:
+        return await asyncio.to_thread(result_of, told)
+    return result_of(told)
+
+
+async def results_in(events: AsyncIterator[pb.WorkloadEvent]) -> AsyncIterator[TaskResult]:
+    """The results among a workload's events."""
+    async for event in events:
+        if event.HasField("result"):
+            yield await read_result(event.result)
 
 
 def _error_in(data: Any, node: NodeId, name: str) -> P2pdoError:

@@ -13,11 +13,11 @@ A driver is one workload of the coordinator: the tasks of two drivers have clien
 every node, so neither waits for the other, and closing one ends nothing of another. Within a
 driver a node does its tasks one after another, in the order in which they were sent.
 
-One reader follows the workload's results and wakes whoever waits for one. When the coordinator
-goes away it is asked again, for `PATIENCE` seconds, for the results behind those that are here:
+One reader follows the workload's results and wakes whoever waits for one; see `waiting`. When the
+coordinator goes away it is asked again for the results behind those that are here; see `patience`:
 none is lost, and none comes twice. What has come is acknowledged, and the coordinator drops it; see
-`acknowledging`. A deadline that passes aborts its task, also where the node is
-lost or frozen: what the driver gets is then a result of status "aborted".
+`acknowledging`. A deadline that passes aborts its task, also where the node is lost or frozen: what
+the driver gets is then a result of status "aborted".
 
 A workload with `keep` outlives a driver that was killed, and `AttachedTasks` takes it over.
 """
@@ -44,27 +44,27 @@ from typing import Any, Self
 from p2pdo.driving.acknowledging import Acknowledging
 from p2pdo.driving.broadcast import Broadcast, check_enough
 from p2pdo.driving.client import Client
-from p2pdo.driving.patience import PATIENCE, follow, persist
-from p2pdo.driving.results import TaskResult, TaskStatus, result_of
+from p2pdo.driving.members import find_members
+from p2pdo.driving.patience import follow, persist
+from p2pdo.driving.results import TaskResult, read_result, results_in
+from p2pdo.driving.sending import Order, batches_of, encode_payload
+from p2pdo.driving.waiting import Waiting, fail_all
 from p2pdo.errors import (
     ConfigError,
     DeadlineExceeded,
-    NotEnoughNodes,
     P2pdoError,
     Unreachable,
     WorkloadStopped,
     from_plain,
 )
 from p2pdo.runtime.groups import task_group
-from p2pdo.types import NodeId, Plain, TaskId
-from p2pdo.wire.plain import LARGE, decode_data, encode_data, is_large, parse_plain
+from p2pdo.types import TaskId
 from p2pdo.wire.v1 import coordinator_pb2 as pb
 
 log = logging.getLogger(__name__)
 
 SITE = "site"
 _LAST_WORDS = 5.0  # seconds for the goodbye of a driver whose coordinator is away
-_MESSAGE_BYTES = 4 * 1024 * 1024  # of payloads in one message; gRPC's limit is 8 MiB
 
 Targets = str | Iterable[str] | None
 PassOn = Callable[[Any, TaskResult], Any]
@@ -95,13 +95,10 @@ class Tasks:
         self._is_ours = not workload_id
         self._keep = keep
         self._acknowledging = Acknowledging(client, by_itself=not keep)
-        self._futures: dict[TaskId, asyncio.Future[TaskResult]] = {}
-        self._early: dict[TaskId, TaskResult] = {}  # told before the sender knew their ids
-        self._sending = 0
+        self._waiting = Waiting()
         self._block = contextlib.AsyncExitStack()
         self._group: asyncio.TaskGroup | None = None
         self._helpers: set[asyncio.Task[None]] = set()
-        self._failure: P2pdoError | None = None
         self._over = asyncio.Event()
 
     async def __aenter__(self) -> Self:
@@ -119,8 +116,8 @@ class Tasks:
         traceback: TracebackType | None,
     ) -> None:
         """Stops what is still open; a driver that leaves has no use for it."""
-        is_open = self._is_ours and self._failure is None
-        is_idle = all(future.done() for future in self._futures.values())
+        is_open = self._is_ours and self._waiting.failure is None
+        is_idle = self._waiting.is_idle
         self.fail(WorkloadStopped("its driver was closed", workload=self.workload_id))
         try:
             if self._keep:
@@ -137,7 +134,7 @@ class Tasks:
             await self._submit()
 
     async def _submit(self) -> None:
-        self.nodes = await _members(self.client, self.nodes, self._roles)
+        self.nodes = await find_members(self.client, self.nodes, self._roles)
         spec: dict[str, Any] = {"kind": "tasks", "executor": self._executor, "nodes": self.nodes}
         if self._roles:
             spec["roles"] = self._roles
@@ -284,7 +281,7 @@ class Tasks:
         events = follow(self.client, self.workload_id, seen)
         async with contextlib.aclosing(events):  # type: ignore[type-var]
             while waiting := await self._sent_behind(seen):
-                async for result in _results_in(events):
+                async for result in results_in(events):
                     yield result
                     seen = result.place
                     self._acknowledging.note_safe(seen)
@@ -292,7 +289,7 @@ class Tasks:
                     if not waiting:
                         break
                 else:
-                    raise self._failure or WorkloadStopped(
+                    raise self._waiting.failure or WorkloadStopped(
                         f"it ended with {len(waiting)} tasks unanswered", workload=self.workload_id
                     )
 
@@ -313,8 +310,7 @@ class Tasks:
 
     async def abort(self, futures: Iterable[asyncio.Future[TaskResult]], reason: str) -> None:
         """Aborts tasks that have no result yet; their futures get one that says so."""
-        wanted = set(futures)
-        ids = [task_id for task_id, future in self._futures.items() if future in wanted]
+        ids = self._waiting.ids_of(futures)
         if ids:
             await persist(lambda: self.client.abort_tasks(self.workload_id, ids, reason))
 
@@ -328,19 +324,14 @@ class Tasks:
     async def _send(
         self, name: str, nodes: Sequence[str], payload: Any, deadline: float | None
     ) -> list[asyncio.Future[TaskResult]]:
-        text = await asyncio.to_thread(_encode, payload) if is_large(payload) else _encode(payload)
-        if self._failure is not None:
-            raise self._failure
-        self._sending += 1
-        try:
-            futures: list[asyncio.Future[TaskResult]] = []
-            for batch in _batches([(node, name, text) for node in nodes]):
+        text = await encode_payload(payload)
+        if self._waiting.failure is not None:
+            raise self._waiting.failure
+        futures: list[asyncio.Future[TaskResult]] = []
+        with self._waiting.sending():
+            for batch in batches_of([(node, name, text) for node in nodes]):
                 futures += await self._send_batch(batch)
-        finally:
-            self._sending -= 1
-            if not self._sending:
-                self._early.clear()
-        if futures and deadline is not None and self._failure is None:
+        if futures and deadline is not None and self._waiting.failure is None:
             self._start(self._watch_deadline(futures, name, deadline), f"deadline of {name}")
         return futures
 
@@ -351,24 +342,10 @@ class Tasks:
         self._helpers.add(task)
         task.add_done_callback(self._helpers.discard)
 
-    async def _send_batch(
-        self, batch: Sequence[tuple[str, str, str]]
-    ) -> list[asyncio.Future[TaskResult]]:
+    async def _send_batch(self, batch: Sequence[Order]) -> list[asyncio.Future[TaskResult]]:
         request_id = uuid.uuid4().hex
         ids = await persist(lambda: self.client.send_tasks(self.workload_id, request_id, batch))
-        return [self._future(TaskId(task_id)) for task_id in ids]
-
-    def _future(self, task_id: TaskId) -> asyncio.Future[TaskResult]:
-        future: asyncio.Future[TaskResult] = asyncio.get_running_loop().create_future()
-        future.add_done_callback(_retrieve)
-        early = self._early.pop(task_id, None)
-        if early is not None:
-            future.set_result(early)
-        elif self._failure is not None:
-            future.set_exception(self._failure)
-        else:
-            self._futures[task_id] = future
-        return future
+        return [self._waiting.future_of(TaskId(task_id)) for task_id in ids]
 
     async def _watch_deadline(
         self, futures: Sequence[asyncio.Future[TaskResult]], name: str, seconds: float
@@ -378,13 +355,7 @@ class Tasks:
             try:
                 await self.abort(late, f"'{name}' had no result after {seconds:g} s")
             except P2pdoError as error:
-                self._settle_all(late, error)
-
-    @staticmethod
-    def _settle_all(futures: Iterable[asyncio.Future[TaskResult]], error: P2pdoError) -> None:
-        for future in futures:
-            if not future.done():
-                future.set_exception(error)
+                fail_all(late, error)
 
     # ---- results ----
 
@@ -400,7 +371,7 @@ class Tasks:
         try:
             async for event in follow(self.client, self.workload_id, self._acknowledging.told):
                 if event.HasField("result"):
-                    self._take(await _read_result(event.result))
+                    self._waiting.take(await read_result(event.result))
                     self._acknowledging.note_told(event.result.place, len(event.result.payload))
                 elif event.HasField("status"):
                     end = event.status
@@ -410,59 +381,9 @@ class Tasks:
             assert end is not None, "nothing ends without a status"
             self.fail(_end_of(end))
 
-    def _take(self, result: TaskResult) -> None:
-        future = self._futures.pop(result.task_id, None)
-        if future is None:
-            if self._sending:
-                self._early[result.task_id] = result
-        elif not future.done():
-            future.set_result(result)
-
     def fail(self, error: P2pdoError) -> None:
         """Tells everybody who waits, and whoever sends later."""
-        self._failure = self._failure or error
-        self._settle_all(list(self._futures.values()), self._failure)
-        self._futures.clear()
-
-
-async def control(
-    client: Client,
-    controller: str,
-    nodes: Sequence[str] | None,
-    *,
-    executor: str,
-    roles: Mapping[str, Mapping[str, Any]],
-    parameters: Mapping[str, Plain],
-) -> Any:
-    """What a controller of the coordinator's returns, once it has; see `RemoteNetwork.control`."""
-    spec: dict[str, Any] = {
-        "kind": "tasks",
-        "executor": executor,
-        "nodes": await _members(client, nodes or (), roles),
-        "roles": {name: dict(role) for name, role in roles.items()},
-        "controller": controller,
-        "parameters": dict(parameters),
-    }
-    workload_id = await client.submit(spec, uuid.uuid4().hex)
-    end: pb.Workload | None = None
-    async for event in follow(client, workload_id):
-        if event.HasField("status"):
-            end = event.status
-    assert end is not None, "nothing ends without a status"
-    if end.error:
-        raise from_plain(json.loads(end.error))
-    return decode_data(parse_plain(json.loads(end.resolved)["result"]))
-
-
-async def _members(
-    client: Client, nodes: Sequence[str], roles: Mapping[str, Mapping[str, Any]]
-) -> list[str]:
-    """The nodes that are named, those of the roles included; all that are up where none are."""
-    named = list(dict.fromkeys([*nodes, *(n for role in roles.values() for n in role["nodes"])]))
-    found = named or [node.name for node in await client.nodes() if node.state == "up"]
-    if not found:
-        raise NotEnoughNodes("no node is up", hint="start one with p2pdo-node")
-    return found
+        self._waiting.fail(error)
 
 
 def _end_of(told: pb.Workload) -> P2pdoError:
@@ -470,50 +391,3 @@ def _end_of(told: pb.Workload) -> P2pdoError:
     if told.error:
         return from_plain(json.loads(told.error))
     return WorkloadStopped("the workload was closed", workload=told.workload_id)
-
-
-async def _results_in(events: AsyncIterator[pb.WorkloadEvent]) -> AsyncIterator[TaskResult]:
-    async for event in events:
-        if event.HasField("result"):
-            yield await _read_result(event.result)
-
-
-async def _read_result(told: pb.TaskResult) -> TaskResult:
-    if len(told.payload) > LARGE:
-        return await asyncio.to_thread(result_of, told)
-    return result_of(told)
-
-
-def _encode(payload: Any) -> str:
-    try:
-        return encode_data(payload)
-    except ValueError as error:
-        raise ConfigError(
-            f"a task's data cannot travel as JSON: {error}",
-            hint="send numbers, text, lists, dicts and numpy arrays; no NaN outside arrays",
-        ) from None
-
-
-def _batches(
-    orders: Sequence[tuple[str, str, str]],
-) -> Iterable[list[tuple[str, str, str]]]:
-    """As many as one message carries, and at least one."""
-    batch: list[tuple[str, str, str]] = []
-    size = 0
-    for node, name, payload in orders:
-        if batch and size + len(payload) > _MESSAGE_BYTES:
-            yield batch
-            batch, size = [], 0
-        batch.append((NodeId(node), name, payload))
-        size += len(payload)
-    if batch:
-        yield batch
-
-
-def _retrieve(future: asyncio.Future[TaskResult]) -> None:
-    """An error that nobody waits for any more is not worth a warning."""
-    if not future.cancelled():
-        future.exception()
-
-
-__all__ = ["PATIENCE", "Broadcast", "Plain", "TaskResult", "TaskStatus", "Tasks"]

@@ -11,8 +11,9 @@ import pytest
 import p2pdo
 from p2pdo.algorithms.catalogue import ALGORITHMS, build
 from p2pdo.algorithms.theory import Constants, largest_tracking_step
-from p2pdo.api.jobs import Job, Request, resolve
+from p2pdo.api.jobs import Job, resolve
 from p2pdo.api.predictions import constants, curvatures, theorem_of
+from p2pdo.api.requests import Request
 from p2pdo.problems import Quadratic
 from p2pdo.reporting.rates import observed_rate
 from p2pdo.simulation.linearised import linearise

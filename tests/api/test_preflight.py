@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 import p2pdo
-from p2pdo.api.jobs import Job, Request, resolve
+from p2pdo.api.jobs import Job, resolve
 from p2pdo.api.preflight import QUICK, look_at, look_before
+from p2pdo.api.requests import Request
 from p2pdo.errors import ConfigError, WorkloadFailed
 from p2pdo.problems import LeastSquares, Logistic
 

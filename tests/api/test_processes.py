@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from p2pdo.algorithms.catalogue import find
-from p2pdo.api.jobs import Request, resolve
+from p2pdo.api.jobs import resolve
 from p2pdo.api.processes import check_crossing, make_work_folder
+from p2pdo.api.requests import Request
 from p2pdo.errors import ConfigError
 from p2pdo.problems.quadratic import Quadratic
 

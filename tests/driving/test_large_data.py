@@ -94,7 +94,7 @@ async def test_what_is_sent_to_many_nodes_is_encoded_once(
         encoded.append(value)
         return plain.encode_data(value)
 
-    monkeypatch.setattr("p2pdo.driving.tasks.encode_data", encode)
+    monkeypatch.setattr("p2pdo.driving.sending.encode_data", encode)
     async with p2pdo.local(nodes=3, config=config) as net, net.driver() as tasks:
         results = await tasks.broadcast_and_wait("later", [1.0])
         assert [result.unwrap() for result in results] == [[1.0]] * 3

@@ -201,7 +201,7 @@ def test_a_result_that_is_told_before_its_sender_knows_the_task_is_kept_for_it()
             answered.set()
             assert (await (await first)).value == 8
             assert not (await second).done(), "one result is of one sender"
-            assert not tasks._early
+            assert not tasks._waiting._early
 
     clock.run(main())
 
@@ -332,7 +332,7 @@ async def test_sends_aborts_and_results_go_through_a_restart_of_the_coordinator(
         assert (await held).value == 1
         assert sorted([result.node async for result in broadcast]) == ["a", "b"]
         assert (await tasks.send_and_wait("echo", 4, to="a")).value == 4
-    assert not tasks._futures
+    assert not tasks._waiting._futures
 
 
 @pytest.mark.slow

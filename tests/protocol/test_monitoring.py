@@ -25,7 +25,8 @@ from p2pdo.algorithms.directed import RatioState
 from p2pdo.algorithms.exact_first_order import CorrectedState
 from p2pdo.algorithms.gradient_tracking import TrackingState
 from p2pdo.algorithms.node_admm import NodeState, apart
-from p2pdo.api.jobs import Request, resolve
+from p2pdo.api.jobs import resolve
+from p2pdo.api.requests import Request
 from p2pdo.effects import By, Here, Step, exchange, mix
 from p2pdo.errors import ConfigError, InvariantBroken, from_plain
 from p2pdo.graphs.topologies import by_name

@@ -22,7 +22,8 @@ from p2pdo.algorithms import (
     ProxSkip,
 )
 from p2pdo.algorithms.base import Algorithm
-from p2pdo.api.jobs import Request, resolve
+from p2pdo.api.jobs import resolve
+from p2pdo.api.requests import Request
 from p2pdo.errors import ConfigError, RemoteProtocolError
 from p2pdo.graphs.distances import hops
 from p2pdo.graphs.graph import from_edges

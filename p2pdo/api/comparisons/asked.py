@@ -17,8 +17,10 @@ from typing import Any
 
 from p2pdo.algorithms.base import Algorithm
 from p2pdo.algorithms.catalogue import name_of
-from p2pdo.api.jobs import PROBLEM_PREFIX, Job, Request, resolve, with_tolerance
+from p2pdo.api.jobs import Job, resolve, with_tolerance
+from p2pdo.api.parameters import PROBLEM_PREFIX
 from p2pdo.api.processes import check_crossing
+from p2pdo.api.requests import Request
 from p2pdo.api.runs import Executor, check_executor, check_processes
 from p2pdo.api.topology_files import read_topology
 from p2pdo.errors import ConfigError, did_you_mean

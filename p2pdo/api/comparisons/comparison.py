@@ -17,7 +17,7 @@ from typing import Any
 from p2pdo.algorithms.base import Algorithm
 from p2pdo.api.comparisons.asked import Asked, checked, contenders_of, labelled
 from p2pdo.api.comparisons.running import default_jobs, run_comparison
-from p2pdo.api.jobs import Request
+from p2pdo.api.requests import Request
 from p2pdo.api.runs import check_executor
 from p2pdo.api.script import refuse_running_loop
 from p2pdo.data import encode
@@ -209,7 +209,7 @@ def compare(
         jobs: trials at a time.
         out: the folder; where it holds the same comparison, that goes on. Default: runs/ID.
         quiet: whether no progress is shown on stderr.
-        settings: the fields of `api.jobs.Request`: rounds, tol, seed, topology, observe_every, …
+        settings: the fields of `api.requests.Request`: rounds, tol, seed, topology, …
 
     Raises:
         ConfigError: something is unknown or does not fit.

@@ -15,7 +15,7 @@ from typing import Any
 from p2pdo.api.comparisons.asked import Asked, Contender
 from p2pdo.api.comparisons.trial import run_trial
 from p2pdo.api.comparisons.workers import Work, run_in_workers
-from p2pdo.api.jobs import Request
+from p2pdo.api.requests import Request
 from p2pdo.reporting.comparing.folder import LOG, ComparisonFolder
 from p2pdo.reporting.comparing.progress import TrialsProgress
 from p2pdo.reporting.comparing.trials import read_trial

@@ -7,8 +7,9 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
-from p2pdo.api.jobs import Request, resolve
+from p2pdo.api.jobs import resolve
 from p2pdo.api.network import local
+from p2pdo.api.requests import Request
 from p2pdo.api.runs import Executor
 from p2pdo.errors import P2pdoError, WorkloadFailed, WorkloadStopped
 from p2pdo.reporting.comparing.folder import failure

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from p2pdo.api.comparisons.trial import run_trial
-from p2pdo.api.jobs import Request
+from p2pdo.api.requests import Request
 from p2pdo.api.runs import check_executor
 from p2pdo.reporting.json_lines import encode
 from p2pdo.reporting.records import Metric

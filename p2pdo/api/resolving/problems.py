@@ -1,0 +1,123 @@
+"""A problem per node: from the catalogue, a file, or the user's hands."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from p2pdo.api.requests import Request
+from p2pdo.data import catalogue, encode
+from p2pdo.errors import ConfigError
+from p2pdo.participants.definition import Participant
+from p2pdo.types import Plain
+
+
+def problems_for(request: Request, parameters: Mapping[str, Plain]) -> tuple[Sequence[Any], str]:
+    """In node order, and what they are called."""
+    problem = request.problem
+    if not isinstance(problem, str):
+        return _given(list(problem), request, "given problems")
+    if problem.endswith(".py"):
+        raise ConfigError(
+            f"{problem} names a file, not what in it is the problem",
+            hint=f"{problem}:NAME, a list of problems, a factory of them, or a participant",
+        )
+    if problem in catalogue.PROBLEMS or ":" not in problem:
+        built = catalogue.build_all(
+            problem,
+            request.nodes,
+            request.partition,
+            request.seed,
+            dtype=request.dtype or "float64",
+            parameters=parameters,
+        )
+        return built, problem
+    return _from_file(problem, request, parameters)
+
+
+def _from_file(
+    where: str, request: Request, parameters: Mapping[str, Plain]
+) -> tuple[list[Any], str]:
+    """A list of problems, one a node, or a factory of them."""
+    found = encode.load_object(where)
+    if isinstance(found, Participant):
+        raise ConfigError(
+            f"{where} is a participant, not a problem",
+            hint=f"p2pdo run {where} --rounds 100, or net.submit({found.name}, rounds=100)",
+        )
+    if callable(found):
+        return _given(_made(found, where, request, parameters), request, where)
+    if isinstance(found, Sequence):
+        return _given(list(found), request, where)
+    raise ConfigError(
+        f"{where} is {type(found).__name__}, neither a list of problems nor a factory",
+        hint="make it a function (node_index, nodes, partition, seed, **parameters) -> problem, "
+        "or a @p2pdo.participant",
+    )
+
+
+def participant_at(where: str) -> Participant | None:
+    """What stands at "file.py:name" or "module:name", if it is a participant.
+
+    Raises:
+        ConfigError: there is no such file, module or name, or its import fails.
+    """
+    if where in catalogue.PROBLEMS or ":" not in where:
+        return None
+    found = encode.load_object(where)
+    return found if isinstance(found, Participant) else None
+
+
+def _made(
+    factory: Callable[..., Any], where: str, request: Request, parameters: Mapping[str, Plain]
+) -> list[Any]:
+    try:
+        return [
+            factory(i, request.nodes, request.partition, request.seed, **parameters)
+            for i in range(request.nodes)
+        ]
+    except ConfigError:
+        raise
+    except Exception as error:
+        raise ConfigError(
+            f"{where} failed: {type(error).__name__}: {error}", hint=_factory_remedy(error)
+        ) from error
+
+
+def _factory_remedy(error: Exception) -> str:
+    """A call that does not fit fails here; anything else fails further in, at a line of its own."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    if last.filename == __file__:
+        return (
+            "it is called as factory(node_index, nodes, partition, seed, **parameters); "
+            "a training loop needs @p2pdo.participant above it"
+        )
+    return f"it was raised in {last.filename}, line {last.lineno}"
+
+
+def _given(problems: list[Any], request: Request, label: str) -> tuple[list[Any], str]:
+    if not problems:
+        raise ConfigError(f"{label} is empty", hint="give one problem a node")
+    if len(problems) != request.nodes:
+        raise ConfigError(
+            f"{label}: {len(problems)} problems for {request.nodes} nodes",
+            hint=f"give one a node, or --nodes {len(problems)}",
+        )
+    dimensions = [getattr(p, "dimension", None) for p in problems]
+    for node, dimension in enumerate(dimensions):
+        if not isinstance(dimension, int | np.integer) or dimension < 1:
+            raise ConfigError(
+                f"the problem of node {node} ({type(problems[node]).__name__}) tells no dimension",
+                hint="give it a property dimension: the length of x",
+                node=f"node-{node}",
+            )
+        if dimension != dimensions[0]:
+            raise ConfigError(
+                f"node 0's problem has dimension {dimensions[0]}, node {node}'s {dimension}",
+                hint="all nodes decide on the same x",
+                node=f"node-{node}",
+            )
+    return problems, label
