@@ -17,11 +17,11 @@ from typing import Any
 
 from p2pdo.algorithms.base import Algorithm
 from p2pdo.algorithms.catalogue import name_of
+from p2pdo.api.executors import check_executable
 from p2pdo.api.jobs import Job, resolve, with_tolerance
 from p2pdo.api.parameters import PROBLEM_PREFIX
-from p2pdo.api.processes import check_crossing
 from p2pdo.api.requests import Request
-from p2pdo.api.runs import Executor, check_executor, check_processes
+from p2pdo.api.runs import Executor, check_executor
 from p2pdo.api.topology_files import read_topology
 from p2pdo.errors import ConfigError, did_you_mean
 from p2pdo.types import Plain
@@ -219,8 +219,6 @@ def checked(asked: Asked, default_tol: float | None = None) -> tuple[Asked, Job]
     jobs = [resolve(asked.request(one, 0)) for one in asked.contenders]
     if default_tol is not None:
         base = replace(base, tol=with_tolerance(jobs[0], default_tol).request.tol)
-    if asked.executor == "processes":
-        check_processes(jobs[0].plan.nodes)
-        for job in jobs:
-            check_crossing(job)
+    for job in jobs:
+        check_executable(job, asked.executor)
     return replace(asked, base=base), jobs[0]
