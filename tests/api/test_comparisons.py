@@ -20,7 +20,7 @@ from p2pdo.api.comparisons.asked import (
     named,
 )
 from p2pdo.api.comparisons.comparison import Comparison
-from p2pdo.api.jobs import Request
+from p2pdo.api.requests import Request
 from p2pdo.errors import ConfigError, Conflict
 from p2pdo.problems import LeastSquares
 from p2pdo.protocol.asynchronous.plan import Asynchrony
