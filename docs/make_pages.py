@@ -32,6 +32,7 @@ def main(out: Path) -> None:
     """Makes them anew."""
     shutil.rmtree(out, ignore_errors=True)
     shutil.copytree(DOCS, out, ignore=shutil.ignore_patterns("*.py", "__pycache__"))
+    (out / "README.md").rename(out / "all-pages.md")  # a folder's README would be its index
     shutil.copy(DOCS.parent / "README.md", out / "index.md")
     _unnest_links(out / "index.md")
     pages = out / "reference" / "algorithms"
@@ -107,6 +108,7 @@ def link_names(overview: Path) -> None:
 def _unnest_links(readme: Path) -> None:
     """The README's links into docs/, from inside docs/."""
     text = readme.read_text(encoding="utf-8").replace("](docs/", "](")
+    text = text.replace("](README.md)", "](all-pages.md)")
     readme.write_text(text, encoding="utf-8")
 
 

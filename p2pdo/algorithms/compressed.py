@@ -245,7 +245,7 @@ class Lead(_Compressed, Algorithm[LeadState]):
         if not self._operator.unbiased:
             raise ConfigError(
                 f"lead needs an unbiased compressor, '{self.compressor}' is not one",
-                hint="for example qsgd:15; beer takes every contraction",
+                hint="for example max-qsgd:7; beer takes every contraction",
             )
 
     @classmethod
@@ -296,6 +296,7 @@ class CGt(_Compressed, Algorithm[CgtState]):
 
     requires: ClassVar[Requires] = DESCENT
     limit: ClassVar[Limit] = Limit.OPTIMUM
+    invariants: ClassVar[tuple[Invariant, ...]] = (equal_means("y", "g"),)
 
     def __post_init__(self) -> None:
         require_positive("step_size", self.step_size)

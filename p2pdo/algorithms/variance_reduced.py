@@ -151,6 +151,7 @@ class GtVr(Algorithm[VrState]):
 
     requires: ClassVar[Requires] = Requires(weights=Stochastic.DOUBLY, oracle=FiniteSum)
     limit: ClassVar[Limit] = Limit.OPTIMUM
+    invariants: ClassVar[tuple[Invariant, ...]] = (equal_means("y", "v"),)
 
     def __post_init__(self) -> None:
         require_positive("step_size", self.step_size)

@@ -16,6 +16,13 @@ WEATHER = ("delay", "drop", "duplicate")
 """What only a simulated network has."""
 
 _ROUNDS = ("dense", "stacked")
+_WEATHER_INSTEAD = "; an asynchronous run has --delay, --drop and --duplicate"
+_INSTEAD = {  # of what only runs of rounds have
+    "settle": ", and stop by --tol or --rounds",
+    "links": _WEATHER_INSTEAD,
+    "link_loss": _WEATHER_INSTEAD,
+    "compute": _WEATHER_INSTEAD,
+}
 
 
 def check_asynchronous(job: Job, executor: str, *, has_timeline: bool) -> None:
@@ -45,7 +52,7 @@ def check_asynchronous(job: Job, executor: str, *, has_timeline: bool) -> None:
     odd = [name for name in WEATHER if getattr(asked, name) != getattr(usual, name)]
     if odd and executor != "simulated":
         raise ConfigError(
-            f"{odd[0]} is of a simulated network; on --on {executor} the network is what it is",
+            f"--{odd[0]} is of a simulated network; with --on {executor} the network is what it is",
             hint=f"--on simulated, or leave --{odd[0]} out",
         )
 
@@ -56,13 +63,11 @@ def asynchrony_of(request: Request) -> Asynchrony:
     Raises:
         ConfigError: something was asked for that only runs of rounds have.
     """
-    for name in ("settle", "links", "link_loss", "compute"):
+    for name, instead in _INSTEAD.items():
         if getattr(request, name) is not None:
-            option = name.replace("_", "-")
-            raise ConfigError(
-                f"--{option} is of synchronous algorithms",
-                hint=f"leave --{option} out; an asynchronous run has --delay, --drop, --duplicate",
-            )
+            raise _only_of_rounds(name, instead)
+    if request.monitor not in ("auto", "off"):
+        raise _only_of_rounds("monitor", "")
     if request.drop is None:
         return request.asynchrony
     try:
@@ -72,6 +77,13 @@ def asynchrony_of(request: Request) -> Asynchrony:
             f"'{request.drop}' is no share of messages that are lost", hint="--drop 0.1"
         ) from None
     return replace(request.asynchrony, drop=share)
+
+
+def _only_of_rounds(name: str, instead: str) -> ConfigError:
+    option = f"--{name.replace('_', '-')}"
+    return ConfigError(
+        f"{option} is of synchronous algorithms", hint=f"leave {option} out{instead}"
+    )
 
 
 def require_synchrony(request: Request, name: str) -> None:

@@ -168,7 +168,8 @@ def _requirements(cls: type[Method]) -> str:
         else f" and a problem with {_ORACLES.get(oracle, f'the oracle {oracle}')}"
     )
     may_vary = ", which may vary," if needs.time_varying else ""
-    return f"{symmetric}{_SUMS[Stochastic(int(needs.weights))]}{may_vary}{undirected}{of_problem}"
+    weights = f"{symmetric}{_SUMS[Stochastic(int(needs.weights))]}{may_vary}"
+    return f"{weights}{undirected}{of_problem}".rstrip(",")
 
 
 def _traffic(cls: type[Algorithm[Any]]) -> tuple[float | None, float | None]:

@@ -23,17 +23,14 @@ from typing import Any, Self
 
 from p2pdo.algorithms.catalogue import AnyAlgorithm
 from p2pdo.api import participants
-from p2pdo.api.asynchrony import check_asynchronous
-from p2pdo.api.drops import check_dropping
+from p2pdo.api.executors import check_executable
 from p2pdo.api.jobs import Job, resolve
 from p2pdo.api.local_nodes import Executors
 from p2pdo.api.order import check_submit_order
 from p2pdo.api.participants import ParticipantRun
-from p2pdo.api.processes import check_crossing
 from p2pdo.api.requests import Request
-from p2pdo.api.runs import Observe, Run, check_executor, check_in_memory, check_processes
+from p2pdo.api.runs import Observe, Run, check_executor, check_processes
 from p2pdo.api.serving import Serving
-from p2pdo.api.simulating import check_simulated
 from p2pdo.api.timelines import TimelineFile, check_timeline
 from p2pdo.data import encode
 from p2pdo.driving.tasks import SITE, Tasks
@@ -225,13 +222,7 @@ class LocalNetwork:
             Conflict: there are files in the folder already.
         """
         encode.refuse_while_importing()
-        check_in_memory(self._executor, job.plan.nodes)
-        check_asynchronous(job, self._executor, has_timeline=timeline is not None)
-        if self._executor == "processes":
-            check_processes(job.plan.nodes)
-            check_crossing(job)
-        check_dropping(job.plan.drops, self._executor)
-        check_simulated(job.links, self._executor)
+        check_executable(job, self._executor, has_timeline=timeline is not None)
         if timeline is not None:
             check_timeline(Path(timeline), self._executor)
         request_id = uuid.uuid4().hex

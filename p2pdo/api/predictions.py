@@ -19,6 +19,7 @@ from p2pdo.errors import P2pdoError
 from p2pdo.graphs.spectral import DENSE
 from p2pdo.graphs.weights import is_symmetric
 from p2pdo.problems.base import is_stochastic
+from p2pdo.protocol.coding import NONE
 from p2pdo.protocol.judging import consensus_error
 from p2pdo.protocol.plan import Plan
 from p2pdo.simulation.linearised import Course, Linearised, course, linearise
@@ -135,7 +136,9 @@ def _slopes(problem: Any, x: Array, nudge: float) -> Array:
 
 
 def theorem_of(plan: Plan, at: Constants | None) -> Theorem | None:
-    """The algorithm's, where it speaks of these weights."""
+    """The algorithm's, where it speaks of these weights: of one W, and of values that are exact."""
+    if plan.weights.varies or plan.codec != NONE:
+        return None
     theorem = type(plan.algorithm).theorem
     return theorem if theorem is not None and at is not None and theorem.applies_to(at) else None
 
@@ -148,7 +151,8 @@ def predict(job: Job, at: Constants | None, costs: Curvatures | None, largest: i
         rate, source = float(theorem.rate(plan.algorithm, at)), theorem.source
         proved = rate if rate < 1 else None
     linear = None
-    if costs is not None and type(plan.algorithm).limit in _PREDICTED:
+    is_linear = plan.codec == NONE  # what a codec leaves out is no linear map of the states
+    if is_linear and costs is not None and type(plan.algorithm).limit in _PREDICTED:
         linear = linearise(plan, costs.hessians, largest)
     if linear is None or costs is None:
         basis: Basis | None = None if proved is None else "theorem"

@@ -146,7 +146,7 @@ def look_at(job: Job, largest: int = THOROUGH, *, ranges: bool = True) -> Prefli
     costs = curvatures(job, largest)
     prediction = predict(job, at, costs, largest)
     slem = None if at is None else at.slem
-    if at is None and ranges:  # of large networks eigenvalues take long
+    if plan.weights.varies or (at is None and ranges):  # of large networks eigenvalues take long
         slem = _slem(plan.weights)
     found = Preflight(
         algorithm=job.algorithm,

@@ -85,6 +85,19 @@ def check_in_memory(executor: Executor, nodes: int) -> None:
         )
 
 
+def check_monitored(monitor: str, executor: Executor) -> None:
+    """Refuses to watch what no process sees the whole of.
+
+    Raises:
+        ConfigError: with the executors that are watched.
+    """
+    if executor == "processes" and monitor not in ("auto", "off"):
+        raise ConfigError(
+            "node processes are not monitored: their states stay with them",
+            hint="--on inprocess, simulated, stacked or dense, or leave --monitor out",
+        )
+
+
 @dataclass(frozen=True, eq=False)
 class Result:
     """What a run came to.

@@ -11,8 +11,9 @@ from p2pdo.api.topology_files import read_topology
 from p2pdo.errors import ConfigError
 from p2pdo.graphs import weights as mixing
 from p2pdo.graphs.graph import Graph
+from p2pdo.graphs.schedules import Cycle
 from p2pdo.graphs.spectral import spectrum
-from p2pdo.graphs.weights import Stochastic, check_weights, is_symmetric, stochastic
+from p2pdo.graphs.weights import Stochastic, Weights, check_weights, is_symmetric, stochastic
 from p2pdo.protocol.assignment import make_graph
 from p2pdo.reporting import formats
 from p2pdo.types import Plain
@@ -33,7 +34,8 @@ class TopologyReport:
         edges: links of an undirected graph, arcs of a directed one.
         degree: (fewest, most) nodes that a node hears; `sends_to` those that it sends to.
         stochastic: which sums of the weights are one: rows, columns or doubly.
-        slem: second largest eigenvalue modulus of the weights.
+        slem: second largest eigenvalue modulus of `slem_of`: the weights, their mean where they
+            are random, or the product of a whole cycle; of this a single iteration's share.
         iterations_to_1e6: mixings until a disagreement is a millionth; None if it never is.
     """
 
@@ -47,6 +49,7 @@ class TopologyReport:
     symmetric: bool
     stochastic: str
     slem: float
+    slem_of: str
     spectral_gap: float
     iterations_to_1e6: int | None
     graph: Graph = field(repr=False)
@@ -68,7 +71,7 @@ class TopologyReport:
             ("degrees", f"hears {hears}, sends to {sends}" if self.directed else hears),
             ("symmetric", "yes" if self.symmetric else "no"),
             ("stochastic", self.stochastic),
-            ("SLEM", f"{self.slem:.6f}  (second largest |eigenvalue| of W)"),
+            ("SLEM", f"{self.slem:.6f}  (second largest |eigenvalue| of {self.slem_of})"),
             ("spectral gap", f"{self.spectral_gap:.3g}"),
             ("mixings to 1e-6", "never" if mixings is None else formats.count(mixings)),
         ]
@@ -113,10 +116,18 @@ def inspect(topology: Any, nodes: int, weights: str | None, seed: int) -> Topolo
         symmetric=is_symmetric(w),
         stochastic=_SUMS[sums],
         slem=figures.slem,
+        slem_of=_what_mixes(w),
         spectral_gap=figures.gap,
         iterations_to_1e6=figures.iterations_to_1e6,
         graph=graph,
     )
+
+
+def _what_mixes(w: Weights) -> str:
+    """What the eigenvalues are of."""
+    if isinstance(w, Cycle):
+        return "a whole cycle's W, per iteration"
+    return "the mean W" if w.varies else "W"
 
 
 def _range(ends: tuple[int, int]) -> str:

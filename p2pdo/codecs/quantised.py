@@ -60,7 +60,7 @@ class _Levels(Codec):
         if not 1 <= self.levels <= MOST_LEVELS:
             raise ConfigError(
                 f"the number of levels must lie between 1 and {MOST_LEVELS}, got {self.levels}",
-                hint="for example qsgd:15",
+                hint="for example 15, as in max-qsgd:15",
             )
 
     @property

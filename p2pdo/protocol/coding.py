@@ -175,8 +175,8 @@ def require_codable(algorithm: type[Method], weights: Weights) -> None:
         )
     if weights.varies:
         raise ConfigError(
-            "a codec keeps a sum of copies under one W, and these weights vary with the iteration",
-            hint="leave --codec out, or take weights that stay",
+            "a codec needs weights that stay, and these vary with the iteration",
+            hint="leave --codec out, or take another topology or --weights metropolis",
         )
 
 

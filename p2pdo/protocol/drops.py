@@ -72,7 +72,16 @@ class Drops:
 
 
 def uniform(probability: float, seed: int = 0) -> Drops:
-    """Each value is lost with this probability, independently of all others."""
+    """Each value is lost with this probability, independently of all others.
+
+    Raises:
+        ConfigError: it is none, or every value would be lost.
+    """
+    if not 0 <= probability <= 1:
+        raise ConfigError(
+            f"the share of values that are lost must lie in [0, 1], got {probability}",
+            hint="for example --drop 0.1",
+        )
     return Drops(probability, seed=seed)
 
 

@@ -130,7 +130,8 @@ class Objective:
 
     def distance(self, x: Array) -> float | None:
         """‖x − x*‖₂."""
-        return None if self.minimiser is None else float(np.linalg.norm(x - self.minimiser))
+        with np.errstate(over="ignore", invalid="ignore"):
+            return None if self.minimiser is None else float(np.linalg.norm(x - self.minimiser))
 
 
 def mean_state(states: States) -> Array:

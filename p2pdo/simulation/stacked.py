@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from p2pdo.algorithms.catalogue import name_of
 from p2pdo.effects import By, Here, Mix
 from p2pdo.errors import ConfigError, P2pdoError, WorkloadFailed
 from p2pdo.graphs.weights import Weights, push
@@ -91,12 +92,21 @@ def _starts(plan: Plan) -> Array:
     return starts if isinstance(starts, np.ndarray) else np.stack(starts)
 
 
-def _stack(plan: Plan) -> Any:
+def require_batched(plan: Plan) -> None:
+    """Refuses an algorithm whose step is of one node alone.
+
+    Raises:
+        ConfigError: it does not stack.
+    """
     if not plan.algorithm.batched:
         raise ConfigError(
-            f"{type(plan.algorithm).__name__} does not declare that it works on stacked states",
+            f"{name_of(type(plan.algorithm))} does not declare that it works on stacked states",
             hint="use --on dense",
         )
+
+
+def _stack(plan: Plan) -> Any:
+    require_batched(plan)
     if isinstance(plan.problems, Many):
         return plan.problems.stack
     kind = type(plan.problems[0])

@@ -96,7 +96,7 @@ def test_run_takes_an_algorithm_object_and_a_graph_and_keeps_the_folder(tmp_path
     assert json.loads((out / "summary.json").read_text())["iterations"] == 10
 
 
-RUN_FOLDER = {"run.toml", "metrics.jsonl", "states", "summary.json"}
+RUN_FOLDER = {"run.toml", "metrics.jsonl", "states", "counts.json", "summary.json"}
 PICTURES = {"topology.png", "convergence.png"}
 
 

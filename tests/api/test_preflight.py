@@ -104,3 +104,23 @@ def test_what_nobody_can_tell_is_said_to_be_unknown() -> None:
     assert found.prediction.rate is None
     assert found.checks[-1].verdict == "not proved"
     assert not found.is_unsafe
+
+
+def test_of_a_codec_nothing_is_predicted_that_only_holds_without_it() -> None:
+    found = look_at(job(codec="top-k:0.5"))
+    assert found.prediction.rate is None
+    assert found.safe is None
+    assert found.checks[-1].verdict == "not proved"
+
+
+@pytest.mark.parametrize(
+    ("asked", "slem"),
+    [({"topology": "one-peer-exponential"}, 0.0), ({"weights": "active-links:0.5"}, 0.902369)],
+)
+def test_of_weights_that_vary_the_topologys_figure_is_told_and_no_theorem_on_one_w(
+    asked: dict[str, str], slem: float
+) -> None:
+    found = look_at(job(parameters={"step_size": 1e-5}, **asked))
+    assert found.slem == pytest.approx(slem, abs=1e-6)
+    assert (found.prediction.rate, found.safe) == (None, None)
+    assert found.checks[-1].verdict == "not proved"

@@ -25,6 +25,7 @@ def test_a_ring_of_eight_is_told_in_figures(call: Call) -> None:
         "sends_to": [2, 2],
         "symmetric": True,
         "stochastic": "doubly",
+        "slem_of": "W",
         "iterations_to_1e6": 64,
         "plot": None,
     }
@@ -66,3 +67,18 @@ def test_it_is_drawn_where_one_asks(call: Call) -> None:
     assert Path("grid.svg").read_text().startswith("<?xml")
     lines = call("topo", "grid", "-n", "9", "--plot", "grid.svg").stdout.splitlines()
     assert lines[-1] == "  picture          grid.svg"
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        (("ring",), "of W)"),
+        (("ring", "--weights", "active-links"), "of the mean W)"),
+        (("one-peer-exponential",), "of a whole cycle's W, per iteration)"),
+    ],
+)
+def test_it_is_told_what_the_eigenvalues_are_of(
+    call: Call, asked: tuple[str, ...], told: str
+) -> None:
+    (line,) = (x for x in call("topo", *asked).stdout.splitlines() if "SLEM" in x)
+    assert line.endswith(told)

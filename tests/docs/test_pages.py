@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 from pathlib import Path
 from types import ModuleType
 
@@ -50,3 +51,9 @@ def test_a_run_is_drawn_whatever_the_algorithm_needs(
     pytest.importorskip("matplotlib")
     pages.draw(name, tmp_path / "a.svg")
     assert "<svg" in (tmp_path / "a.svg").read_text()
+
+
+def test_the_index_lists_every_page_and_every_link_leads_to_one() -> None:
+    links = set(re.findall(r"\]\(([^)]+)\)", (DOCS / "README.md").read_text(encoding="utf-8")))
+    written = {str(path.relative_to(DOCS)) for path in DOCS.rglob("*.md")} - {"README.md"}
+    assert links == written | {"../README.md"}

@@ -68,8 +68,8 @@ def test_a_chain_goes_on_from_block_to_block() -> None:
     ("make", "says"),
     [
         (lambda: uniform(1.0), "every value would be lost"),
-        (lambda: uniform(-0.1), "in_good of a drop must lie"),
-        (lambda: uniform(float("nan")), "in_good of a drop must lie"),
+        (lambda: uniform(-0.1), "the share of values that are lost must lie"),
+        (lambda: uniform(float("nan")), "the share of values that are lost must lie"),
         (lambda: Drops(0.0, 1.0, 1.5), "to_bad of a drop must lie"),
         (lambda: bursts(0.6, 1), "no bursts of 1 iterations"),
         (lambda: bursts(0.1, 0.5), "no bursts"),

@@ -11,19 +11,20 @@ are told names. Objects stay in this process.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from p2pdo.algorithms.base import Algorithm
 from p2pdo.algorithms.catalogue import name_of
+from p2pdo.api.executors import check_executable
 from p2pdo.api.jobs import Job, resolve, with_tolerance
 from p2pdo.api.parameters import PROBLEM_PREFIX
-from p2pdo.api.processes import check_crossing
 from p2pdo.api.requests import Request
-from p2pdo.api.runs import Executor, check_executor, check_processes
+from p2pdo.api.runs import Executor, check_executor
 from p2pdo.api.topology_files import read_topology
 from p2pdo.errors import ConfigError, did_you_mean
+from p2pdo.protocol.asynchronous.plan import Asynchrony
 from p2pdo.types import Plain
 
 _OF_CONTENDERS = ("algorithm",)
@@ -103,16 +104,26 @@ def from_plain(plain: Mapping[str, Any]) -> Asked:
             hint="go on with it from the script that began it: p2pdo.compare(…, out=DIR)",
         )
     return Asked(
-        base=Request(**settings),
+        base=request_of(settings),
         contenders=contenders,
         trials=int(plain["trials"]),
         executor=check_executor(plain["executor"]),
     )
 
 
+def plain_of(request: Request) -> dict[str, Any]:
+    """A request by its fields; plain data where nothing in it was given as an object."""
+    plain = {field.name: getattr(request, field.name) for field in fields(request)}
+    return {**plain, "asynchrony": asdict(request.asynchrony)}
+
+
+def request_of(plain: Mapping[str, Any]) -> Request:
+    """What `plain_of` made plain; what is left out has its default."""
+    return Request(**{**plain, "asynchrony": Asynchrony(**plain.get("asynchrony", {}))})
+
+
 def _settings(base: Request) -> dict[str, Any]:
-    names = [field.name for field in fields(base) if field.name not in _OF_CONTENDERS]
-    return {name: getattr(base, name) for name in names}
+    return {name: value for name, value in plain_of(base).items() if name not in _OF_CONTENDERS}
 
 
 def _is_plain(value: Any) -> bool:
@@ -219,8 +230,6 @@ def checked(asked: Asked, default_tol: float | None = None) -> tuple[Asked, Job]
     jobs = [resolve(asked.request(one, 0)) for one in asked.contenders]
     if default_tol is not None:
         base = replace(base, tol=with_tolerance(jobs[0], default_tol).request.tol)
-    if asked.executor == "processes":
-        check_processes(jobs[0].plan.nodes)
-        for job in jobs:
-            check_crossing(job)
+    for job in jobs:
+        check_executable(job, asked.executor)
     return replace(asked, base=base), jobs[0]

@@ -9,13 +9,11 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Mapping
-from dataclasses import fields
 from typing import Any
 
-from p2pdo.api.comparisons.asked import Asked, Contender
+from p2pdo.api.comparisons.asked import Asked, Contender, plain_of
 from p2pdo.api.comparisons.trial import run_trial
 from p2pdo.api.comparisons.workers import Work, run_in_workers
-from p2pdo.api.requests import Request
 from p2pdo.reporting.comparing.folder import LOG, ComparisonFolder
 from p2pdo.reporting.comparing.progress import TrialsProgress
 from p2pdo.reporting.comparing.trials import read_trial
@@ -71,7 +69,7 @@ async def _in_workers(
         Work(
             name,
             {
-                "request": _plain(asked.request(contender, trial)),
+                "request": plain_of(asked.request(contender, trial)),
                 "executor": asked.executor,
                 "folder": str(folder.trial(contender.label, trial)),
             },
@@ -126,7 +124,3 @@ def _ended(
 
 def _name(contender: Contender, trial: int) -> str:
     return f"{contender.label} trial {trial}"
-
-
-def _plain(request: Request) -> dict[str, Any]:
-    return {field.name: getattr(request, field.name) for field in fields(request)}
