@@ -30,6 +30,7 @@ from p2pdo.protocol.monitoring import monitor_of
 from p2pdo.protocol.plan import Plan
 from p2pdo.protocol.reports import StackedReports
 from p2pdo.protocol.settling import Settling
+from p2pdo.protocol.stepper import quiet
 from p2pdo.protocol.values import is_finite, size_of
 from p2pdo.runtime.compute import limit_blas_threads
 from p2pdo.types import Array, Value
@@ -61,6 +62,16 @@ def run_stacked(
         ConfigError: the algorithm or the problem does not stack.
     """
     limit_blas_threads()
+    with quiet():
+        return _run(plan, judge, tell, check_stop)
+
+
+def _run(
+    plan: Plan,
+    judge: Judge,
+    tell: Callable[[Judgement], None],
+    check_stop: Callable[[], None],
+) -> Sequence[Report]:
     covering = Covering()  # one call of the stack is one of each node
     problem = covering.cover(_stack(plan))
     state = plan.algorithm.init(_starts(plan), problem, _here(0, plan))

@@ -87,7 +87,9 @@ def test_algorithms_are_listed_with_paper_parameters_and_needs(call: Call) -> No
     tracking = entries["gradient-tracking"]
     assert tracking["about"].startswith("Gradient tracking (Qu & Li 2018")
     assert tracking["parameters"] == {"step_size": None, "tracker_start": "gradient"}
-    assert tracking["requires"] == "doubly stochastic weights and a problem with a gradient"
+    assert tracking["requires"] == (
+        "doubly stochastic weights, which may vary, and a problem with a gradient"
+    )
     assert tracking["derived"]["step_size"].startswith("1/L, L = the largest")
     assert entries["consensus"]["derived"] == {}
     assert (tracking["exchanges"], tracking["values"]) == (1.0, 2.0)
@@ -117,9 +119,6 @@ def test_one_algorithm_is_shown_with_its_update_and_its_parameters(call: Call) -
 
 
 def test_problems_are_listed_with_their_parameters(call: Call) -> None:
-    assert [entry["name"] for entry in call("problems", "--json").data] == [
-        "breast-cancer",
-        "quadratic",
-        "least-squares",
-    ]
+    names = {entry["name"] for entry in call("problems", "--json").data}
+    assert names >= {"breast-cancer", "quadratic", "least-squares", "digits", "two-moons"}
     assert "--set problem.l2=0.01" in call("problems").stdout

@@ -37,6 +37,8 @@ DATA = [
     "run_dir",
     "state_sha256",
     "links",
+    "header_bytes",
+    "codec",
     "calls",
     "accuracy",
     "rates",
