@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 
@@ -170,3 +171,31 @@ def require_signs(b: Array) -> None:
             f"labels b must be +1 or −1, got {others[0]:g}",
             hint="for labels 0 and 1 give 2 * b - 1",
         )
+
+
+class _Samples(Protocol):
+    """A cost of rows of A (rows, d) and b (rows,), a share of `samples`; penalised by l2."""
+
+    @property
+    def A(self) -> Array: ...  # noqa: N802 - the field's letter
+    @property
+    def b(self) -> Array: ...
+    @property
+    def samples(self) -> int: ...
+    @property
+    def l2(self) -> float: ...
+
+
+def keep_samples(cost: _Samples) -> None:
+    """Checks them, and keeps in the frozen cost what was made of them.
+
+    Raises:
+        ConfigError: shapes that do not fit, fewer samples than rows, or a negative penalty.
+    """
+    A = real_array("A", cost.A, ("rows", "d"))
+    b = real_array("b", cost.b, ("rows",), A.dtype)
+    same_length("b", len(b), "the rows of A", len(A))
+    object.__setattr__(cost, "A", A)
+    object.__setattr__(cost, "b", b)
+    object.__setattr__(cost, "samples", whole_number("samples", cost.samples, least=len(b)))
+    object.__setattr__(cost, "l2", nonnegative("l2", cost.l2))

@@ -20,15 +20,7 @@ from typing import Self
 import numpy as np
 
 from p2pdo.errors import ConfigError
-from p2pdo.problems.checks import (
-    common_dimension,
-    nonnegative,
-    positive_penalty,
-    real_array,
-    require_signs,
-    same_length,
-    whole_number,
-)
+from p2pdo.problems.checks import common_dimension, keep_samples, positive_penalty, require_signs
 from p2pdo.problems.linear_algebra import (
     damped_newton,
     gram_extremes,
@@ -52,14 +44,8 @@ class Logistic:
     l2: float
 
     def __post_init__(self) -> None:
-        A = real_array("A", self.A, ("rows", "d"))
-        b = real_array("b", self.b, ("rows",), A.dtype)
-        same_length("b", len(b), "the rows of A", len(A))
-        require_signs(b)
-        object.__setattr__(self, "A", A)
-        object.__setattr__(self, "b", b)
-        object.__setattr__(self, "samples", whole_number("samples", self.samples, least=len(b)))
-        object.__setattr__(self, "l2", nonnegative("l2", self.l2))
+        keep_samples(self)
+        require_signs(self.b)
 
     @property
     def is_quadratic(self) -> bool:

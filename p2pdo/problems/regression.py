@@ -21,14 +21,7 @@ from typing import Self
 import numpy as np
 
 from p2pdo.errors import ConfigError
-from p2pdo.problems.checks import (
-    common_dimension,
-    nonnegative,
-    positive_penalty,
-    real_array,
-    same_length,
-    whole_number,
-)
+from p2pdo.problems.checks import common_dimension, keep_samples, nonnegative, positive_penalty
 from p2pdo.problems.linear_algebra import (
     damped_newton,
     gram_extremes,
@@ -50,13 +43,7 @@ class _Regression:
     l2: float
 
     def __post_init__(self) -> None:
-        A = real_array("A", self.A, ("rows", "d"))
-        b = real_array("b", self.b, ("rows",), A.dtype)
-        same_length("b", len(b), "the rows of A", len(A))
-        object.__setattr__(self, "A", A)
-        object.__setattr__(self, "b", b)
-        object.__setattr__(self, "samples", whole_number("samples", self.samples, least=len(b)))
-        object.__setattr__(self, "l2", nonnegative("l2", self.l2))
+        keep_samples(self)
 
     @abstractmethod
     def losses(self, r: Array) -> Array:
