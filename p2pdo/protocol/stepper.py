@@ -35,6 +35,7 @@ from p2pdo.problems.base import is_stochastic
 from p2pdo.protocol.coding import NONE, coder_of
 from p2pdo.protocol.counting import Calls, Covering
 from p2pdo.protocol.exchanging import Exchanging, Outgoing, Place
+from p2pdo.protocol.reports import Report
 from p2pdo.protocol.values import describe, is_finite
 from p2pdo.types import Array, Value
 
@@ -98,6 +99,11 @@ class Stepper(Exchanging, Generic[S]):
     def x(self) -> Array:
         """The decision variable, frozen."""
         return freeze(self.state.x)
+
+    def report(self) -> Report:
+        """What an observer is told at a boundary."""
+        sent = self.bytes_sent, self.messages_sent
+        return Report(self.place.node, self.iteration, self.x, *sent, self.calls, self.dropped)
 
     @property
     def calls(self) -> Calls:

@@ -14,12 +14,11 @@ limit has told all that it has to say, and takes nothing more.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeAlias
 
-from p2pdo.errors import P2pdoError, RemoteProtocolError, WorkloadFailed
+from p2pdo.errors import RemoteProtocolError
 from p2pdo.protocol.asynchronous.channels import Message
 from p2pdo.protocol.asynchronous.member import Member
 from p2pdo.protocol.exchanging import Place
@@ -27,8 +26,8 @@ from p2pdo.protocol.frames import EffectKind, Frame, Tag
 from p2pdo.protocol.judging import Report
 from p2pdo.protocol.values import size_of
 from p2pdo.runtime.compute import Compute
-from p2pdo.runtime.driver import SNAPSHOTS, Observer
 from p2pdo.runtime.exchange import Exchanger
+from p2pdo.runtime.judged import JudgedRun, Observer
 from p2pdo.types import NodeId, Value
 
 Post: TypeAlias = tuple[int, Message]
@@ -103,11 +102,7 @@ def _message(sender: str, tag: Tag, value: Value) -> Message:
     )
 
 
-class _Judged(Exception):
-    """The observer has chosen the result: stop waiting."""
-
-
-class AsynchronousDriver:
+class AsynchronousDriver(JudgedRun):
     """One node's run of one asynchronous algorithm; to others it is as a `driver.Driver`."""
 
     def __init__(
@@ -122,50 +117,27 @@ class AsynchronousDriver:
         judged: bool,
     ) -> None:
         """With `judged`, states wait for `judge` to be called; otherwise they are only told."""
+        super().__init__(mailbox, observer, observe_every=observe_every, judged=judged)
         self._member = member
         self._mailbox = mailbox
         self._compute = compute
-        self._observer = observer
         self._rounds = rounds
-        self._every = observe_every
-        self._judged = judged
-        self._unjudged: OrderedDict[int, Report] = OrderedDict()
-        self._result: Report | None = None
 
     @property
     def iteration(self) -> int:
         """Completed wake-ups, for whoever asks how far it is."""
         return self._member.wakes
 
-    def judge(self, iteration: int, *, stop: bool) -> None:
-        """The observer's verdict on an observed wake-up; verdicts come in order."""
-        report = self._unjudged.pop(iteration, None)
-        if stop and report is not None:
-            self._result = report
-            self._mailbox.fail(_Judged())
-        self._mailbox.wake()
-
-    def abort(self, error: P2pdoError | None = None) -> None:
-        """Ends the run at its next wait with `error`."""
-        self._mailbox.fail(error or WorkloadFailed("the run was aborted", hint="start it again"))
-
-    async def run(self) -> Report:
-        """Runs to the limit of wake-ups or the observer's choice; returns the resulting state.
-
-        Raises:
-            P2pdoError: the author's code, a peer or an abort ended it; with node and wake-up.
-        """
-        try:
-            report: Report | None = await self._compute.run(self._member.report)
-            while self._result is None:
-                if report is not None:
-                    await self._observe(report)
-                    if report.iteration >= self._rounds:
-                        return await self._finish(report)
-                report = await self._turn()
-        except _Judged:
-            pass
-        assert self._result is not None, "only a verdict ends the loop"
+    async def _to_the_end(self) -> Report:
+        """To the limit of wake-ups, or a verdict."""
+        report: Report | None = await self._compute.run(self._member.report)
+        while self._result is None:
+            if report is not None:
+                await self._show(report)
+                if report.iteration >= self._rounds:
+                    await self._verdicts()
+                    return report
+            report = await self._turn()
         return self._result
 
     async def _turn(self) -> Report | None:
@@ -197,17 +169,3 @@ class AsynchronousDriver:
         messages += member.wake()
         is_observed = member.wakes % self._every == 0 or member.wakes == self._rounds
         return messages, member.report() if is_observed else None
-
-    async def _observe(self, report: Report) -> None:
-        if self._judged and report.iteration % self._every == 0:
-            await self._mailbox.until(lambda: len(self._unjudged) < SNAPSHOTS)
-            self._unjudged[report.iteration] = report
-        if self._observer is not None:
-            self._observer.observe(report)
-
-    async def _finish(self, report: Report) -> Report:
-        """At the limit: the last observed states may still be judged good enough."""
-        self._mailbox.check()
-        if self._unjudged:
-            await self._mailbox.until(lambda: not self._unjudged)
-        return report

@@ -33,9 +33,8 @@ from p2pdo.protocol.plan import Plan
 from p2pdo.protocol.settling_stepper import stepper_that
 from p2pdo.protocol.stepper import Stepper, quiet
 from p2pdo.runtime.compute import ThreadCompute, limit_blas_threads
-from p2pdo.runtime.driver import SNAPSHOTS
+from p2pdo.runtime.judged import SNAPSHOTS
 from p2pdo.runtime.timeline import Timeline, timed_stepper_that
-from p2pdo.simulation.lockstep import report_of
 from p2pdo.simulation.waits import Waits
 from p2pdo.types import Value
 
@@ -84,7 +83,7 @@ class _Member:
         else:
             outgoing = self._stepper.advance_quietly(inbox, self.pause_at)
             self.has_settled = self._stepper.has_settled
-        self.whole = report_of(self._stepper) if outgoing is None else None
+        self.whole = self._stepper.report() if outgoing is None else None
         return outgoing
 
     def _make(self) -> Stepper[Any]:

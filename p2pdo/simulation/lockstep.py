@@ -38,7 +38,7 @@ def run_lockstep(
         stepper.watch = None if monitor is None else monitor.take
     iteration = 0
     while True:
-        reports = [report_of(stepper) for stepper in steppers]
+        reports = [stepper.report() for stepper in steppers]
         for report in reports:
             for judgement in judge.receive(report):
                 tell(judgement)
@@ -95,15 +95,3 @@ def _whole(outgoing: Sequence[Outgoing | None]) -> list[Outgoing] | None:
                 iteration=iteration,
             )
     return None if first is None else [other for other in outgoing if other is not None]
-
-
-def report_of(stepper: Stepper[Any]) -> Report:
-    return Report(
-        stepper.place.node,
-        stepper.iteration,
-        stepper.x,
-        stepper.bytes_sent,
-        stepper.messages_sent,
-        stepper.calls,
-        stepper.dropped,
-    )

@@ -25,8 +25,9 @@ from p2pdo.protocol.plan import Plan
 from p2pdo.protocol.rounds import WINDOW
 from p2pdo.protocol.stepper import Stepper
 from p2pdo.runtime.compute import InlineCompute, ThreadCompute
-from p2pdo.runtime.driver import SNAPSHOTS, Driver
+from p2pdo.runtime.driver import Driver
 from p2pdo.runtime.exchange import Exchanger
+from p2pdo.runtime.judged import SNAPSHOTS
 from p2pdo.simulation.network import SimulatedNetwork, Weather
 from p2pdo.testing import clock
 from p2pdo.types import Array, NodeId, Value

@@ -24,7 +24,7 @@ from p2pdo.graphs.weights import default, from_matrix
 from p2pdo.problems.quadratic import Quadratic
 from p2pdo.protocol.judging import Judge, Judgement, Objective, Report
 from p2pdo.protocol.plan import Plan
-from p2pdo.runtime.driver import SNAPSHOTS
+from p2pdo.runtime.judged import SNAPSHOTS
 from p2pdo.simulation import crowd
 from p2pdo.simulation.inprocess import run_in_process
 from p2pdo.simulation.lockstep import run_lockstep

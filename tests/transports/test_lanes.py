@@ -25,7 +25,7 @@ from p2pdo.protocol.stepper import Stepper
 from p2pdo.runtime.compute import ThreadCompute
 from p2pdo.runtime.driver import Driver
 from p2pdo.runtime.exchange import Exchanger
-from p2pdo.simulation.lockstep import advance_to, report_of
+from p2pdo.simulation.lockstep import advance_to
 from p2pdo.transports import rpc
 from p2pdo.transports.peers import PeerLinks
 from p2pdo.transports.shared_memory import futex
@@ -152,7 +152,7 @@ def lockstep(plan: Plan) -> list[Report]:
         for i in range(plan.nodes)
     ]
     advance_to(steppers, plan.rounds)
-    return [report_of(stepper) for stepper in steppers]
+    return [stepper.report() for stepper in steppers]
 
 
 def graph_of(name: str) -> Graph:
