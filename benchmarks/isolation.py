@@ -346,8 +346,8 @@ class Repeated:
         self._name = name
         self.times = 0  # that it has failed
         self._on = asyncio.Event()
-        self._done = asyncio.Event()
-        self._done.set()
+        self._idle = asyncio.Event()  # no task is under way
+        self._idle.set()
 
     @classmethod
     @contextlib.asynccontextmanager
@@ -359,14 +359,13 @@ class Repeated:
             work.cancel()
 
     async def on(self) -> None:
-        self._done.clear()
         self._on.set()
 
     async def off(self) -> None:
         self._on.clear()
         if self._name == "loop_here":
             await self._place.nodes.ask("enough")
-        await self._done.wait()
+        await self._idle.wait()
 
     async def _repeat(self) -> None:
         while True:
@@ -375,13 +374,14 @@ class Repeated:
                     await self._once(driver)
 
     async def _once(self, driver: p2pdo.Tasks) -> None:
-        await self._on.wait()
+        while not self._on.is_set():  # it may be off again before this one wakes
+            await self._on.wait()
+        self._idle.clear()
         if self._name == "loop_here":
             await self._place.nodes.ask("loop")
         result = await driver.send_and_wait(self._name, to="n0", deadline=DEADLINE)
         self.times += result.status is TaskStatus.FAILED
-        if not self._on.is_set():
-            self._done.set()
+        self._idle.set()
 
 
 @contextlib.asynccontextmanager
