@@ -34,7 +34,9 @@ def main(out: Path) -> None:
     shutil.copytree(DOCS, out, ignore=shutil.ignore_patterns("*.py", "__pycache__"))
     (out / "README.md").rename(out / "all-pages.md")  # a folder's README would be its index
     shutil.copy(DOCS.parent / "README.md", out / "index.md")
-    _unnest_links(out / "index.md")
+    shutil.copy(DOCS.parent / "CONTRIBUTING.md", out)
+    for name in ("index.md", "all-pages.md"):
+        _unnest_links(out / name)
     pages = out / "reference" / "algorithms"
     pages.mkdir()
     for name in ALGORITHMS:
@@ -106,9 +108,9 @@ def link_names(overview: Path) -> None:
 
 
 def _unnest_links(readme: Path) -> None:
-    """The README's links into docs/, from inside docs/."""
+    """The README's links into docs/, from inside docs/, and those to the README."""
     text = readme.read_text(encoding="utf-8").replace("](docs/", "](")
-    text = text.replace("](README.md)", "](all-pages.md)")
+    text = text.replace("](README.md)", "](all-pages.md)").replace("](../README.md)", "](index.md)")
     readme.write_text(text, encoding="utf-8")
 
 
