@@ -9,7 +9,6 @@ zᵢⱼ⁺ = (1 − a) zᵢⱼ + a mⱼᵢ with the relaxation a in (0, 1).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
@@ -24,7 +23,8 @@ from p2pdo.algorithms.base import (
     require_count,
     require_positive,
 )
-from p2pdo.effects import Here, Step, exchange_each
+from p2pdo.algorithms.edges import Came, Edges, edges_of
+from p2pdo.effects import Here, Step
 from p2pdo.errors import ConfigError
 from p2pdo.problems.base import FiniteSum, Gradient, Prox
 from p2pdo.types import Array
@@ -42,13 +42,21 @@ def require_relaxation(a: float) -> None:
         )
 
 
-def averaged(z: Array, theirs: Mapping[int, Array], here: Here, a: float) -> Array:
+def averaged(z: Array, theirs: Came, a: float) -> Array:
     """(1 − a) z + a m, row by row; a row whose neighbour's message is missing stays."""
-    z_new = z.copy()
-    for k, j in enumerate(here.in_neighbors):
-        if j in theirs:
-            z_new[k] = (1 - a) * z[k] + a * theirs[j]
+    z_new = theirs.rows
+    z_new *= a
+    z_new += (1 - a) * z
+    for k in theirs.missing:
+        z_new[k] = z[k]
     return z_new
+
+
+def message(rho: float, x: Array, z: Array, edges: Edges) -> Array:
+    """mᵢⱼ = 2ρ xᵢ − zᵢⱼ, row by row."""
+    m = edges.each(2 * rho * x)
+    m -= z
+    return m
 
 
 @dataclass(frozen=True)
@@ -66,6 +74,7 @@ class EdgeAdmm(Algorithm[EdgeState]):
     rho: float = 1.0
     relaxation: float = 0.5
 
+    batched: ClassVar[bool] = True
     requires: ClassVar[Requires] = Requires(Stochastic.NONE, oracle=Prox, undirected=True)
     limit: ClassVar[Limit] = Limit.OPTIMUM
     missing: ClassVar[Missing] = Missing.HOLD
@@ -75,22 +84,23 @@ class EdgeAdmm(Algorithm[EdgeState]):
         require_relaxation(self.relaxation)
 
     def init(self, x: Array, problem: Prox, here: Here) -> EdgeState:  # noqa: ARG002
-        return EdgeState(x, np.repeat((self.rho * x)[None], len(here.in_neighbors), axis=0))
+        return EdgeState(x, edges_of(here).each(self.rho * x))
 
     def step(self, s: EdgeState, problem: Prox, here: Here) -> Step[EdgeState]:
-        if len(s.z):
-            weight = self.rho * len(s.z)
-            x = problem.prox(s.z.sum(axis=0) / weight, weight)
+        edges = edges_of(here)
+        if edges:
+            weight = self.rho * edges.degree
+            x = problem.prox(edges.total(s.z) / weight, weight)
         else:
             x = problem.prox(s.x, self.rho)
-        messages = 2 * self.rho * x - s.z
-        theirs = yield from exchange_each(dict(zip(here.out_neighbors, messages, strict=True)))
-        return EdgeState(x, averaged(s.z, theirs, here, self.relaxation))
+        theirs = yield from edges.swap(message(self.rho, x, s.z, edges))
+        return EdgeState(x, averaged(s.z, theirs, self.relaxation))
 
 
 class TrackingEdgeState(NamedTuple):
     x: Array  # decision variable, shape (d,)
-    z: Array  # for each neighbour one row for x and one for its gradient, shape (degree, 2, d)
+    z: Array  # one row for each neighbour: of what agrees on x, shape (degree, d)
+    t: Array  # the same of what agrees on the gradient
 
 
 @dataclass(frozen=True)
@@ -110,6 +120,7 @@ class AdmmTracking(Algorithm[TrackingEdgeState]):
     rho: float = 0.5
     relaxation: float = 0.8
 
+    batched: ClassVar[bool] = True
     requires: ClassVar[Requires] = Requires(Stochastic.NONE, oracle=Gradient, undirected=True)
     limit: ClassVar[Limit] = Limit.OPTIMUM
     missing: ClassVar[Missing] = Missing.HOLD
@@ -120,16 +131,20 @@ class AdmmTracking(Algorithm[TrackingEdgeState]):
         require_relaxation(self.relaxation)
 
     def init(self, x: Array, problem: Gradient, here: Here) -> TrackingEdgeState:  # noqa: ARG002
-        return TrackingEdgeState(x, np.zeros((len(here.in_neighbors), 2, *x.shape), x.dtype))
+        nothing = edges_of(here).each(np.zeros_like(x))
+        return TrackingEdgeState(x, nothing, nothing)
 
     def step(self, s: TrackingEdgeState, problem: Gradient, here: Here) -> Step[TrackingEdgeState]:
-        own = np.stack([s.x, problem.gradient(s.x)])
-        agreed = (own + s.z.sum(axis=0)) / (1 + self.rho * len(s.z))
-        messages = 2 * self.rho * agreed - s.z
-        theirs = yield from exchange_each(dict(zip(here.out_neighbors, messages, strict=True)))
-        y, tracked = agreed
+        edges = edges_of(here)
+        weight = 1 + self.rho * edges.degree
+        y = (s.x + edges.total(s.z)) / weight
+        tracked = (problem.gradient(s.x) + edges.total(s.t)) / weight
+        theirs = yield from edges.swap_all(
+            message(self.rho, y, s.z, edges), message(self.rho, tracked, s.t, edges)
+        )
         x = s.x + self.gamma * (y - s.x) - self.gamma * self.step_size * tracked
-        return TrackingEdgeState(x, averaged(s.z, theirs, here, self.relaxation))
+        z, t = map(averaged, (s.z, s.t), theirs, (self.relaxation,) * 2)
+        return TrackingEdgeState(x, z, t)
 
 
 @dataclass(frozen=True)
@@ -150,6 +165,7 @@ class LtAdmm(Algorithm[EdgeState]):
     rho: float = 0.1
     relaxation: float = 0.5
 
+    batched: ClassVar[bool] = True
     requires: ClassVar[Requires] = Requires(Stochastic.NONE, oracle=Gradient, undirected=True)
     limit: ClassVar[Limit] = Limit.OPTIMUM
     missing: ClassVar[Missing] = Missing.HOLD
@@ -165,16 +181,16 @@ class LtAdmm(Algorithm[EdgeState]):
         return 1 / 8
 
     def init(self, x: Array, problem: Gradient, here: Here) -> EdgeState:  # noqa: ARG002
-        return EdgeState(x, np.repeat((self.rho * x)[None], len(here.in_neighbors), axis=0))
+        return EdgeState(x, edges_of(here).each(self.rho * x))
 
     def step(self, s: EdgeState, problem: Gradient, here: Here) -> Step[EdgeState]:
-        pull = self.beta * (self.rho * len(s.z) * s.x - s.z.sum(axis=0))
+        edges = edges_of(here)
+        pull = self.beta * (self.rho * edges.degree * s.x - edges.total(s.z))
         phi = s.x
         for _ in range(self.local_steps):
             phi = phi - self.step_size * problem.gradient(phi) - pull
-        messages = 2 * self.rho * phi - s.z
-        theirs = yield from exchange_each(dict(zip(here.out_neighbors, messages, strict=True)))
-        return EdgeState(phi, averaged(s.z, theirs, here, self.relaxation))
+        theirs = yield from edges.swap(message(self.rho, phi, s.z, edges))
+        return EdgeState(phi, averaged(s.z, theirs, self.relaxation))
 
 
 @dataclass(frozen=True)
@@ -212,10 +228,11 @@ class LtAdmmVr(Algorithm[EdgeState]):
         return 1 / 32
 
     def init(self, x: Array, problem: FiniteSum, here: Here) -> EdgeState:  # noqa: ARG002
-        return EdgeState(x, np.repeat((self.rho * x)[None], len(here.in_neighbors), axis=0))
+        return EdgeState(x, edges_of(here).each(self.rho * x))
 
     def step(self, s: EdgeState, problem: FiniteSum, here: Here) -> Step[EdgeState]:
-        pull = self.beta * (self.rho * len(s.z) * s.x - s.z.sum(axis=0))
+        edges = edges_of(here)
+        pull = self.beta * (self.rho * edges.degree * s.x - edges.total(s.z))
         phi, table = s.x, problem.term_gradients(s.x, np.arange(problem.terms))
         for _ in range(self.local_steps):
             rows = here.rng.integers(problem.terms, size=self.batch_size)
@@ -223,6 +240,5 @@ class LtAdmmVr(Algorithm[EdgeState]):
             v = (fresh - table[rows]).mean(axis=0) + table.mean(axis=0)
             table[rows] = fresh
             phi = phi - self.step_size * v - pull
-        messages = 2 * self.rho * phi - s.z
-        theirs = yield from exchange_each(dict(zip(here.out_neighbors, messages, strict=True)))
-        return EdgeState(phi, averaged(s.z, theirs, here, self.relaxation))
+        theirs = yield from edges.swap(message(self.rho, phi, s.z, edges))
+        return EdgeState(phi, averaged(s.z, theirs, self.relaxation))

@@ -6,7 +6,6 @@ than their x. The three differ in how they minimise fᵢ(v) + pᵢᵀv + ρ Σ�
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
@@ -20,8 +19,9 @@ from p2pdo.algorithms.base import (
     require_count,
     require_positive,
 )
+from p2pdo.algorithms.edges import Edges, edges_of
 from p2pdo.algorithms.invariants import Invariant, zero_mean
-from p2pdo.effects import Here, Step, exchange
+from p2pdo.effects import Here, Step
 from p2pdo.problems.base import Gradient, Prox
 from p2pdo.types import Array
 
@@ -31,12 +31,10 @@ class NodeState(NamedTuple):
     p: Array  # dual variable, shape (d,)
 
 
-def apart(x: Array, theirs: Mapping[int, Array]) -> Array:
+def apart(x: Array, edges: Edges) -> Step[Array]:
     """Σⱼ (xᵢ − xⱼ), added up in neighbour order."""
-    total = np.zeros_like(x)
-    for other in theirs.values():
-        total += x - other
-    return total
+    theirs = yield from edges.hear(x)
+    return edges.total(edges.each(x) - theirs.rows)
 
 
 @dataclass(frozen=True)
@@ -52,6 +50,7 @@ class ConsensusAdmm(Algorithm[NodeState]):
 
     rho: float = 1.0
 
+    batched: ClassVar[bool] = True
     requires: ClassVar[Requires] = Requires(Stochastic.NONE, oracle=Prox, undirected=True)
     limit: ClassVar[Limit] = Limit.OPTIMUM
     invariants: ClassVar[tuple[Invariant, ...]] = (zero_mean("p"),)
@@ -63,10 +62,10 @@ class ConsensusAdmm(Algorithm[NodeState]):
         return NodeState(x, np.zeros_like(x))
 
     def step(self, s: NodeState, problem: Prox, here: Here) -> Step[NodeState]:
-        theirs = yield from exchange(s.x)
-        away = apart(s.x, theirs)
+        edges = edges_of(here)
+        away = yield from apart(s.x, edges)
         p = s.p + self.rho * away
-        weight = 2 * self.rho * len(here.in_neighbors) or self.rho
+        weight = 2 * self.rho * edges.degree if edges else self.rho
         # Σⱼ (xᵢ + xⱼ)/2 = dᵢ xᵢ − Σⱼ (xᵢ − xⱼ)/2
         v = s.x - (self.rho * away + p) / weight
         return NodeState(problem.prox(v, weight), p)
@@ -87,6 +86,7 @@ class Dlm(Algorithm[NodeState]):
     step_size: float
     rho: float = 1.0
 
+    batched: ClassVar[bool] = True
     requires: ClassVar[Requires] = Requires(Stochastic.NONE, oracle=Gradient, undirected=True)
     limit: ClassVar[Limit] = Limit.OPTIMUM
     invariants: ClassVar[tuple[Invariant, ...]] = (zero_mean("p"),)
@@ -99,10 +99,10 @@ class Dlm(Algorithm[NodeState]):
         return NodeState(x, np.zeros_like(x))
 
     def step(self, s: NodeState, problem: Gradient, here: Here) -> Step[NodeState]:
-        theirs = yield from exchange(s.x)
-        away = self.rho * apart(s.x, theirs)
+        edges = edges_of(here)
+        away = self.rho * (yield from apart(s.x, edges))
         p = s.p + away if here.iteration else s.p  # p⁰ = 0 is that of x⁰
-        own_step = 1 / (1 / self.step_size + 2 * self.rho * len(theirs))
+        own_step = 1 / (1 / self.step_size + 2 * self.rho * edges.degree)
         return NodeState(s.x - own_step * (problem.gradient(s.x) + away + p), p)
 
 
@@ -122,6 +122,7 @@ class Dinno(Algorithm[NodeState]):
     rho: float = 1.0
     local_steps: int = 5
 
+    batched: ClassVar[bool] = True
     requires: ClassVar[Requires] = Requires(Stochastic.NONE, oracle=Gradient, undirected=True)
     limit: ClassVar[Limit] = Limit.OPTIMUM
     invariants: ClassVar[tuple[Invariant, ...]] = (zero_mean("p"),)
@@ -134,10 +135,10 @@ class Dinno(Algorithm[NodeState]):
     def init(self, x: Array, problem: Gradient, here: Here) -> NodeState:  # noqa: ARG002
         return NodeState(x, np.zeros_like(x))
 
-    def step(self, s: NodeState, problem: Gradient, here: Here) -> Step[NodeState]:  # noqa: ARG002
-        theirs = yield from exchange(s.x)
-        away = self.rho * apart(s.x, theirs)
-        p, weight = s.p + away, 2 * self.rho * len(theirs)
+    def step(self, s: NodeState, problem: Gradient, here: Here) -> Step[NodeState]:
+        edges = edges_of(here)
+        away = self.rho * (yield from apart(s.x, edges))
+        p, weight = s.p + away, 2 * self.rho * edges.degree
         own_step = 1 / (1 / self.step_size + weight)
         v = s.x
         for _ in range(self.local_steps):

@@ -117,7 +117,7 @@ def measure_stacked(asked: Stacked, tell: Callable[[str], None]) -> Compared:
 
 def _request(asked: Stacked) -> Request:
     parameters: dict[str, Plain] = {"problem.dimension": asked.dimension}
-    if asked.algorithm != "consensus":
+    if asked.algorithm == "gradient-tracking":
         parameters["step_size"] = STEP_SIZE
     return Request(
         problem="averaging",
@@ -155,6 +155,9 @@ class _Given:
         self.X = np.asarray(job.plan.starts)
         self.C = Distance.stack(list(job.plan.problems)).c
         self.rounds = job.plan.rounds
+        self.owner, self.neighbor = job.plan.graph.edges.T
+        rows, ones = np.arange(len(self.owner)), np.ones(len(self.owner))
+        self.sums = csr_array((ones, (self.owner, rows)), shape=(weights.n, len(rows)))
 
 
 def _consensus(given: _Given) -> Array:
@@ -176,9 +179,23 @@ def _gradient_tracking(given: _Given) -> Array:
     return X
 
 
+def _edge_admm(given: _Given) -> Array:
+    """With ρ = 1 and relaxation ½; prox_{f/(ρ d)}(v) = (c + ρ d v) / (1 + ρ d)."""
+    owner, neighbor, C = given.owner, given.neighbor, given.C
+    reverse = np.lexsort((owner, neighbor))
+    degree = np.bincount(owner, minlength=len(C))[:, None]
+    Z, X = given.X[owner], given.X
+    for _ in range(given.rounds):
+        X = (C + given.sums @ Z) / (1 + degree)
+        M = 2 * X[owner] - Z
+        Z = (Z + M[reverse]) / 2
+    return X
+
+
 BY_HAND: Mapping[str, Callable[[_Given], Array]] = {
     "gradient-tracking": _gradient_tracking,
     "consensus": _consensus,
+    "edge-admm": _edge_admm,
 }
 
 

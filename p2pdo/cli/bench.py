@@ -194,7 +194,7 @@ def simulate(*, quiet: bool, **asked: Any) -> Reply:
     default="gradient-tracking",
     show_default=True,
     metavar="A",
-    help="gradient-tracking or consensus.",
+    help="gradient-tracking, consensus or edge-admm.",
 )
 @click.option("-n", "--nodes", type=int, default=100_000, show_default=True, metavar="N")
 @click.option("-d", "--dimension", type=int, default=100, show_default=True, metavar="D")

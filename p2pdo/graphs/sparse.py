@@ -19,11 +19,11 @@ LARGE = 100_000
 """Multiplications from which on a product is worth SciPy's import."""
 
 
-def matrix(parts: tuple[Array, Array, Array], n: int) -> Any:
-    """The n by n matrix of (data, indices, indptr)."""
+def matrix(parts: tuple[Array, Array, Array], n: int, columns: int | None = None) -> Any:
+    """The matrix of (data, indices, indptr) with n rows and as many columns, or so many."""
     from scipy.sparse import csr_array
 
-    return csr_array(parts, shape=(n, n))
+    return csr_array(parts, shape=(n, n if columns is None else columns))
 
 
 def reached(indptr: Array, indices: Array, n: int) -> Array | None:

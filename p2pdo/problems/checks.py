@@ -150,6 +150,12 @@ def positive_penalty(rho: float) -> float:
     return rho
 
 
+def positive_penalties(rho: Array | float) -> Array | float:
+    """The same for many nodes: one ρ for all, or one each."""
+    positive_penalty(float(np.min(rho)))
+    return rho
+
+
 def common_dimension(problems: Sequence[Problem]) -> int:
     """The one d of all these problems; a network's costs share their variable."""
     if not problems:

@@ -11,7 +11,7 @@ from typing import Self
 
 import numpy as np
 
-from p2pdo.problems.checks import common_dimension, positive_penalty, real_array
+from p2pdo.problems.checks import common_dimension, positive_penalties, positive_penalty, real_array
 from p2pdo.problems.linear_algebra import in_dtype_of
 from p2pdo.types import Array
 
@@ -89,6 +89,10 @@ class DistanceStack:
 
     def gradient(self, X: Array) -> Array:
         return in_dtype_of(X, X - self.c)
+
+    def prox(self, V: Array, rho: Array | float) -> Array:
+        """Every node's proximal map; ρ is one for all or a column (N, 1)."""
+        return in_dtype_of(V, (self.c + positive_penalties(rho) * V) / (1 + rho))
 
     def minimiser(self) -> Array:
         mean: Array = self.c.mean(axis=0, dtype=np.float64)

@@ -15,7 +15,13 @@ from typing import Self
 
 import numpy as np
 
-from p2pdo.problems.checks import common_dimension, positive_penalty, real_array, same_length
+from p2pdo.problems.checks import (
+    common_dimension,
+    positive_penalties,
+    positive_penalty,
+    real_array,
+    same_length,
+)
 from p2pdo.problems.linear_algebra import (
     gram_extremes,
     in_dtype_of,
@@ -150,6 +156,22 @@ class LeastSquaresStack:
     def gradient(self, X: Array) -> Array:
         R = rows_times(self.A, X) - self.b
         return in_dtype_of(X, times_rows(R, self.A) / self.m[:, None])
+
+    def prox(self, V: Array, rho: Array | float) -> Array:
+        """Every node's proximal map; ρ is one for all or a column (N, 1)."""
+        positive_penalties(rho)
+        pulled, sigma, Vt = self._singular
+        pull = sigma * (pulled - sigma * rows_times(Vt, V))
+        return in_dtype_of(V, V + times_rows(pull / (sigma * sigma + rho), Vt))
+
+    @cached_property
+    def _singular(self) -> tuple[Array, Array, Array]:
+        """Of all A/√m, in float64: Uᵀb/√m, the singular values, Vᵀ."""
+        scale = np.sqrt(self.m)
+        U, sigma, Vt = np.linalg.svd(
+            self.A.astype(np.float64) / scale[:, None, None], full_matrices=False
+        )
+        return times_rows(self.b / scale[:, None], U), sigma, Vt
 
 
 def _least_squares(A: Array, b: Array) -> Array:

@@ -15,8 +15,20 @@ from typing import Self
 import numpy as np
 
 from p2pdo.errors import ConfigError
-from p2pdo.problems.checks import common_dimension, positive_penalty, real_array, same_length
-from p2pdo.problems.linear_algebra import in_dtype_of, rounding, rows_times, solve_symmetric
+from p2pdo.problems.checks import (
+    common_dimension,
+    positive_penalties,
+    positive_penalty,
+    real_array,
+    same_length,
+)
+from p2pdo.problems.linear_algebra import (
+    in_dtype_of,
+    rounding,
+    rows_times,
+    solve_symmetric,
+    times_rows,
+)
 from p2pdo.types import Array
 
 ASYMMETRY = 16
@@ -59,12 +71,7 @@ class Quadratic:
         """
         eigenvalues, V = self._eigen
         curvatures = eigenvalues + positive_penalty(rho)
-        if not curvatures[0] > 0:
-            raise ConfigError(
-                f"with rho={rho:g} the proximal map has no minimum: H has the eigenvalue "
-                f"{eigenvalues[0]:.3g}",
-                hint=f"give a rho above {-eigenvalues[0]:.3g}",
-            )
+        require_curved(curvatures[0], rho, eigenvalues[0])
         return in_dtype_of(v, V @ ((V.T @ (self.c + rho * v)) / curvatures))
 
     @cached_property
@@ -129,6 +136,33 @@ class QuadraticStack:
 
     def gradient(self, X: Array) -> Array:
         return in_dtype_of(X, rows_times(self.H, X) - self.c)
+
+    def prox(self, V: Array, rho: Array | float) -> Array:
+        """Every node's proximal map; ρ is one for all or a column (N, 1).
+
+        Raises:
+            ConfigError: ρ is not positive, or not above the most negative curvature of every H.
+        """
+        eigenvalues, U = self._eigen
+        curvatures = eigenvalues + positive_penalties(rho)
+        require_curved(curvatures[:, 0].min(), float(np.max(rho)), float(eigenvalues.min()))
+        pulled = times_rows(self.c + rho * V, U)
+        return in_dtype_of(V, rows_times(U, pulled / curvatures))
+
+    @cached_property
+    def _eigen(self) -> tuple[Array, Array]:
+        eigenvalues, U = np.linalg.eigh(self.H.astype(np.float64))
+        return eigenvalues, U
+
+
+def require_curved(curvature: float, rho: float, eigenvalue: float) -> None:
+    """Refuses a proximal map without a minimum; the curvature is that of H and ρ together."""
+    if not curvature > 0:
+        raise ConfigError(
+            f"with rho={rho:g} the proximal map has no minimum: H has the eigenvalue "
+            f"{eigenvalue:.3g}",
+            hint=f"give a rho above {-eigenvalue:.3g}",
+        )
 
 
 def _symmetric(H: Array) -> Array:

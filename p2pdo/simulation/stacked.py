@@ -11,16 +11,17 @@ in NumPy and SciPy, also for 10⁶ nodes.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import cached_property
+from functools import cache, cached_property, partial
 from typing import Any
 
 import numpy as np
 
 from p2pdo.algorithms.catalogue import name_of
+from p2pdo.algorithms.edges import AllEdges, Carry, Edges, EveryNode
 from p2pdo.effects import By, Here, Mix
 from p2pdo.errors import ConfigError, P2pdoError, WorkloadFailed
 from p2pdo.graphs.weights import Weights, push
-from p2pdo.problems.base import Stackable, is_stochastic
+from p2pdo.problems.base import Prox, Stackable, is_stochastic
 from p2pdo.problems.many import Many
 from p2pdo.protocol.coding import Coding, coding_of, is_coded
 from p2pdo.protocol.counting import Calls, Covering
@@ -34,18 +35,6 @@ from p2pdo.protocol.stepper import quiet
 from p2pdo.protocol.values import is_finite, size_of
 from p2pdo.runtime.compute import limit_blas_threads
 from p2pdo.types import Array, Value
-
-
-class _EveryNode(Here):
-    """Here for all nodes at once: there is no one node whose random numbers could be drawn."""
-
-    @property
-    def rng(self) -> np.random.Generator:
-        raise WorkloadFailed(
-            "a stacked step drew random numbers of one node",
-            hint="run it with --on dense, or draw from here.common_rng",
-            iteration=self.iteration,
-        )
 
 
 def run_stacked(
@@ -73,8 +62,9 @@ def _run(
     check_stop: Callable[[], None],
 ) -> Sequence[Report]:
     covering = Covering()  # one call of the stack is one of each node
-    problem = covering.cover(_stack(plan))
-    state = plan.algorithm.init(_starts(plan), problem, _here(0, plan))
+    problem = covering.cover(stack_of(plan))
+    here = partial(_everywhere, plan, cache(lambda: AllEdges(plan.graph)))
+    state = plan.algorithm.init(_starts(plan), problem, here(0))
     monitor = monitor_of(plan)
     settling = None if plan.settle is None else Settling(plan.settle)
     traffic, has_settled = _Traffic(plan, settling), False
@@ -88,7 +78,7 @@ def _run(
             if judge.stopped_at is not None or is_last:
                 break
         check_stop()
-        before, state = state, _advance(plan, state, problem, iteration, traffic)
+        before, state = state, _advance(plan, state, problem, here(iteration), traffic)
         if monitor is not None:
             monitor.take_all(iteration + 1, state)
         if settling is not None:
@@ -103,23 +93,15 @@ def _starts(plan: Plan) -> Array:
     return starts if isinstance(starts, np.ndarray) else np.stack(starts)
 
 
-def require_batched(plan: Plan) -> None:
-    """Refuses an algorithm whose step is of one node alone.
+def stack_of(plan: Plan) -> Any:
+    """The costs of all nodes as one.
 
     Raises:
-        ConfigError: it does not stack.
+        ConfigError: the algorithm or the costs do not stack.
     """
-    if not plan.algorithm.batched:
-        raise ConfigError(
-            f"{name_of(type(plan.algorithm))} does not declare that it works on stacked states",
-            hint="use --on dense",
-        )
-
-
-def _stack(plan: Plan) -> Any:
-    require_batched(plan)
+    _require_batched(plan)
     if isinstance(plan.problems, Many):
-        return plan.problems.stack
+        return _with_oracle(plan, plan.problems.stack)
     kind = type(plan.problems[0])
     is_one_kind = all(type(p) is kind for p in plan.problems)
     if not (is_one_kind and isinstance(plan.problems[0], Stackable)):
@@ -132,16 +114,36 @@ def _stack(plan: Plan) -> Any:
             f"{kind.__name__} draws mini-batches node by node, which has no stacked form",
             hint="use --on dense",
         )
-    return kind.stack(plan.problems)
+    return _with_oracle(plan, kind.stack(plan.problems))
 
 
-def _advance(plan: Plan, state: Any, problem: Any, iteration: int, traffic: _Traffic) -> Any:
-    step = plan.algorithm.step(state, problem, _here(iteration, plan))
-    reply = None
+def _require_batched(plan: Plan) -> None:
+    """Refuses an algorithm whose step is of one node alone."""
+    if not plan.algorithm.batched:
+        raise ConfigError(
+            f"{name_of(type(plan.algorithm))} does not declare that it works on stacked states",
+            hint="use --on dense",
+        )
+
+
+def _with_oracle(plan: Plan, stack: Any) -> Any:
+    """The stack, which must have the method that the algorithm calls."""
+    oracle = plan.algorithm.requires.oracle
+    if oracle is Prox and not hasattr(stack, "prox"):
+        raise ConfigError(
+            f"{type(plan.problems[0]).__name__} has a proximal map of one node and none of all "
+            "nodes at once",
+            hint="use --on dense",
+        )
+    return stack
+
+
+def _advance(plan: Plan, state: Any, problem: Any, here: Here, traffic: _Traffic) -> Any:
+    step, reply, iteration = plan.algorithm.step(state, problem, here), None, here.iteration
     traffic.weights = plan.weights.at(iteration)
     while True:
         try:
-            effect = step.send(reply)
+            effect: Any = step.send(reply)
         except StopIteration as stop:
             return stop.value
         except P2pdoError:
@@ -152,6 +154,10 @@ def _advance(plan: Plan, state: Any, problem: Any, iteration: int, traffic: _Tra
                 hint="it came from a stacked step; --on dense names the node",
                 iteration=iteration,
             ) from error
+        if isinstance(effect, Carry):
+            _require_finite(effect.arrays, iteration)
+            reply = traffic.carry(effect)
+            continue
         if not isinstance(effect, Mix):
             raise ConfigError(
                 f"{type(plan.algorithm).__name__} asks for {type(effect).__name__}, "
@@ -171,8 +177,8 @@ def _require_finite(value: Value, iteration: int) -> None:
         )
 
 
-def _here(iteration: int, plan: Plan) -> Here:
-    return _EveryNode(iteration, -1, (), (), plan.seed)
+def _everywhere(plan: Plan, edges: Callable[[], Edges], iteration: int) -> Here:
+    return EveryNode(iteration, -1, (), (), plan.seed, edges=edges)
 
 
 class _Traffic:
@@ -191,9 +197,7 @@ class _Traffic:
     def mix(self, effect: Mix, iteration: int) -> tuple[Array, ...]:
         values = [np.asarray(value) for value in effect.values]
         self._exchanges += 1
-        if self._settling is not None:
-            self._settling.hear(())  # all nodes' moves are known here at once
-            self._bytes += size_of(self._settling.known)
+        self._hear_moves()
         by = effect.by or (By.PULL,) * len(values)
         matrices = [self._matrix(how) for how in by]
         if self._copies is not None:
@@ -201,6 +205,18 @@ class _Traffic:
             return self._copies.towards(values, matrices)
         self._bytes += sum(value.nbytes // len(value) for value in values)
         return tuple(W.apply(value) for value, W in zip(values, matrices, strict=True))
+
+    def carry(self, effect: Carry) -> tuple[Array, ...]:
+        """What came over each edge, where every node sends one row to each neighbour."""
+        self._exchanges += 1
+        self._hear_moves()
+        self._bytes += sum(rows[:1].nbytes for rows in effect.arrays)
+        return tuple(rows[effect.places] for rows in effect.arrays)
+
+    def _hear_moves(self) -> None:
+        if self._settling is not None:
+            self._settling.hear(())  # all nodes' moves are known here at once
+            self._bytes += size_of(self._settling.known)
 
     def _matrix(self, by: By) -> Weights:
         return self.weights if by is By.PULL else self._shares

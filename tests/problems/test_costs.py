@@ -16,6 +16,7 @@ from p2pdo.problems import (
     LeastSquares,
     Logistic,
     Prox,
+    Quadratic,
     Ridge,
     Scaled,
     Smooth,
@@ -188,3 +189,32 @@ def test_a_subgradient_of_the_hinge_lies_below_it_everywhere() -> None:
 def test_what_cannot_be_a_cost_is_refused(make: Any, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         make()
+
+
+@pytest.mark.parametrize(
+    "costs",
+    [
+        [Distance(rows(1)[0]) for _ in range(3)],
+        [LeastSquares(rows(m), RNG.standard_normal(m)) for m in (6, 2, 9)],
+        [Quadratic(A.T @ A, rows(1)[0]) for A in (rows(3), rows(5), rows(4))],
+    ],
+    ids=lambda costs: type(costs[0]).__name__,
+)
+def test_proximal_maps_of_all_nodes_are_those_of_each(costs: Any) -> None:
+    stack = type(costs[0]).stack(costs)
+    V = np.random.default_rng(7).standard_normal((3, 4))
+    rho = np.array([[0.3], [1.0], [4.0]])
+    each = [f.prox(v, r) for f, v, (r,) in zip(costs, V, rho, strict=True)]
+    assert np.allclose(stack.prox(V, rho), each, rtol=0, atol=1e-13)
+    assert np.allclose(stack.prox(V, 1.0)[1], each[1], rtol=0, atol=1e-13)
+    assert stack.prox(V.astype(np.float32), rho).dtype == np.float32
+    with pytest.raises(ConfigError, match="rho > 0"):
+        stack.prox(V, rho * [[1], [-1], [1]])
+
+
+def test_a_proximal_map_without_a_minimum_is_refused_for_all_nodes_too() -> None:
+    stack = Quadratic.stack([Quadratic(np.eye(2), np.ones(2)), Quadratic(-np.eye(2), np.ones(2))])
+    with pytest.raises(ConfigError, match="no minimum") as refused:
+        stack.prox(np.ones((2, 2)), 0.5)
+    assert refused.value.hint == "give a rho above 1"
+    assert np.allclose(stack.prox(np.ones((2, 2)), np.array([[0.5], [3.0]]))[1], [2, 2])
