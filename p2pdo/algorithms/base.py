@@ -10,8 +10,8 @@ parameters, `here.iteration` and `here.common_rng` only, never on local data.
 
 Parameters are the fields of a frozen dataclass: plain numbers that travel by name.
 
-What a class declares beside its step (`requires`, `limit`, `theorem`, `invariants`,
-`missing`, `batched`, `affine`) is what `p2pdo algorithms` lists, what is checked before a run and
+What a class declares beside its step (`requires`, `limit`, `theorem`, `invariants`, `missing`,
+`batched`, `mixes`, `affine`) is what `p2pdo algorithms` lists, what is checked before a run and
 while it lasts, and what `p2pdo.testing.laws` holds it to.
 """
 
@@ -133,6 +133,8 @@ class Algorithm(Method, Generic[S]):
 
     batched: ClassVar[bool] = False
     """Whether a step works unchanged on stacked states: the last axis is its vector."""
+    mixes: ClassVar[bool] = True
+    """Whether weighted sums are all that a step asks of the network; only those can be coded."""
     affine: ClassVar[bool] = False
     """Whether on quadratic costs a step is a linear map of the state, without random numbers."""
     missing: ClassVar[Missing] = Missing.WAIT

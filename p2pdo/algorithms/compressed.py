@@ -37,6 +37,7 @@ DESCENT = Requires(weights=Stochastic.DOUBLY, symmetric=True, oracle=Gradient)
 class _Compressed:
     """The operator of a method's parameter `compressor`."""
 
+    mixes: ClassVar[bool] = False  # what it sends is coded already
     compressor: str
 
     @cached_property

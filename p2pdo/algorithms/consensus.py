@@ -57,6 +57,7 @@ class MaxConsensus(Algorithm[ConsensusState]):
     next one of that neighbour is no smaller.
     """
 
+    mixes: ClassVar[bool] = False
     requires: ClassVar[Requires] = Requires(weights=Stochastic.NONE)
     limit: ClassVar[Limit] = Limit.LARGEST
     missing: ClassVar[Missing] = Missing.HOLD
@@ -84,6 +85,7 @@ class MinConsensus(Algorithm[ConsensusState]):
     a value never arrives too.
     """
 
+    mixes: ClassVar[bool] = False
     requires: ClassVar[Requires] = Requires(weights=Stochastic.NONE)
     limit: ClassVar[Limit] = Limit.SMALLEST
     missing: ClassVar[Missing] = Missing.HOLD

@@ -75,6 +75,7 @@ class EdgeAdmm(Algorithm[EdgeState]):
     relaxation: float = 0.5
 
     batched: ClassVar[bool] = True
+    mixes: ClassVar[bool] = False
     requires: ClassVar[Requires] = Requires(Stochastic.NONE, oracle=Prox, undirected=True)
     limit: ClassVar[Limit] = Limit.OPTIMUM
     missing: ClassVar[Missing] = Missing.HOLD
@@ -121,6 +122,7 @@ class AdmmTracking(Algorithm[TrackingEdgeState]):
     relaxation: float = 0.8
 
     batched: ClassVar[bool] = True
+    mixes: ClassVar[bool] = False
     requires: ClassVar[Requires] = Requires(Stochastic.NONE, oracle=Gradient, undirected=True)
     limit: ClassVar[Limit] = Limit.OPTIMUM
     missing: ClassVar[Missing] = Missing.HOLD
@@ -166,6 +168,7 @@ class LtAdmm(Algorithm[EdgeState]):
     relaxation: float = 0.5
 
     batched: ClassVar[bool] = True
+    mixes: ClassVar[bool] = False
     requires: ClassVar[Requires] = Requires(Stochastic.NONE, oracle=Gradient, undirected=True)
     limit: ClassVar[Limit] = Limit.OPTIMUM
     missing: ClassVar[Missing] = Missing.HOLD
@@ -212,6 +215,7 @@ class LtAdmmVr(Algorithm[EdgeState]):
     rho: float = 0.1
     relaxation: float = 0.5
 
+    mixes: ClassVar[bool] = False
     requires: ClassVar[Requires] = Requires(Stochastic.NONE, oracle=FiniteSum, undirected=True)
     limit: ClassVar[Limit] = Limit.OPTIMUM
     missing: ClassVar[Missing] = Missing.HOLD

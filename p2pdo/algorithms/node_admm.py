@@ -51,6 +51,7 @@ class ConsensusAdmm(Algorithm[NodeState]):
     rho: float = 1.0
 
     batched: ClassVar[bool] = True
+    mixes: ClassVar[bool] = False
     requires: ClassVar[Requires] = Requires(Stochastic.NONE, oracle=Prox, undirected=True)
     limit: ClassVar[Limit] = Limit.OPTIMUM
     invariants: ClassVar[tuple[Invariant, ...]] = (zero_mean("p"),)
@@ -87,6 +88,7 @@ class Dlm(Algorithm[NodeState]):
     rho: float = 1.0
 
     batched: ClassVar[bool] = True
+    mixes: ClassVar[bool] = False
     requires: ClassVar[Requires] = Requires(Stochastic.NONE, oracle=Gradient, undirected=True)
     limit: ClassVar[Limit] = Limit.OPTIMUM
     invariants: ClassVar[tuple[Invariant, ...]] = (zero_mean("p"),)
@@ -123,6 +125,7 @@ class Dinno(Algorithm[NodeState]):
     local_steps: int = 5
 
     batched: ClassVar[bool] = True
+    mixes: ClassVar[bool] = False
     requires: ClassVar[Requires] = Requires(Stochastic.NONE, oracle=Gradient, undirected=True)
     limit: ClassVar[Limit] = Limit.OPTIMUM
     invariants: ClassVar[tuple[Invariant, ...]] = (zero_mean("p"),)

@@ -39,6 +39,7 @@ class MedianConsensus(Algorithm[ConsensusState]):
     honest x stays between the smallest and the largest honest start.
     """
 
+    mixes: ClassVar[bool] = False
     requires: ClassVar[Requires] = Requires(weights=Stochastic.NONE)
     limit: ClassVar[Limit] = Limit.HULL
 
@@ -68,6 +69,7 @@ class TrimmedMean(Algorithm[ConsensusState]):
 
     trim: int = 1
 
+    mixes: ClassVar[bool] = False
     requires: ClassVar[Requires] = Requires(weights=Stochastic.NONE)
     limit: ClassVar[Limit] = Limit.HULL
 
@@ -107,6 +109,7 @@ class ClippedGossip(Algorithm[ConsensusState]):
 
     radius: float = 1.0
 
+    mixes: ClassVar[bool] = False
     requires: ClassVar[Requires] = Requires(weights=Stochastic.DOUBLY, symmetric=True)
     limit: ClassVar[Limit] = Limit.MEAN
 

@@ -37,7 +37,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from p2pdo.algorithms.asynchronous.contract import AsynchronousAlgorithm
-from p2pdo.algorithms.base import Method
+from p2pdo.algorithms.base import Algorithm, Method
 from p2pdo.algorithms.catalogue import name_of
 from p2pdo.codecs import Codec, codec
 from p2pdo.codecs.base import Parts, as_bytes, require_contraction
@@ -161,6 +161,12 @@ def settle(
     return {**parameters, COMPRESSOR: name}, NONE
 
 
+_MIXING = (
+    "leave the codec out, or take a method that compresses by itself (beer, lead, choco-sgd) or "
+    "one that mixes (gradient-tracking, dgd, extra, nids)"
+)
+
+
 def require_codable(algorithm: type[Method], weights: Weights) -> None:
     """Refuses what copies at the receivers cannot follow.
 
@@ -172,6 +178,12 @@ def require_codable(algorithm: type[Method], weights: Weights) -> None:
             f"{name_of(algorithm)} is asynchronous, and a codec needs receivers that hear every "
             "value",
             hint="leave --codec out",
+        )
+    if issubclass(algorithm, Algorithm) and not algorithm.mixes:
+        raise ConfigError(
+            f"a codec is for values that are mixed, and {name_of(algorithm)} exchanges values and "
+            "combines them itself",
+            hint=_MIXING,
         )
     if weights.varies:
         raise ConfigError(
@@ -232,10 +244,9 @@ class Coder:
     def refuse(self) -> ConfigError:
         """What is told of an exchange whose values are not mixed."""
         return ConfigError(
-            f"codec '{self._coding.name}' is for values that are mixed; "
-            "this method exchanges values and combines them itself",
-            hint="leave the codec out, or take a method that compresses by itself (beer, lead, "
-            "choco-sgd) or one that mixes (gradient-tracking, dgd, extra, nids)",
+            f"codec '{self._coding.name}' is for values that are mixed; this method exchanges "
+            "values and combines them itself, though it does not declare `mixes = False`",
+            hint=_MIXING,
         )
 
     def encode(

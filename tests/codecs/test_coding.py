@@ -242,6 +242,7 @@ def test_a_method_that_compresses_takes_the_codec_as_its_own() -> None:
         ("dgd", "fp16,step=2", {}, r"no step in \(0, 1\]"),
         ("dgd", "fp16,often", {}, "is no step in"),
         ("dgd", "fp8", {}, "unknown codec 'fp8'"),
+        ("dinno", "fp16", {}, "dinno exchanges values and combines them itself"),
     ],
 )
 def test_what_does_not_fit_is_refused_with_a_remedy(

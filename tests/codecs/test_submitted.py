@@ -54,6 +54,7 @@ def test_a_method_that_compresses_is_built_with_it() -> None:
         ("gradient-tracking", "top-q:0.1", "unknown codec"),
         ("gradient-tracking", "sign", "needs a step"),
         ("lead", "top-k:0.1", "unbiased"),
+        ("edge-admm", "fp16", "edge-admm exchanges values and combines them itself"),
     ],
 )
 def test_what_does_not_fit_is_refused_before_a_node_hears_of_it(

@@ -5,6 +5,7 @@
     reaches_its_limit             the optimum, or its bias, or the agreement that it declares
     has_the_same_bits_everywhere  dense, simulated under bad weather, one event loop
     stacks                        where `batched`: one step for all nodes, to 1e-12
+    mixes_where_it_says           its values can be coded exactly where it declares `mixes`
     goes_on_from_a_state          no hidden memory: a copied state leads to the same bits
     leaves_arrays_alone           what was sent or kept never changes
     keeps_the_dtype               float32 in, float32 out
@@ -48,6 +49,7 @@ SEED = 3
 EXACT = 1e-12
 KEPT = 1e-11
 LOSS = 0.2
+CODEC = "fp16"
 
 
 class BrokenLaw(AssertionError):
@@ -217,6 +219,18 @@ def stacks(case: Case) -> None:
         _hold(sent[0] == sent[1], f"stacked counts other messages {setting}")
 
 
+def mixes_where_it_says(case: Case) -> None:
+    setting = settings(case.algorithm)[0]
+    plan = replace(setting.plan(case.algorithm, rounds=3), codec=CODEC)
+    try:
+        steppers = steppers_of(plan)
+        advance_to(steppers, plan.rounds)
+    except ConfigError:
+        _hold(not case.algorithm.mixes, f"it declares `mixes` and exchanges otherwise {setting}")
+    else:
+        _hold(case.algorithm.mixes, f"it mixes and declares that it does not {setting}")
+
+
 def goes_on_from_a_state(case: Case) -> None:
     """A copy of the states at iteration 7, in new steppers, leads to the same bits at 15."""
     for setting in settings(case.algorithm):
@@ -281,6 +295,7 @@ LAWS: tuple[Law, ...] = (
     reaches_its_limit,
     has_the_same_bits_everywhere,
     stacks,
+    mixes_where_it_says,
     goes_on_from_a_state,
     leaves_arrays_alone,
     keeps_the_dtype,
