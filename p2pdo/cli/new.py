@@ -12,7 +12,7 @@ from p2pdo.cli.program import Reply, Verb
 if TYPE_CHECKING:
     from rich.console import Console
 
-TEMPLATES = ("executor", "participant", "quadratic", "torch")
+TEMPLATES = ("algorithm", "executor", "participant", "quadratic", "torch")
 
 
 @click.command(cls=Verb)

@@ -20,6 +20,7 @@ from p2pdo.api.local_nodes import running_nodes
 from p2pdo.coordinator.service import serving
 from p2pdo.driving.results import TaskStatus
 from p2pdo.node.configuration.showing import checked
+from p2pdo.testing.laws import LAWS
 
 PAGES = Path(__file__).parents[2] / "docs" / "how-to"
 
@@ -87,6 +88,33 @@ def test_the_page_on_executors_runs(capsys: pytest.CaptureFixture[str]) -> None:
     assert len(found["results"]) >= 2
     assert [one.node for one in found["chain"]] == ["node-2", "node-0"]
     assert capsys.readouterr().out.count(" ok ") == 3
+
+
+@pytest.mark.slow
+def test_the_page_on_algorithms_runs_and_its_method_obeys(tmp_path: Path) -> None:
+    method, test = blocks("write-an-algorithm.md", "python")
+    (tmp_path / "my_method.py").write_text(method)
+    (tmp_path / "test_it.py").write_text(f"from my_method import Tracking\n{test}")
+    commands, _ = blocks("write-an-algorithm.md", "sh")
+    for command in ["pytest -q -p no:cacheprovider test_it.py", *commands.splitlines()]:
+        verb, *words = command.split()
+        module = {"p2pdo": "p2pdo.cli"}.get(verb, verb)
+        done = subprocess.run(
+            [sys.executable, "-m", module, *words],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=200,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_page_on_algorithms_names_every_law() -> None:
+    page = (PAGES / "write-an-algorithm.md").read_text()
+    _, _, laws = page.partition("| law | catches |")
+    named = re.findall(r"^\| `(\w+)` \|", laws, re.MULTILINE)
+    assert named == [law.__name__ for law in LAWS]
 
 
 @pytest.mark.slow
