@@ -28,6 +28,7 @@ from p2pdo.api.jobs import Job, resolve
 from p2pdo.api.local_nodes import Executors
 from p2pdo.api.order import check_submit_order
 from p2pdo.api.participants import ParticipantRun
+from p2pdo.api.preflight import look_before
 from p2pdo.api.requests import Request
 from p2pdo.api.runs import Observe, Run, check_executor, check_processes
 from p2pdo.api.serving import Serving
@@ -116,6 +117,7 @@ class LocalNetwork:
         out: Path | str | None = None,
         observe: Observe | None = None,
         timeline: Path | str | None = None,
+        force: bool = False,
         **settings: Any,
     ) -> Run | ParticipantRun:
         """Resolves and starts a run.
@@ -133,6 +135,9 @@ class LocalNetwork:
 
         `timeline` is a file for where the time goes, in the format of chrome://tracing and
         Perfetto; of nodes in processes or in one loop.
+
+        A run that cannot converge (`api.preflight`) is refused, or warned of in its folder where
+        it is forced.
 
         Raises:
             ConfigError: something is unknown or does not fit; nothing was started.
@@ -167,6 +172,7 @@ class LocalNetwork:
                 **settings,
             )
         )
+        job = look_before(job, force=force)
         return self.start(job, out=out, observe=observe, timeline=timeline)
 
     def start_participant(

@@ -185,7 +185,8 @@ def look_before(job: Job, *, force: bool) -> Job:
     found = look_at(job, QUICK, ranges=False)
     warning = danger(found)
     if warning is not None and not force:
-        raise ConfigError(warning, hint=f"{_remedy(found)}, or --force to run it as it is")
+        remedy = f"{_remedy(found)}, or --force (force=True) to run it as it is"
+        raise ConfigError(warning, hint=remedy)
     return replace(job, rate=found.prediction.rate, warnings=() if warning is None else (warning,))
 
 

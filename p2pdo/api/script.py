@@ -26,7 +26,7 @@ def run(
     """Runs an algorithm on a problem over `nodes` nodes of this machine, to the end.
 
     `on` is the executor; `settings` are those of `LocalNetwork.submit`: rounds, tol, seed,
-    parameters, observe_every, observe, start, partition, dtype, out, timeline.
+    parameters, observe_every, observe, start, partition, dtype, out, timeline, force.
 
     Raises:
         ConfigError: something is unknown or does not fit.

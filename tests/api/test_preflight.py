@@ -44,8 +44,10 @@ def test_a_step_beyond_the_range_is_refused_with_the_range_and_diverges_indeed()
         look_before(of, force=False)
     assert caught.value.hint is not None
     assert "a step size below 0.0294" in caught.value.hint
-    with pytest.raises(WorkloadFailed, match="not finite"):
+    with pytest.raises(ConfigError, match="diverges on these costs"):
         p2pdo.run("quadratic", parameters={"step_size": 0.05}, rounds=5000)
+    with pytest.raises(WorkloadFailed, match="not finite"):
+        p2pdo.run("quadratic", parameters={"step_size": 0.05}, rounds=5000, force=True)
 
 
 def test_both_sides_of_the_range_are_what_they_are_said_to_be() -> None:
