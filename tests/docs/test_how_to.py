@@ -90,11 +90,25 @@ def test_the_page_on_executors_runs(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.slow
+def test_the_pages_auditor_asks_everybody() -> None:
+    *_, definition = blocks("write-an-executor.md", "python")
+    names: dict[str, Any] = {"p2pdo": p2pdo}
+    exec(definition, names)
+    found = run_inside(
+        "async with p2pdo.local(nodes=2, executors={'auditor': Auditor}) as net:\n"
+        "    async with net.driver() as tasks:\n"
+        "        result = await tasks.send_and_wait('audit', to='node-0')",
+        names,
+    )
+    assert found["result"].unwrap() == {"node-0": 7, "node-1": 7}
+
+
+@pytest.mark.slow
 @pytest.mark.asyncio
 async def test_the_pages_second_driver_has_the_results_that_the_first_had_not(
     tmp_path: Path,
 ) -> None:
-    definition, _, first, second = blocks("write-an-executor.md", "python")
+    definition, _, first, second, _ = blocks("write-an-executor.md", "python")
     stored: list[p2pdo.TaskResult] = []
     names: dict[str, Any] = {"np": np, "store": stored.append, "stored": lambda: len(stored)}
     exec(definition, names)

@@ -14,11 +14,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from p2pdo.errors import ConfigError
 from p2pdo.node.configuration.findings import Findings
 from p2pdo.node.configuration.models import Component, ExecutorTable, FilterTable
 from p2pdo.node.configuration.reading import Source
 from p2pdo.node.context import WorkloadContext
 from p2pdo.node.executors import Executor, ExecutorFactory, tasks_of
+from p2pdo.node.topics import topics_of
 from p2pdo.node.workers.executor import worker_executor
 from p2pdo.node.workers.spec import Part, WorkerSpec
 from p2pdo.node.workplace import SITE, FilterOffer, Workplace
@@ -45,7 +47,7 @@ def build_with(found: Findings, base: Workplace, logs: Path | None = None) -> Wo
         for name, table in file.components.items()
         if (make := _maker(found, table, "components", name)) is not None
     }
-    executors, tasks = _executors(found, base, logs)
+    executors, tasks, topics = _executors(found, base, logs)
     data = _filters(found, file.task_data_filters, "task_data_filters")
     results = _filters(found, file.task_result_filters, "task_result_filters")
     listeners = _listeners(found)
@@ -54,6 +56,7 @@ def build_with(found: Findings, base: Workplace, logs: Path | None = None) -> Wo
         base,
         executors=allowed,
         tasks={task: name for task, name in tasks.items() if name in allowed},
+        topics={topic: name for topic, name in topics.items() if name in allowed},
         site=file.site,
         components=components,
         data_filters=data,
@@ -91,8 +94,9 @@ def _allowed(
 
 def _executors(
     found: Findings, base: Workplace, logs: Path | None
-) -> tuple[dict[str, ExecutorFactory], dict[str, str]]:
-    executors, tasks = dict(base.executors), dict(base.tasks)
+) -> tuple[dict[str, ExecutorFactory], dict[str, str], dict[str, str]]:
+    """The executors; and by the names of tasks and of topics, whose they are."""
+    executors, tasks, topics = dict(base.executors), dict(base.tasks), dict(base.topics)
     for name, table in found.source.configuration.executors.items():
         if name == SITE or name in executors:
             found.add(f"the executor '{name}' has a name that p2pdo uses", "executors", name)
@@ -109,16 +113,27 @@ def _executors(
                     *("executors", name),
                 )
             tasks.setdefault(task, name)
+        for topic in topics_of(make.func):
+            if topic in topics:
+                found.add(
+                    f"messages about '{topic}' are answered by '{topics[topic]}' and by '{name}'",
+                    *("executors", name),
+                )
+            topics.setdefault(topic, name)
         if table.processes and offered:
             executors[name] = _in_workers(found.source, name, table, offered, logs)
         else:
             executors[name] = _factory(make)
-    return executors, tasks
+    return executors, tasks, topics
 
 
 def _tasks(found: Findings, name: str, table: ExecutorTable, cls: Any) -> list[str]:
     """The tasks that an executor is to handle."""
-    known = list(tasks_of(cls)) if isinstance(cls, type) else []
+    try:
+        known = list(tasks_of(cls)) if isinstance(cls, type) else []
+    except ConfigError as error:
+        found.add(error.message, "executors", name, "path")
+        return []
     if not (isinstance(cls, type) and issubclass(cls, Executor)):
         found.add(f"{table.path} is no Executor", "executors", name, "path")
     elif not known and table.tasks is None:
