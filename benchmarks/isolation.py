@@ -20,6 +20,10 @@ hold either, nothing is shown, and the table says that.
     crash      one that aborts as often as it can; given up after four deaths, and begun anew
     leak       one that takes memory up to its limit of 512 MB, fails its task, and begins again
     loop       one that loops for ever; switched by SIGSTOP and SIGCONT
+    a stranger that crashes, leaks, loops: the same in a plain process that no node knows of (see
+               isolation_stranger.py). Two processes of one machine cannot be isolated better than
+               these, so `against` sets each of the above against its stranger, turn by turn: where
+               that is within the bounds, what the others lose they lose to the machine
     loop here  the same loop on a thread of the node itself, where all share one interpreter: no
                claim, this is what worker processes are for. A quarter of the pairs
 
@@ -72,6 +76,7 @@ SETTLE = 0.2  # seconds after a switch that are not measured
 DEADLINE = 5.0  # seconds for what crashes or leaks, where a machine hardly lets its worker start
 TASK_PAUSE = 0.008  # seconds between two tasks
 CLAIMED = ("control", "crash", "leak", "loop")
+STRANGER = {kind: f"a stranger's {kind}" for kind in CLAIMED[1:]}
 HERE_EVERY = 4  # so many pairs of the others for one of `loop here`
 MEASURES = ("rounds", "tasks", "cpu")
 CONFIGURATION = """
@@ -338,6 +343,36 @@ class Paused:
         os.kill(self._pid, signal.SIGSTOP)
 
 
+class Stranger:
+    """A process group of its own, begun outside of p2pdo; stopped while it is off."""
+
+    times = 1
+
+    def __init__(self, pid: int) -> None:
+        self._pid = pid
+
+    @classmethod
+    @contextlib.asynccontextmanager
+    async def started(cls, kind: str, nice: int) -> AsyncIterator[Disturber]:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, str(HERE / "isolation_stranger.py"), kind, str(nice)),
+            start_new_session=True,
+        )
+        disturber = cls(process.pid)
+        try:
+            await disturber.off()
+            yield disturber
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)
+            await process.wait()
+
+    async def on(self) -> None:
+        os.killpg(self._pid, signal.SIGCONT)
+
+    async def off(self) -> None:
+        os.killpg(self._pid, signal.SIGSTOP)
+
+
 class Repeated:
     """A task that fails, sent again and again; off when the last one has."""
 
@@ -385,14 +420,16 @@ class Repeated:
 
 
 @contextlib.asynccontextmanager
-async def disturbers(place: Rig) -> AsyncIterator[dict[str, Disturber]]:
+async def disturbers(place: Rig, nice: int) -> AsyncIterator[dict[str, Disturber]]:
     async with contextlib.AsyncExitStack() as block:
+        enter = block.enter_async_context
         yield {
-            "control": await block.enter_async_context(Paused.started(place, "rest")),
-            "crash": await block.enter_async_context(Repeated.started(place, "crash")),
-            "leak": await block.enter_async_context(Repeated.started(place, "leak")),
-            "loop": await block.enter_async_context(Paused.started(place, "loop")),
-            "loop here": await block.enter_async_context(Repeated.started(place, "loop_here")),
+            "control": await enter(Paused.started(place, "rest")),
+            "crash": await enter(Repeated.started(place, "crash")),
+            "leak": await enter(Repeated.started(place, "leak")),
+            "loop": await enter(Paused.started(place, "loop")),
+            **{STRANGER[kind]: await enter(Stranger.started(kind, nice)) for kind in STRANGER},
+            "loop here": await enter(Repeated.started(place, "loop_here")),
         }
 
 
@@ -423,14 +460,20 @@ async def measure_pair(
 
 
 async def measure_pairs(
-    place: Rig, pairs: int, seconds: float, until: float, rng: np.random.Generator
+    place: Rig,
+    pairs: int,
+    seconds: float,
+    until: float,
+    rng: np.random.Generator,
+    *,
+    nice: int,
 ) -> tuple[dict[str, list[Pair]], dict[str, int]]:
     """The pairs of each kind, and how often each has failed; they take turns, in random order."""
     victims = Victims(place)
     found: dict[str, list[Pair]] = {}
-    async with victims.working(), disturbers(place) as kinds:
+    async with victims.working(), disturbers(place, nice) as kinds:
         for turn in range(pairs):
-            names = [name for name in kinds if name in CLAIMED or turn % HERE_EVERY == 0]
+            names = [name for name in kinds if name != "loop here" or turn % HERE_EVERY == 0]
             for name in rng.permutation(names):
                 on_first = bool(rng.integers(2))
                 pair = await measure_pair(victims, kinds[name], seconds, on_first=on_first)
@@ -473,7 +516,7 @@ async def measure(pairs: int, seconds: float, minutes: float, nice: int) -> dict
     until = time.monotonic() + 60 * minutes
     async with rig(nice) as place:
         stalled = await stalls(place)
-        found, times = await measure_pairs(place, pairs, seconds, until, rng)
+        found, times = await measure_pairs(place, pairs, seconds, until, rng, nice=nice)
     return {
         "cores": len(os.sched_getaffinity(0)),
         "nice": nice,
@@ -482,7 +525,22 @@ async def measure(pairs: int, seconds: float, minutes: float, nice: int) -> dict
             name: {**summarize(measured, rng), "times": times[name]}
             for name, measured in found.items()
         },
+        "against": {
+            kind: against(found[kind], found[stranger], rng) for kind, stranger in STRANGER.items()
+        },
     }
+
+
+def against(
+    ours: Sequence[Pair], strangers: Sequence[Pair], rng: np.random.Generator
+) -> dict[str, Any]:
+    """What ours leaves the others, to what the stranger leaves them, turn by turn."""
+    found = {}
+    for measure in ("rounds", "tasks"):
+        turns = zip(ours, strangers, strict=True)
+        ratio = Paired.of([a.ratio(measure) / b.ratio(measure) for a, b in turns], rng)
+        found[measure] = {**ratio.to_plain(), "verdict": str(ratio.verdict(*BOUNDS))}
+    return found
 
 
 def summarize(pairs: Sequence[Pair], rng: np.random.Generator) -> dict[str, Any]:
@@ -508,7 +566,8 @@ def summarize(pairs: Sequence[Pair], rng: np.random.Generator) -> dict[str, Any]
 
 
 def show(figures: Mapping[str, Any]) -> None:
-    kinds = {name: figures["kinds"][name] for name in (*CLAIMED, "loop here")}
+    listed = (*CLAIMED, *STRANGER.values(), "loop here")
+    kinds = {name: figures["kinds"][name] for name in listed}
     off = kinds["control"]["off"]
     print(
         f"undisturbed: {off['rounds']:,.0f} rounds/s, {off['tasks']:,.0f} tasks/s, "
@@ -521,25 +580,33 @@ def show(figures: Mapping[str, Any]) -> None:
     )
     print()
     print(
-        f"{'beside':<11}{'what':<8}{'on : off (95 % interval)':<28}{'0.95 to 1.05':<16}busy cores"
+        f"{'beside':<19}{'what':<8}{'on : off (95 % interval)':<28}{'0.95 to 1.05':<16}busy cores"
     )
     for name, kind in kinds.items():
         for measure in MEASURES:
             ratio = kind["ratios"][measure]
-            figure = f"{ratio['median']:.3f} ({ratio['low']:.3f} to {ratio['high']:.3f})"
+            figure = in_words(ratio)
             told = ratio["verdict"] if name in CLAIMED else ""
             row = f"{measure:<8}{figure:<28}{told:<16}"
             if measure == MEASURES[0]:
                 busy = [kind[side]["busy_cores"] for side in ("off", "on")]
                 cores = f"{busy[0]:.1f} off, {busy[1]:.1f} on, of {figures['cores']}"
-                print(f"{name:<11}{row}{cores}")
+                print(f"{name:<19}{row}{cores}")
             else:
-                print(f"{'':<11}{row}".rstrip())
+                print(f"{'':<19}{row}".rstrip())
+    for kind, ratios in figures["against"].items():
+        for measure, ratio in ratios.items():
+            name = f"{kind} : stranger's" if measure == "rounds" else ""
+            print(f"{name:<19}{measure:<8}{in_words(ratio):<28}{ratio['verdict']}")
     print()
     print(conclusion(kinds))
     for name, stall in figures["stalls"].items():
         who = name.removesuffix("_ms")
         print(f"longest stall: {who} {stall:.1f} ms, bound {STALL_BOUND_MS:g} ms")
+
+
+def in_words(ratio: Mapping[str, Any]) -> str:
+    return f"{ratio['median']:.3f} ({ratio['low']:.3f} to {ratio['high']:.3f})"
 
 
 def conclusion(kinds: Mapping[str, Any]) -> str:

@@ -3,6 +3,9 @@
 A 2-256-256-2 network with ReLU, cross entropy, mini-batches of 64, one start for all. Distributed
 gradient descent and gradient tracking come to 97 % at every node, GTAdam much sooner. The dashed
 curves have the step size 0.01 for all methods, with which the first two are too slow.
+
+Measured on two cores that others used too, in 104 s: at least 99.8 %, 99.8 % and 100 % at every
+node; all nodes are at 95 % after 240, 300 and 20 iterations. With 0.01: 93.9 % and 94.0 %.
 """
 
 import torch

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from p2pdo.node.context import Context
     from p2pdo.node.events import Event, on
     from p2pdo.node.executors import Executor, task
-    from p2pdo.node.topics import on_message
+    from p2pdo.node.topics import Message, Reply, on_message
     from p2pdo.participants.definition import participant
     from p2pdo.protocol.routing import Task
 
@@ -52,8 +52,10 @@ __all__ = [
     "Event",
     "Executor",
     "LocalNetwork",
+    "Message",
     "P2pdoError",
     "RemoteNetwork",
+    "Reply",
     "Result",
     "Run",
     "Task",
@@ -85,6 +87,8 @@ _PLACES = {
     "Context": "p2pdo.node.context",
     "Event": "p2pdo.node.events",
     "Executor": "p2pdo.node.executors",
+    "Message": "p2pdo.node.topics",
+    "Reply": "p2pdo.node.topics",
     "Task": "p2pdo.protocol.routing",
     "TaskResult": "p2pdo.driving.results",
     "Tasks": "p2pdo.driving.tasks",

@@ -99,12 +99,17 @@ def find(name: str) -> type[AnyAlgorithm]:
         return load(others[name])
     raise ConfigError(
         f"unknown algorithm '{name}'",
-        hint=did_you_mean(name, [*ALGORITHMS, *ASYNCHRONOUS, *others]),
+        hint=did_you_mean(name, names()),
     )
 
 
+def names() -> list[str]:
+    """Of the library's algorithms and of installed ones."""
+    return [*ALGORITHMS, *ASYNCHRONOUS, *installed_algorithms()]
+
+
 def is_known(name: str) -> bool:
-    return is_of_the_library(name) or name in installed_algorithms()
+    return name in names()
 
 
 def is_of_the_library(name: str) -> bool:

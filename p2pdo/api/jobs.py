@@ -23,6 +23,7 @@ from p2pdo.api.resolving.starts import starts_for
 from p2pdo.api.simulating import links_for
 from p2pdo.api.topology_files import read_topology
 from p2pdo.errors import ConfigError
+from p2pdo.node.offers import EVERYTHING, Offers
 from p2pdo.protocol.asynchronous.plan import AsynchronousPlan, Asynchrony
 from p2pdo.protocol.coding import coding_of, lazier, require_codable, settle
 from p2pdo.protocol.drops import Drops
@@ -112,8 +113,8 @@ class Job:
         return (asked,) if isinstance(asked, str) else tuple(asked)
 
 
-def resolve(request: Request) -> Job:
-    """Looks everything up and checks it.
+def resolve(request: Request, site: Offers = EVERYTHING) -> Job:
+    """Looks everything up and checks it; `site` has problems and parameters of its own.
 
     Raises:
         ConfigError: something is unknown, malformed, or does not fit the rest.
@@ -122,10 +123,11 @@ def resolve(request: Request) -> Job:
     check_request(request)
     request = replace(request, topology=read_topology(request.topology))
     own, of_problem = split_parameters(request.parameters)
-    problems, problem_label = problems_for(request, of_problem)
+    problems, problem_label = problems_for(request, of_problem, site)
     dtype = request.dtype or dtype_of(problems[0])
     request = replace(request, nodes=len(problems), dtype=dtype)
     cls, algorithm_label = algorithm_class(request.algorithm)
+    site.require_allowed("algorithms", algorithm_label)
     graph, weights, topology_label = network_for(request, cls)
     own, codec = settle(cls, own, request.codec)
     asked = request.algorithm

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import secrets
 import tempfile
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from p2pdo.node.configuration.showing import built_in
 from p2pdo.node.executors import Executor, ExecutorFactory, tasks_of
 from p2pdo.node.run import NodeSettings, Stop, run_node
 from p2pdo.node.site import Provider, Services
+from p2pdo.node.topics import topics_of
 from p2pdo.node.workplace import Workplace
 from p2pdo.runtime.groups import task_group
 
@@ -70,8 +71,10 @@ async def running_nodes(
         ConfigError: the configuration cannot work.
     """
     source = EMPTY if config is None else read_configuration(config)
-    handled = _who_handles(executors, build(source, built_in()).tasks)
-    provide = _with_executors(configured(source), executors, handled)
+    base = build(source, built_in())
+    tasks = _whose(executors, base.tasks, _tasks_of, "task '{}' is served")
+    topics = _whose(executors, base.topics, _topics_of, "messages about '{}' are answered")
+    provide = _with_executors(configured(source), executors, tasks, topics)
     stop = Stop()
     async with task_group() as group:
         joined = []
@@ -101,26 +104,31 @@ def _setter(event: asyncio.Event) -> Callable[[str], None]:
     return lambda _address: event.set()
 
 
-def _who_handles(executors: Executors, taken: Mapping[str, str]) -> dict[str, str]:
-    """Which executor handles each task.
+def _whose(
+    executors: Executors,
+    taken: Mapping[str, str],
+    names_of: Callable[[str, type], Iterable[str]],
+    words: str,
+) -> dict[str, str]:
+    """By the names of tasks or topics, which executor has them.
 
     Raises:
-        ConfigError: two do.
+        ConfigError: two have the same.
     """
-    handled = dict(taken)
-    for name, make in executors.items():
-        for task in _tasks_of(name, make):
-            if task in handled:
+    whose = dict(taken)
+    for executor, make in executors.items():
+        for name in names_of(executor, make if isinstance(make, type) else type(make())):
+            if name in whose:
                 raise ConfigError(
-                    f"task '{task}' is served by '{handled[task]}' and by '{name}'",
+                    f"{words.format(name)} by '{whose[name]}' and by '{executor}'",
                     hint="give one of them another name",
                 )
-            handled[task] = name
-    return handled
+            whose[name] = executor
+    return whose
 
 
 def _with_executors(
-    provide: Provider, executors: Executors, handled: Mapping[str, str]
+    provide: Provider, executors: Executors, tasks: Mapping[str, str], topics: Mapping[str, str]
 ) -> Provider:
     """The same, with executors that are given as classes or functions without arguments."""
 
@@ -128,7 +136,7 @@ def _with_executors(
     async def more(services: Services) -> AsyncIterator[Workplace]:
         made: dict[str, ExecutorFactory] = {name: _factory(m) for name, m in executors.items()}
         async with provide(services) as base:
-            yield replace(base, executors={**base.executors, **made}, tasks=handled)
+            yield replace(base, executors={**base.executors, **made}, tasks=tasks, topics=topics)
 
     return more
 
@@ -137,8 +145,11 @@ def _factory(make: Callable[[], Executor]) -> ExecutorFactory:
     return lambda _context: make()
 
 
-def _tasks_of(name: str, make: Callable[[], Executor]) -> list[str]:
-    executor = make if isinstance(make, type) else type(make())
+def _topics_of(_name: str, executor: type) -> list[str]:
+    return topics_of(executor)
+
+
+def _tasks_of(name: str, executor: type) -> list[str]:
     tasks = list(tasks_of(executor))
     if not tasks:
         raise ConfigError(

@@ -36,6 +36,9 @@ from p2pdo.api.timelines import TimelineFile, check_timeline
 from p2pdo.data import encode
 from p2pdo.driving.tasks import SITE, Tasks
 from p2pdo.errors import ConfigError
+from p2pdo.node.configuration.offering import offers_of
+from p2pdo.node.configuration.reading import read_configuration
+from p2pdo.node.offers import Offers
 from p2pdo.participants.definition import Participant
 from p2pdo.protocol.tasks import workload_id_of
 from p2pdo.reporting.run_folder import RunFolder
@@ -66,6 +69,7 @@ class LocalNetwork:
             dict(executors or {}),
             processes=self._executor == "processes",
         )
+        self._config = None if config is None else Path(config)
         self._state = None if state is None else Path(state).resolve()
         self._runs: list[Run | ParticipantRun] = []
         self._tasks: list[asyncio.Task[None]] = []
@@ -124,6 +128,7 @@ class LocalNetwork:
 
         A participant has no problem: `submit(train, rounds=100, parameters={…})`, with the
         settings of `api.participants.Request`: rounds, observe_every, seed, record, checkpoints.
+        One of the network's configuration is given by its name there.
 
         `problems` is a catalogue name, "file.py:object", or one problem a node. Further
         `settings` are the fields of `api.requests.Request`: rounds, tol, seed, observe_every,
@@ -142,6 +147,10 @@ class LocalNetwork:
         Raises:
             ConfigError: something is unknown or does not fit; nothing was started.
         """
+        site = self._offers()
+        if problems is None and isinstance(algorithm, str):
+            found = site.participants.get(algorithm)
+            algorithm = found if isinstance(found, Participant) else algorithm
         if isinstance(algorithm, Participant):
             if problems is not None:
                 raise ConfigError(
@@ -170,7 +179,8 @@ class LocalNetwork:
                 topology=self._topology,
                 weights=self._weights,
                 **settings,
-            )
+            ),
+            site,
         )
         job = look_before(job, force=force)
         return self.start(job, out=out, observe=observe, timeline=timeline)
@@ -196,6 +206,7 @@ class LocalNetwork:
             weights=self._weights,
             executor=self._executor,
             state=self._state,
+            site=self._offers(),
         )
         if self._executor == "processes":
             check_processes(job.nodes)
@@ -246,6 +257,16 @@ class LocalNetwork:
         self._tasks.append(asyncio.create_task(run.work(), name=f"run {workload_id}"))
         return run
 
+    def _offers(self) -> Offers:
+        """What the network's configuration lets runs have, and its own parameters for them.
+
+        Raises:
+            ConfigError: the file is wrong.
+        """
+        if self._config is None:
+            return Offers()
+        return offers_of(read_configuration(self._config))
+
     def _make_folder(self, out: Path | str | None, workload_id: str, *, keep: bool) -> RunFolder:
         if out is not None or keep:
             return RunFolder.create(None if out is None else Path(out), workload_id)
@@ -271,9 +292,10 @@ def local(
     names any executor: dense, stacked, simulated, inprocess, processes.
 
     `state` is a folder in which each node has one of its own, for participants' checkpoints and
-    histories; without it these are in the run folder. `config` is a node's configuration file and
-    `executors` are further ones by name, classes or functions without arguments; both are for
-    tasks, see `LocalNetwork.driver`.
+    histories; without it these are in the run folder. `config` is a node's configuration file, here
+    of all nodes, and `executors` are further ones by name, classes or functions without arguments.
+    Runs have the file's problems, participants, [allow] and the parameters of its [workloads]; its
+    executors, components, filters and handlers are for tasks, see `LocalNetwork.driver`.
     """
     return LocalNetwork(
         nodes,

@@ -30,6 +30,7 @@ from p2pdo.data import encode
 from p2pdo.driving.results import count_links
 from p2pdo.errors import ConfigError
 from p2pdo.graphs.graph import Graph, from_networkx
+from p2pdo.node.offers import EVERYTHING, Offers
 from p2pdo.participants.definition import Participant, is_plain
 from p2pdo.participants.me import Outcome, Progress
 from p2pdo.participants.taking_part import Tell
@@ -114,8 +115,9 @@ def resolve(
     weights: str | None,
     executor: Executor,
     state: Path | None,
+    site: Offers = EVERYTHING,
 ) -> ParticipantJob:
-    """Looks everything up and checks it.
+    """Looks everything up and checks it; what the `site` sets itself wins, as on its nodes.
 
     Raises:
         ConfigError: something is unknown, malformed or does not fit the rest.
@@ -127,7 +129,8 @@ def resolve(
         )
     check_most(nodes)
     asked = request.participant
-    parameters = asked.bind(request.parameters)
+    given = site.parameters_for(asked.name, request.parameters)
+    parameters = asked.bind(given)
     where = encode.locate(asked) if executor == "processes" else None
     graph_asked = _plain_topology(topology)
     record = [request.record] if isinstance(request.record, str) else list(request.record)
@@ -136,7 +139,7 @@ def resolve(
             "kind": "participant",
             "participant": {
                 "name": asked.name,
-                "parameters": dict(request.parameters),
+                "parameters": given,
                 "where": where,
             },
             "nodes": [str(node_name(i)) for i in range(nodes)],

@@ -197,7 +197,9 @@ def specification(
     if ":" in str(problem):
         raise ConfigError(
             f"{problem!r} is code, and code never travels: a site runs what it has installed",
-            hint=f"use one of {', '.join(problem_catalogue.PROBLEMS)}, or p2pdo run",
+            hint=f"use one of {', '.join(problem_catalogue.PROBLEMS)}; or the name that the sites "
+            "have for it in [problems] of p2pdo.toml, or with --participant in [participants]; "
+            "or p2pdo run, on this machine",
         )
     own, of_problem = split_parameters(parameters)
     if isinstance(algorithm, Method):

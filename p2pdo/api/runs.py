@@ -62,7 +62,10 @@ def check_executor(name: str) -> Executor:
     for executor in EXECUTORS:
         if executor == name:
             return executor
-    raise ConfigError(f"unknown executor '{name}'", hint=did_you_mean(name, list(EXECUTORS)))
+    hint = did_you_mean(name, list(EXECUTORS))
+    if ":" in name:
+        hint = f"on the nodes of a coordinator: p2pdo submit … --coordinator {name}"
+    raise ConfigError(f"unknown executor '{name}'", hint=hint)
 
 
 def check_processes(nodes: int) -> None:

@@ -13,7 +13,7 @@ main = Program(
     {
         "run": Place("run", "Run an algorithm on this machine, to the end."),
         "compare": Place("compare", "Compare runs: tables, figures, data."),
-        "submit": Place("workloads", "Send a run to the nodes of a coordinator."),
+        "submit": Place("submit", "Send a run to the nodes of a coordinator."),
         "ls": Place("workloads", "List a coordinator's workloads."),
         "show": Place("workloads", "Show one workload and how far each node is."),
         "watch": Place("workloads", "Follow a workload to its end."),

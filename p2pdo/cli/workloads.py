@@ -1,9 +1,8 @@
-"""The workloads of a coordinator: submit, ls, show, watch, stop, results."""
+"""The workloads of a coordinator: ls, show, watch, stop, results."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from p2pdo.cli import options, signals
-from p2pdo.cli.asynchrony import max_staleness
 from p2pdo.cli.following import follow
 from p2pdo.cli.program import Reply, Verb
 from p2pdo.cli.summaries import finished
@@ -23,8 +21,6 @@ if TYPE_CHECKING:
     from p2pdo.api.runs import Result
     from p2pdo.wire.v1 import coordinator_pb2 as pb
 
-ROUNDS = 1000
-
 _out = click.option(
     "--out",
     type=click.Path(path_type=Path),
@@ -34,92 +30,13 @@ _out = click.option(
 
 
 @click.command(cls=Verb)
-@click.argument("problem")
-@options.coordinator_option
-@options.what_runs
-@click.option(
-    "--node",
-    "names",
-    multiple=True,
-    metavar="NAME",
-    help="A node to take part, by name; repeat it, in the order of the topology's numbers.",
-)
-@click.option(
-    "--rounds", type=int, default=ROUNDS, show_default=True, metavar="K", help="Iterations."
-)
-@click.option("--tol", type=float, metavar="EPS", help="Refused: nobody sees the gap.")
-@options.how_it_runs
-@max_staleness
-@click.option(
-    "--start", type=click.Choice(["zeros", "normal"]), help="Of x; default the algorithm's own."
-)
-@click.option(
-    "--return-states", is_flag=True, help="Have the final states sent, where each site allows it."
-)
-@click.option("--request-id", metavar="ID", help="The same ID never makes a second workload.")
-@click.option("--wait", is_flag=True, help="Follow it to its end.")
-@click.option(
-    "--out", type=click.Path(path_type=Path), metavar="DIR", help="With --wait: its run folder."
-)
-@options.quiet
-@click.pass_context
-def submit(
-    ctx: click.Context,
-    /,
-    *,
-    coordinator: str,
-    problem: str,
-    algorithm: str,
-    nodes: int,
-    names: tuple[str, ...],
-    parameters: dict[str, Any],
-    topology: str,
-    wait: bool,
-    out: Path | None,
-    quiet: bool,
-    **asked: Any,
-) -> Reply:
-    """Send a run on PROBLEM to the nodes of a coordinator.
-
-    Problem and algorithm are named, and each site runs what it has installed: code never travels.
-    """
-    if out is not None and not wait:
-        raise click.UsageError("--out needs --wait; or write it later with p2pdo results", ctx)
-    given = ctx.get_parameter_source("nodes") is click.core.ParameterSource.COMMANDLINE
-    if names and given and nodes != len(names):
-        raise click.UsageError(f"--nodes {nodes} and {len(names)} times --node", ctx)
-    from p2pdo.api.topology_files import read_topology
-
-    async def work() -> str | Result:
-        folder = _folder(out, "") if out is not None else None
-        async with _network(coordinator) as net:
-            run = await net.submit(
-                algorithm,
-                problem,
-                nodes=list(names) or nodes,
-                parameters=parameters,
-                topology=read_topology(topology),
-                **asked,
-            )
-            if not wait:
-                return run.workload_id
-            async with run.kept_in(folder) if folder else contextlib.nullcontext():
-                return await _to_the_end(run, quiet=quiet)
-
-    ended = signals.run(work())
-    if isinstance(ended, str):
-        return _submitted(ended, quiet=quiet)
-    return finished(ended, quiet=quiet)
-
-
-@click.command(cls=Verb)
 @options.coordinator_option
 @click.option("-q", "--quiet", is_flag=True, help="Print the ids alone.")
 def ls(*, coordinator: str, quiet: bool) -> Reply:
     """List a coordinator's workloads, the latest last."""
 
     async def work() -> list[dict[str, Any]]:
-        async with _network(coordinator) as net:
+        async with network(coordinator) as net:
             found = await net.client.workloads()
         return [_row(workload) for workload in sorted(found, key=lambda w: -w.age_seconds)]
 
@@ -167,7 +84,7 @@ def show(*, workload_id: str, coordinator: str, links: bool) -> Reply:
     """Show workload ID: what it is, and how far each node is."""
 
     async def work() -> dict[str, Any]:
-        async with _network(coordinator) as net:
+        async with network(coordinator) as net:
             return _details(await net.client.find(workload_id))
 
     data = signals.run(work())
@@ -184,8 +101,8 @@ def watch(*, workload_id: str, coordinator: str, quiet: bool) -> Reply:
     """Follow workload ID to its end; Ctrl-C ends the watching alone."""
 
     async def work() -> Result:
-        async with _network(coordinator) as net:
-            return await _to_the_end(await net.run(workload_id), quiet=quiet)
+        async with network(coordinator) as net:
+            return await to_the_end(await net.run(workload_id), quiet=quiet)
 
     return finished(signals.run(work()), quiet=quiet)
 
@@ -198,7 +115,7 @@ def stop(*, workload_id: str, coordinator: str, reason: str) -> Reply:
     """Stop workload ID on all its nodes."""
 
     async def work() -> str:
-        async with _network(coordinator) as net:
+        async with network(coordinator) as net:
             await net.client.find(workload_id)
             return await net.client.stop(workload_id, reason)
 
@@ -223,13 +140,13 @@ def results(*, workload_id: str, coordinator: str, out: Path | None, quiet: bool
     from p2pdo.cli import task_results
 
     async def work() -> Result | dict[str, Any]:
-        async with _network(coordinator) as net:
+        async with network(coordinator) as net:
             workload = await net.client.find(workload_id)
             if task_results.has(workload):
                 return await task_results.collect(net.client, workload)
             run = await net.run(workload_id)
             await run.require_end()
-            async with run.kept_in(_folder(out, workload_id)):
+            async with run.kept_in(folder_at(out, workload_id)):
                 return await run.result()
 
     found = signals.run(work())
@@ -241,19 +158,19 @@ def results(*, workload_id: str, coordinator: str, out: Path | None, quiet: bool
 # ---- what they share ----
 
 
-def _network(coordinator: str) -> RemoteNetwork:
+def network(coordinator: str) -> RemoteNetwork:
     from p2pdo.api.remote import connect
 
     return connect(coordinator)
 
 
-def _folder(out: Path | None, workload_id: str) -> Any:
+def folder_at(out: Path | None, workload_id: str) -> Any:
     from p2pdo.reporting.run_folder import RunFolder
 
     return RunFolder.create(out, workload_id)
 
 
-async def _to_the_end(run: RemoteRun, *, quiet: bool) -> Result:
+async def to_the_end(run: RemoteRun, *, quiet: bool) -> Result:
     from p2pdo.errors import WorkloadStopped
 
     settings = await run.settings()
@@ -279,17 +196,6 @@ def _in_words(settings: dict[str, Any]) -> str:
 
     keys = ("algorithm", "problem", "nodes", "topology", "executor")
     return run_in_words(*(settings[key] for key in keys))
-
-
-def _submitted(workload_id: str, *, quiet: bool) -> Reply:
-    def show(console: Console) -> None:
-        from p2pdo.reporting.tables import next_step
-
-        console.print(workload_id if quiet else f"submitted {workload_id}")
-        if not quiet:
-            next_step(console, f"p2pdo watch {workload_id}")
-
-    return Reply({"workload_id": workload_id}, show)
 
 
 def _row(workload: pb.Workload) -> dict[str, Any]:

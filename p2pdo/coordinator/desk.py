@@ -284,6 +284,11 @@ class Desk:
         known = ((member, self.nodes.get(member.name)) for member in record.members)
         return [Member(old.name, new.address if new else old.address) for old, new in known]
 
+    def executor_of(self, node: NodeId, workload: str) -> str:
+        """Who handles its tasks at that member; empty where it is over."""
+        record = self.find(workload)
+        return "" if record.machine.is_terminal else planning.executor_of(record.spec, node)
+
     @contextlib.contextmanager
     def watching(self, workload: str) -> Iterator[tuple[WorkloadRecord, Watcher]]:
         """A workload with somebody who watches it, for as long as the block lasts.

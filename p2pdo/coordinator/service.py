@@ -238,7 +238,8 @@ class Service(wire_grpc.CoordinatorServicer):
             members=[
                 wire.MembersReply.Member(node=member.name, address=member.address)
                 for member in members
-            ]
+            ],
+            executor=self._desk.executor_of(node, request.workload_id),
         )
 
     # ---- users ----

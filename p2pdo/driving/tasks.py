@@ -308,7 +308,9 @@ class Tasks:
         sent = await persist(lambda: self.client.list_tasks(self.workload_id, seen))
         return {TaskId(task.task_id) for task in sent}
 
-    async def abort(self, futures: Iterable[asyncio.Future[TaskResult]], reason: str) -> None:
+    async def abort(
+        self, futures: Iterable[asyncio.Future[TaskResult]], reason: str = "its driver gave it up"
+    ) -> None:
         """Aborts tasks that have no result yet; their futures get one that says so."""
         ids = self._waiting.ids_of(futures)
         if ids:

@@ -366,12 +366,25 @@ class Control:
         Raises:
             P2pdoError: this node does not, or the coordinator does not answer.
         """
+        reply = await self._members_reply(workload_id)
+        return {NodeId(member.node): member.address for member in reply.members}
+
+    async def executor_of(self, workload_id: WorkloadId) -> str:
+        """Which executor a workload's tasks name at this node; empty where the workload is over.
+
+        Raises:
+            P2pdoError: this node is no member, or the coordinator does not answer.
+        """
+        reply = await self._members_reply(workload_id)
+        return str(reply.executor)
+
+    async def _members_reply(self, workload_id: WorkloadId) -> pb.MembersReply:
         request = pb.MembersRequest(
             node=self.identity.node, boot_id=self.identity.boot_id, workload_id=workload_id
         )
         call = self._stub.Members(request, metadata=self._metadata, timeout=_MEMBERS_DEADLINE)
-        reply = await self._call(call)
-        return {NodeId(member.node): member.address for member in reply.members}
+        reply: pb.MembersReply = await self._call(call)
+        return reply
 
     async def _persist(self, call: Callable[[], Awaitable[T]]) -> T:
         """Calls until the coordinator answers, however long it is away."""

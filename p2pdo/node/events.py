@@ -55,10 +55,10 @@ class Event:
 
 
 def on(*names: str) -> Callable[[F], F]:
-    """Marks a method as the handler of these events; "*" is every one."""
+    """Marks a method as the handler of these events; "*" is every one. Marks add up."""
 
     def mark(method: F) -> F:
-        setattr(method, _MARK, names)
+        setattr(method, _MARK, (*names, *getattr(method, _MARK, ())))
         return method
 
     return mark

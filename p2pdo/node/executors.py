@@ -32,7 +32,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeAlias, TypeVar, overload
 
-from p2pdo.errors import TaskAborted, TaskFailed
+from p2pdo.errors import ConfigError, TaskAborted, TaskFailed
 from p2pdo.node.context import Context, WorkloadContext
 from p2pdo.node.events import takes
 from p2pdo.protocol.routing import Result, Task
@@ -75,11 +75,21 @@ def task(name: Any) -> Any:
 
 
 def tasks_of(cls: type) -> dict[str, str]:
-    """The marked methods of a class, by the names of their tasks."""
+    """The marked methods of a class, by the names of their tasks.
+
+    Raises:
+        ConfigError: two methods are to handle one task.
+    """
     found: dict[str, str] = {}
     for name in dir(cls):
         mark = getattr(getattr(cls, name, None), _MARK, None)
         if isinstance(mark, str):
+            if mark in found:
+                raise ConfigError(
+                    f"task '{mark}' is handled by {cls.__name__}.{found[mark]} and by "
+                    f"{cls.__name__}.{name}",
+                    hint="give one of them another name: @task('other')",
+                )
             found[mark] = name
     return found
 

@@ -16,7 +16,7 @@ import asyncio
 import contextlib
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import assert_never
 
 from p2pdo.errors import P2pdoError, WorkloadStopped
@@ -36,6 +36,7 @@ from p2pdo.protocol.routing import (
     EndArrived,
     Event,
     GrantCredit,
+    MemberAsked,
     Report,
     Result,
     Routing,
@@ -104,9 +105,21 @@ class LeadClient:
             sending = group.create_task(self._outbox.run(), name="outbox")
             try:
                 async with self._supervisor.running():
-                    yield self
+                    with self._answering():
+                        yield self
             finally:
                 sending.cancel()
+
+    @contextlib.contextmanager
+    def _answering(self) -> Iterator[None]:
+        """What members ask may begin a workload here."""
+        room = self._workplace.messages
+        with contextlib.nullcontext() if room is None else room.begun_by(self._asked):
+            yield
+
+    def _asked(self, workload: WorkloadId, executor: str) -> bool:
+        self._receive(MemberAsked(workload, executor))
+        return workload in self._clients
 
     def take_orders(
         self, tasks: Sequence[Task], ends: Sequence[tuple[WorkloadId, str]] = ()

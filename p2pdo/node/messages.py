@@ -15,10 +15,10 @@ and their addresses. Each target answers by itself: with a value, or with what w
 target that is unknown, silent or broken costs the others nothing.
 
 What travels is JSON with arrays, of at most `LIMIT` bytes: data in bulk is for the exchange. A
-request waits, within its time, for a target where the workload has not begun. At the target a
-coroutine handler runs on the loop, and a plain one on a thread for messages of this workload, not
-on that of its tasks: a node that computes for an hour still answers. So such a handler and a task
-run at once, and what they share is theirs to guard.
+member that has had no task yet begins with the first request, and so does the executor that
+answers the topic. At the target a coroutine handler runs on the loop, and a plain one on a thread
+for messages of this workload, not on that of its tasks: a node that computes for an hour still
+answers. So such a handler and a task run at once, and what they share is theirs to guard.
 """
 
 from __future__ import annotations
@@ -46,9 +46,17 @@ from p2pdo.errors import (
     did_you_mean,
     from_plain,
 )
+from p2pdo.node.context import WorkloadContext
 from p2pdo.node.control import Control
 from p2pdo.node.failures import failure
-from p2pdo.node.topics import Message, Reply, handlers_of, nobody_answers, on_message
+from p2pdo.node.topics import (
+    Message,
+    Reply,
+    called,
+    handlers_of,
+    nobody_answers,
+    on_message,
+)
 from p2pdo.runtime.compute import ThreadCompute
 from p2pdo.runtime.foreign import contained
 from p2pdo.transports import rpc
@@ -60,6 +68,11 @@ log = logging.getLogger(__name__)
 METHOD = "/p2pdo.v1.Peer/Request"
 T = TypeVar("T")
 
+Begin = Callable[[WorkloadId, str], bool]
+"""Begins a workload here, with that executor, if it has not; whether it is here now."""
+
+Summon = Callable[[str], Awaitable[None]]
+
 
 class Mailroom:
     """One node's requests, in and out; use as a context manager."""
@@ -70,6 +83,7 @@ class Mailroom:
         self._boxes: dict[WorkloadId, Mailbox] = {}
         self._opened = asyncio.Event()  # set and replaced whenever a box is opened
         self._channels: dict[str, grpc.aio.Channel] = {}
+        self._begin: Begin | None = None
 
     @property
     def node(self) -> NodeId:
@@ -82,6 +96,15 @@ class Mailroom:
         finally:
             for channel in self._channels.values():
                 await channel.close()
+
+    @contextlib.contextmanager
+    def begun_by(self, begin: Begin) -> Iterator[None]:
+        """Inside the block, who asks about a workload of ours begins it here."""
+        self._begin = begin
+        try:
+            yield
+        finally:
+            self._begin = None
 
     def register(self, server: grpc.aio.Server) -> None:
         """Lets members ask us by this server."""
@@ -99,12 +122,16 @@ class Mailroom:
         *,
         redacts: bool = False,
         handled: Callable[[], None] = lambda: None,
+        summon: Summon | None = None,
     ) -> Mailbox:
         """A workload's box, from when it begins here to its end.
 
-        `handled` is called on the loop when a coroutine has answered.
+        `handled` is called on the loop when a coroutine has answered; `summon` makes whoever
+        answers a topic that nobody has taken up yet, if there is somebody.
         """
-        box = self._boxes[workload] = Mailbox(self, workload, redacts=redacts, handled=handled)
+        box = self._boxes[workload] = Mailbox(
+            self, workload, redacts=redacts, handled=handled, summon=summon
+        )
         opened, self._opened = self._opened, asyncio.Event()
         opened.set()
         return box
@@ -158,7 +185,21 @@ class Mailroom:
             return json.dumps({"error": told}).encode()
 
     async def _box(self, workload: WorkloadId) -> Mailbox:
-        """The workload's box; waits for it, for as long as the asker does."""
+        """The workload's box; waits for it, for as long as the asker does.
+
+        Raises:
+            P2pdoError: the workload is over, or none of ours, or cannot begin here.
+        """
+        begin = self._begin
+        if workload not in self._boxes and begin is not None:
+            executor = await self._control.executor_of(workload)
+            if not executor or not begin(workload, executor):
+                raise NotFound(
+                    f"{self.node} does not begin workload {workload}: it is over or has failed "
+                    "there, or the node is about to stop",
+                    hint="p2pdo show tells which",
+                    node=self.node,
+                )
         while workload not in self._boxes:
             await self._opened.wait()
         return self._boxes[workload]
@@ -178,9 +219,12 @@ class Mailbox:
         *,
         redacts: bool = False,
         handled: Callable[[], None] = lambda: None,
+        summon: Summon | None = None,
     ) -> None:
         self.redacts = redacts
+        self.context: WorkloadContext | None = None  # for handlers that want it
         self._handled = handled
+        self._summon = summon
         self._room = room
         self._workload = workload
         self._handlers: dict[str, Callable[..., Any]] = {}
@@ -286,8 +330,10 @@ class Mailbox:
                 f"{message.sender} takes no part in workload {self._workload}",
                 hint="only its members may ask",
             )
-        while message.topic not in self._handlers and self._expected:
-            await self._changed.wait()
+        await self._until_expected(message.topic)
+        if message.topic not in self._handlers and self._summon is not None:
+            await self._summon(message.topic)
+            await self._until_expected(message.topic)
         handler = self._handlers.get(message.topic)
         if handler is None:
             raise nobody_answers(message.topic, self._handlers, self._room.node)
@@ -296,13 +342,18 @@ class Mailbox:
         message = Message(message.sender, message.topic, value)
         if inspect.iscoroutinefunction(handler):
             try:
-                value = await contained(handler(message))
+                value = await contained(called(handler, message, self.context))
             finally:
                 self._handled()
         else:
-            value = await self._compute.run(handler, message)
+            value = await self._compute.run(called, handler, message, self.context)
         large = is_large(value)
         return await _off_loop(_encode_answer, message.topic, value, is_large=large)
+
+    async def _until_expected(self, topic: str) -> None:
+        """Returns when somebody answers it, or nobody new is expected."""
+        while topic not in self._handlers and self._expected:
+            await self._changed.wait()
 
 
 def _encode_answer(topic: str, value: Any) -> bytes:

@@ -73,7 +73,14 @@ class Offers:
             return factory(node_index, nodes, partition, seed, dtype, **values)
         if name not in catalogue.PROBLEMS:
             known = [*catalogue.PROBLEMS, *self.problems]
-            raise ConfigError(f"this site has no problem '{name}'", hint=did_you_mean(name, known))
+            hint = did_you_mean(name, known)
+            if name in self.participants:
+                hint = f"it has a participant of that name: p2pdo submit --participant {name}"
+            raise ConfigError(f"this site has no problem '{name}'", hint=hint)
         return catalogue.build(
             name, node_index, nodes, partition, seed, dtype=dtype, parameters=values
         )
+
+
+EVERYTHING = Offers()
+"""Of a site that defines, forbids and sets nothing."""

@@ -1,7 +1,7 @@
 """What a message between members is, and who answers it: without the network that carries it.
 
     @on_message("count")
-    def count(self, message: Message) -> object: ...
+    def count(self, message: Message, context: Context) -> object: ...   # or without the context
 
 `messages` carries them from node to node; worker processes need no more than what is here.
 """
@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from p2pdo.errors import NotFound, P2pdoError, did_you_mean
+from p2pdo.node.context import WorkloadContext
+from p2pdo.node.events import takes
 from p2pdo.types import NodeId
 
 _MARK = "__p2pdo_message__"
@@ -64,6 +66,17 @@ def handlers_of(things: Iterable[object]) -> Iterable[tuple[str, Callable[..., A
             topic = getattr(getattr(type(thing), name, None), _MARK, None)
             if isinstance(topic, str):
                 yield topic, getattr(thing, name)
+
+
+def topics_of(cls: object) -> list[str]:
+    """What the marked methods of a class answer."""
+    marks = (getattr(getattr(cls, name, None), _MARK, None) for name in dir(cls))
+    return [mark for mark in marks if isinstance(mark, str)]
+
+
+def called(handler: Callable[..., Any], message: Message, context: WorkloadContext | None) -> Any:
+    """What a handler returns, which takes the context if it wants it."""
+    return handler(message, context) if takes(handler, 2) else handler(message)
 
 
 def nobody_answers(topic: str, known: Iterable[str], node: str) -> NotFound:

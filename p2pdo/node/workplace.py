@@ -68,6 +68,7 @@ class Workplace:
     Attributes:
         executors: by name, how each is made for a workload.
         tasks: which executor handles a task of this name. Invariant: exactly one does.
+        topics: which executor answers messages about this. Invariant: at most one does.
         site: plain data for the site's own code.
         components: by name, how each is made for a workload.
         listeners: by event, functions of a site that are told of it.
@@ -77,6 +78,7 @@ class Workplace:
 
     executors: Mapping[str, ExecutorFactory]
     tasks: Mapping[str, str] = field(default_factory=dict)
+    topics: Mapping[str, str] = field(default_factory=dict)
     site: Mapping[str, Plain] = field(default_factory=dict)
     components: Mapping[str, Make] = field(default_factory=dict)
     data_filters: Sequence[FilterOffer] = ()
@@ -129,7 +131,14 @@ class Roster:
                 self._bare.workload_id,
                 redacts=workplace.redacts,
                 handled=self._events.flush_soon,
+                summon=self._summon,
             )
+        with contextlib.nullcontext() if self._mailbox is None else self._mailbox.expecting():
+            await self._make_first()
+        await self._events.tell(START_RUN, self.context)
+
+    async def _make_first(self) -> None:
+        workplace = self._workplace
         if workplace.components or workplace.data_filters or workplace.result_filters:
             components = await self._bare.compute.run(self._make_all)
         else:
@@ -141,10 +150,17 @@ class Roster:
             events=self._events,
             mailbox=self._mailbox,
         )
+        if self._mailbox is not None:
+            self._mailbox.context = self.context
         self._listen(components.values())
         if self._executor != SITE:
             await self._handlers(self._executor)
-        await self._events.tell(START_RUN, self.context)
+
+    async def _summon(self, topic: str) -> None:
+        """Makes the executor that answers a topic, if one of this workload does."""
+        name = self._workplace.topics.get(topic)
+        if name is not None and self._executor == SITE:
+            await self._handlers(name)
 
     def _make_all(self) -> dict[str, Any]:
         place = self._workplace
@@ -296,8 +312,9 @@ class Roster:
                 if self._executor == SITE:  # else the client has not begun: its supervisor counts
                     self._count(name, error)
                 raise
-            self._made[name] = Handlers.of(made)
-            self._listen([made])
+            if name not in self._made:  # a task and a message may have waited for it
+                self._made[name] = Handlers.of(made)
+                self._listen([made])
         return self._made[name]
 
     async def _maker(self, name: str) -> Executor:

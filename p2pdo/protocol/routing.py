@@ -20,6 +20,8 @@ actor, clock or wire.
 - *Bounded memory*: a workload's unacknowledged results stop its credit at `UNREPORTED`; an
   acknowledged result leaves only its number, and adjacent numbers are one run; a workload that has
   ended leaves only its id, and the oldest of those are forgotten.
+- A member may ask about a workload before any task of it has come; then its client begins
+  without one, and its credit at its first task.
 - *Abort*: a task that was aborted is offered again with the reason. Where it is open, its client
   is told; where it is new, it goes the way of every task, so that numbers and credit stay whole,
   and the client answers it unread.
@@ -122,6 +124,14 @@ class EndArrived:
 
 
 @dataclass(frozen=True, slots=True)
+class MemberAsked:
+    """A member of the workload asks something; this node is one too, with that executor."""
+
+    workload: WorkloadId
+    executor: str
+
+
+@dataclass(frozen=True, slots=True)
 class StreamOpened:
     """A new stream to the coordinator: it has to be told every credit."""
 
@@ -146,6 +156,7 @@ Event: TypeAlias = (
     | ClientRestarted
     | ClientFailed
     | EndArrived
+    | MemberAsked
     | StreamOpened
     | DrainAsked
     | StopAsked
@@ -222,7 +233,11 @@ class Routing:
 
     @property
     def credits(self) -> Mapping[WorkloadId, int]:
-        return {workload: state.credit for workload, state in self._workloads.items()}
+        return {
+            workload: state.credit
+            for workload, state in self._workloads.items()
+            if state.base is not None
+        }
 
     @property
     def workloads(self) -> Collection[WorkloadId]:
@@ -251,8 +266,11 @@ class Routing:
                 return self._fail(workload, error)
             case EndArrived(workload, _):
                 return self._end(workload)
+            case MemberAsked(workload, executor):
+                return self._ask(workload, executor)
             case StreamOpened():
-                return [GrantCredit(self.credits)] if self._workloads else []
+                told = self.credits
+                return [GrantCredit(told)] if told else []
             case DrainAsked():
                 self._is_draining = True
                 return []
@@ -268,9 +286,11 @@ class Routing:
             if state is None:
                 if task.workload_id in self._ended:
                     continue
-                state = self._begin(task)
+                state = self._begin(task.workload_id, task.executor)
                 if state.executor is not None:
                     effects.append(CreateClient(task.workload_id, state.executor))
+            if state.base is None:
+                state.base, state.credit = task.number, task.number + self._capacity
             if task.task_id in state.open:
                 self._offer_again(state, task, effects)
             elif task.task_id in state.answered:
@@ -286,11 +306,17 @@ class Routing:
             effects.append(AbortTask(task.workload_id, task.task_id, task.aborted))
         state.open[task.task_id] = _newer(known, task)
 
-    def _begin(self, task: Task) -> _Workload:
-        executor = task.executor if task.executor in self._executors else None
-        state = _Workload(executor, base=task.number, credit=task.number + self._capacity)
-        self._workloads[task.workload_id] = state
+    def _begin(self, workload: WorkloadId, executor: str) -> _Workload:
+        state = _Workload(executor if executor in self._executors else None)
+        self._workloads[workload] = state
         return state
+
+    def _ask(self, workload: WorkloadId, executor: str) -> list[Effect]:
+        is_over = workload in self._ended or self._is_draining
+        if is_over or workload in self._workloads or executor not in self._executors:
+            return []
+        self._begin(workload, executor)
+        return [CreateClient(workload, executor)]
 
     def _accept(self, state: _Workload, task: Task, effects: list[Effect]) -> None:
         if state.failed is not None or task.executor != state.executor:
@@ -328,6 +354,8 @@ class Routing:
 
     def _grant(self, workload: WorkloadId, state: _Workload) -> list[Effect]:
         """Raises the credit as far as what was taken, and not reported yet, allows."""
+        if state.base is None:  # the first task brings the number that it counts from
+            return []
         credit = state.base + self._capacity + state.taken
         if credit - state.credit < self._step or self._is_draining:
             return []
@@ -458,7 +486,7 @@ class _Workload:
 
     Attributes:
         executor: None where this node has no such executor.
-        base: the number of the first task that came.
+        base: the number of the first task that came; None before that.
         credit: what was granted last. Invariant: it never falls.
         taken: how many different tasks have left the inbox.
         taken_before_restart: how many of those at the head of the inbox are counted in `taken`.
@@ -470,8 +498,8 @@ class _Workload:
     """
 
     executor: str | None
-    base: int
-    credit: int
+    base: int | None = None
+    credit: int = 0
     taken: int = 0
     taken_before_restart: int = 0
     in_inbox: int = 0

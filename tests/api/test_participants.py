@@ -16,6 +16,7 @@ import pytest
 import p2pdo
 from p2pdo.data.catalogue import build_all
 from p2pdo.errors import ConfigError, P2pdoError, WorkloadFailed, WorkloadStopped
+from p2pdo.problems import Quadratic
 
 LIMIT = 60
 STEP = 0.01
@@ -103,6 +104,71 @@ async def test_a_second_run_goes_on_from_the_first(on: str, tmp_path: Path) -> N
     rest = await run(walk, on, **named)
     assert rest.results == whole.results
     assert rest.metrics[0].iteration > 15
+
+
+OWN = f"""
+[participants]
+tell = "{__file__}:tell"
+
+[problems]
+own = "{__file__}:own"
+
+[workloads.tell.parameters]
+b = 20
+
+[workloads.own.parameters]
+scale = 3.0
+
+[workloads.quadratic.parameters]
+dimension = 7
+
+[allow]
+algorithms = ["dgd", "gradient-tracking"]
+problems = ["own", "quadratic"]
+"""
+
+
+@p2pdo.participant
+def tell(me: Any, *, a: int = 1, b: int = 2) -> Any:
+    for _ in me.rounds():
+        me.mix(0.0)
+    return [a, b]
+
+
+def own(node: int, nodes: int, partition: str, seed: int, dtype: str, *, scale: float = 1) -> Any:
+    return Quadratic(np.eye(2, dtype=dtype), np.full(2, scale * node, dtype))
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("on", ["inprocess", "simulated", PROCESSES])
+async def test_what_the_site_sets_itself_wins_locally_as_on_a_network(
+    on: str, tmp_path: Path
+) -> None:
+    config = tmp_path / "p2pdo.toml"
+    config.write_text(OWN)
+    async with asyncio.timeout(LIMIT), p2pdo.local(3, on=on, config=config) as net:
+        for participant in (tell, "tell"):
+            submitted = await net.submit(participant, rounds=1, parameters={"a": 10, "b": 11})
+            assert (await submitted.result()).results == {f"node-{i}": [10, 20] for i in range(3)}
+        mean = await (await net.submit("dgd", "own", rounds=300)).result()
+        np.testing.assert_allclose(np.mean(mean.states, axis=0), [3.0, 3.0], atol=1e-6)
+        large = await net.submit("dgd", "quadratic", rounds=1, parameters={"problem.dimension": 4})
+        assert (await large.result()).states[0].shape == (7,)
+        with pytest.raises(ConfigError, match="does not allow 'extra'"):
+            await net.submit("extra", "own", rounds=1)
+        with pytest.raises(ConfigError, match="does not allow 'wine'"):
+            await net.submit("dgd", "wine", rounds=1)
+
+
+@pytest.mark.asyncio
+async def test_what_the_site_sets_and_the_participant_does_not_take_is_told(
+    tmp_path: Path,
+) -> None:
+    config = tmp_path / "p2pdo.toml"
+    config.write_text("[workloads.tell.parameters]\nc = 1\n")
+    async with p2pdo.local(2, config=config) as net:
+        with pytest.raises(ConfigError, match="tell has no parameter 'c'"):
+            await net.submit(tell, rounds=1)
 
 
 @pytest.mark.asyncio

@@ -16,6 +16,8 @@ from p2pdo.node.executors import Executor, task
 class Echo(Executor):
     @task("echo")
     def echo(self, order): return order.payload
+
+def cost(node_index, nodes, partition, seed, dtype, *, rate=0.1): ...
 """
 
 
@@ -36,14 +38,14 @@ def test_check_lists_the_tasks_or_tells_the_mistakes(call: Call, tmp_path: Path)
     answer = call("config", "check", str(path), "--json")
     assert json.loads(answer.stdout)["data"]["tasks"]["echo"] == "echo"
     parameters = "[workloads.ecgo.parameters]\nrate = 1\n"
-    cost = f'[problems]\necho = "{tmp_path}/site_code.py:Echo"\n'
+    cost = f'[problems]\necho = "{tmp_path}/site_code.py:cost"\n'
     path.write_text(cost + parameters)
     answer = call("config", "check", str(path))
     assert answer.code == 3
     assert f"{path}:3: workloads.ecgo: this site has no participant or problem" in answer.stderr
     assert "did you mean 'echo'?" in answer.stderr
     path.write_text(cost + parameters.replace("ecgo", "echo"))
-    assert "site_code.py:Echo" in call("config", "check", str(path)).stdout
+    assert "site_code.py:cost" in call("config", "check", str(path)).stdout
     path.write_text(GOOD.replace("Echo", "Ehco"))
     answer = call("config", "check", str(path))
     assert answer.code == 3

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import json
 import re
@@ -36,7 +37,7 @@ class Trainer(p2pdo.Executor):
 
 
 @p2pdo.participant
-def train(me): ...
+def train(me, *, rows=50): ...
 
 
 class Store: ...
@@ -118,11 +119,25 @@ def test_the_page_on_algorithms_names_every_law() -> None:
 
 
 @pytest.mark.slow
+def test_the_pages_auditor_asks_everybody() -> None:
+    *_, definition = blocks("write-an-executor.md", "python")
+    names: dict[str, Any] = {"p2pdo": p2pdo}
+    exec(definition, names)
+    found = run_inside(
+        "async with p2pdo.local(nodes=2, executors={'auditor': Auditor}) as net:\n"
+        "    async with net.driver() as tasks:\n"
+        "        result = await tasks.send_and_wait('audit', to='node-0')",
+        names,
+    )
+    assert found["result"].unwrap() == {"node-0": 7, "node-1": 7}
+
+
+@pytest.mark.slow
 @pytest.mark.asyncio
 async def test_the_pages_second_driver_has_the_results_that_the_first_had_not(
     tmp_path: Path,
 ) -> None:
-    definition, _, first, second = blocks("write-an-executor.md", "python")
+    definition, _, first, second, _ = blocks("write-an-executor.md", "python")
     stored: list[p2pdo.TaskResult] = []
     names: dict[str, Any] = {"np": np, "store": stored.append, "stored": lambda: len(stored)}
     exec(definition, names)
@@ -152,7 +167,7 @@ def test_the_whole_participant_of_its_page_runs_from_the_command_line(
 ) -> None:
     (program,) = [b for b in blocks("write-a-participant.md", "python") if "# train.py" in b]
     (tmp_path / "train.py").write_text(program)
-    (command,) = blocks("write-a-participant.md", "sh")
+    command, _ = blocks("write-a-participant.md", "sh")
     words = [*command.split()[1:], "--on", executor, "--json"]
     done = subprocess.run(
         [sys.executable, "-m", "p2pdo.cli", *words],
@@ -171,6 +186,104 @@ def test_the_whole_participant_of_its_page_runs_from_the_command_line(
     first, *_, last = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
     losses = [sum(json.loads(line)["logged"]["loss"].values()) for line in (first, last)]
     assert losses[1] < losses[0] / 10
+
+
+MODEL = """
+import torch
+
+torch.manual_seed(0)
+model = torch.nn.Linear(1, 1)
+optimizer = torch.optim.SGD(model.parameters(), lr)
+"""
+STEPS = """
+def local_steps_of_sgd(model, optimizer, batches, steps):
+    for _ in range(steps):
+        optimizer.zero_grad()
+        loss = ((model(batches) - 1) ** 2).mean()
+        loss.backward()
+        optimizer.step()
+    STEPS.append(loss.item())
+"""
+
+
+@pytest.mark.slow
+def test_the_outline_of_a_participant_is_one_with_its_dots_filled_in(tmp_path: Path) -> None:
+    """It trains, goes on from its checkpoints as the page says, and tells what it logs."""
+    pytest.importorskip("torch")
+    outline, _, local, *_ = blocks("write-a-participant.md", "python")
+    made = textwrap.indent(MODEL, "    ") + "    batches = torch.ones(4, 1)"
+    outline = outline.replace("    model, optimizer, batches = ...  # your code, untouched", made)
+    outline = outline.replace("loss=...", "loss=STEPS[-1]").replace(": ...}", ": 1.0}")
+    assert "..." not in outline
+    names: dict[str, Any] = {"STEPS": []}
+    exec(STEPS + outline, names)
+    local = local.replace(", processes=True", f", state={str(tmp_path)!r}")
+    first = run_inside(local, names)
+    assert {**first["metric"].logged["loss"]}.keys() == {f"node-{i}" for i in range(4)}
+    assert first["metric"].logged["loss"]["node-0"] < 1e-3
+    done = len(names["STEPS"])
+    run_inside(local.replace("rounds=100", "rounds=101"), names)
+    assert len(names["STEPS"]) == done + 4, "one round more of each node"
+
+
+@pytest.mark.slow
+@pytest.mark.e2e
+def test_a_participant_runs_at_its_sites_as_its_page_says(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its two configurations in one file, four nodes of it, the command and the program."""
+    (program,) = [b for b in blocks("write-a-participant.md", "python") if "# train.py" in b]
+    site, own = blocks("write-a-participant.md", "toml")
+    (tmp_path / "ward.py").write_text(program)
+    (tmp_path / "p2pdo.toml").write_text(site + own)
+    _, command = blocks("write-a-participant.md", "sh")
+    *_, remote, _ = blocks("write-a-participant.md", "python")
+    assert checked(tmp_path / "p2pdo.toml")
+
+    async def use() -> bytes:
+        async with (
+            serving(tmp_path / "coordinator", "127.0.0.1:0") as address,
+            running_nodes(
+                *(list("abcd"), address, tmp_path),
+                executors={},
+                config=tmp_path / "p2pdo.toml",
+            ),
+        ):
+            words = command.replace("127.0.0.1:7443", address).split()[1:]
+            child = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "p2pdo.cli", *words, "--json"),
+                stdout=asyncio.subprocess.PIPE,
+            )
+            told, _ = await child.communicate()
+            names: dict[str, Any] = {"p2pdo": p2pdo}
+            exec(as_main(remote.replace("127.0.0.1:7443", address)), names)
+            await names["main"]()
+            return told
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "path", list(sys.path))
+        patch.delitem(sys.modules, "ward", raising=False)
+        data = json.loads(asyncio.run(use()))["data"]
+        sys.modules.pop("ward", None)
+    results = ast.literal_eval(capsys.readouterr().out)
+    assert data["results"] == results
+    assert data["iterations"] == 100
+    for returned in results.values():  # of 200 rows a site, not of 50
+        np.testing.assert_allclose(returned["x"], [1.0, -2.0, 0.5], atol=0.05)
+
+
+def test_a_history_is_read_as_the_page_reads_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    *_, reading = blocks("write-a-participant.md", "python")
+    out = tmp_path / "run"
+    p2pdo.run("quadratic", nodes=2, rounds=100, on="inprocess", record="x", out=out)
+    (folder, _) = sorted(path.parent for path in out.glob("nodes/*/workloads/*/history.npz"))
+    monkeypatch.chdir(folder)
+    names: dict[str, Any] = {"np": np}
+    exec(reading, names)
+    with np.load("history.npz") as history:
+        assert len(history["x"]) == len(history["x.iteration"]) == 3
 
 
 @pytest.mark.slow
@@ -207,7 +320,7 @@ def test_the_configurations_of_the_pages_can_work(
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     monkeypatch.delitem(sys.modules, "ward", raising=False)
     (tmp_path / "ward.py").write_text(WARD)
-    (text,) = blocks(page, "toml")
+    text = "".join(blocks(page, "toml"))
     (tmp_path / "p2pdo.toml").write_text(text)
     assert checked(tmp_path / "p2pdo.toml")[task] == executor
     monkeypatch.delitem(sys.modules, "ward")

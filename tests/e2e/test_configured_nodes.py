@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import json
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -82,6 +84,49 @@ async def test_a_configured_network_runs_its_own_code(tmp_path: Path) -> None:
         results = (await taken_part.result()).results
         assert [results[node]["start"] for node in "abc"] == [0.0, 0.0, 6.0]
         np.testing.assert_allclose(results["a"]["x"], [2.0, 2.0])
+
+
+async def call(net: p2pdo.RemoteNetwork, *words: str) -> tuple[int | None, Any]:
+    """`p2pdo submit` in a process of its own; its exit code and what it says."""
+    child = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "p2pdo.cli", "submit", *words, "--json"),
+        *("--coordinator", net.client.address),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    told, errors = await child.communicate()
+    assert b"Traceback" not in errors
+    envelope = json.loads(told) if told else {"error": errors.decode()}
+    return child.returncode, envelope.get("data") or envelope["error"]
+
+
+@pytest.mark.slow
+async def test_a_participant_is_submitted_from_the_command_line(tmp_path: Path) -> None:
+    async with network(tmp_path) as net:
+        asked = ["--participant", "remember", "-n", "3", "-t", "complete"]
+        code, told = await call(net, *asked, "--rounds", "50", "-s", "start=3.0", "--wait")
+        assert code == 0, told
+        assert (told["iterations"], told["algorithm"]) == (50, "remember")
+        starts = {node: result["start"] for node, result in told["results"].items()}
+        assert starts == {"a": 3.0, "b": 3.0, "c": 6.0}, "the site's own value wins"
+        code, told = await call(net, *asked, "--wait", "-q")
+        assert (code, told["iterations"]) == (0, 100), "the default of participants"
+        for words, says in (
+            (("quadratic", *asked), "leave quadratic out"),
+            ((*asked, "--algorithm", "dgd"), "a participant has no --algorithm"),
+            ((*asked, "--settle", "1e-3"), "a participant has no --settle"),
+            (("quadratic", "--checkpoints", "mine"), "--checkpoints is for a --participant"),
+            ((), "missing argument '[PROBLEM]'"),
+        ):
+            code, told = await call(net, *words)
+            assert code == 2
+            assert says in str(told)
+        code, told = await call(net, "remember", "-n", "3", "--wait")
+        assert code == 3
+        assert "p2pdo submit --participant remember" in told["hint"]
+        code, told = await call(net, "ward_code.py:remember", "-n", "3")
+        assert code == 3
+        assert "with --participant in [participants]" in told["hint"]
 
 
 async def test_what_a_site_does_not_allow_is_refused_with_its_name(tmp_path: Path) -> None:

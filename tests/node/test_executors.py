@@ -1,4 +1,4 @@
-"""What a task's failure leaves behind."""
+"""An executor's handlers, and what a task's failure leaves behind."""
 
 from __future__ import annotations
 
@@ -8,8 +8,11 @@ import logging
 import weakref
 from collections.abc import Mapping
 
+import pytest
+
+from p2pdo.errors import ConfigError
 from p2pdo.node.context import Abort, WorkloadContext
-from p2pdo.node.executors import Executor, Handler
+from p2pdo.node.executors import Executor, Handler, task, tasks_of
 from p2pdo.node.workplace import Roster, Workplace
 from p2pdo.protocol.routing import Result, Task
 from p2pdo.runtime.compute import InlineCompute
@@ -38,19 +41,32 @@ class KeepsItsFailure(Executor):
         raise self.failure
 
 
-async def perform(executor: Executor, task: Task) -> Result:
+async def perform(executor: Executor, work: Task) -> Result:
     context = WorkloadContext("a", WorkloadId("w"), InlineCompute(), logging.getLogger())
     roster = Roster(Workplace({"any": lambda _: executor}), "any", context)
     await roster.open()
-    return await roster.perform(task, Abort())
+    return await roster.perform(work, Abort())
+
+
+def test_a_class_has_one_handler_of_a_task() -> None:
+    class Twice(Executor):
+        @task("train")
+        def fit(self, _task: Task) -> None: ...
+
+        @task
+        def train(self, _task: Task) -> None: ...
+
+    words = r"task 'train' is handled by Twice\.fit and by Twice\.train"
+    with pytest.raises(ConfigError, match=words):
+        tasks_of(Twice)
 
 
 def test_a_failure_that_is_kept_keeps_nothing_of_the_work_that_failed() -> None:
     executor = KeepsItsFailure()
-    task = Task(TaskId("t"), WorkloadId("w"), "any", "work", 0, 1, None)
+    work = Task(TaskId("t"), WorkloadId("w"), "any", "work", 0, 1, None)
     gc.disable()
     try:
-        result = clock.run(perform(executor, task))
+        result = clock.run(perform(executor, work))
         assert "boom" in json.loads(result.payload)["traceback"]
         assert executor.large is not None
         assert executor.large() is None

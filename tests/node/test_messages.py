@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import threading
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,10 @@ import pytest
 import p2pdo
 from p2pdo.api.local_nodes import running_nodes
 from p2pdo.coordinator.service import serving
-from p2pdo.node.messages import Message, Reply, on_message
+from p2pdo.errors import ConfigError
+from p2pdo.node.messages import METHOD, Message, Reply, on_message
 from p2pdo.protocol.routing import Task
+from p2pdo.transports import rpc
 
 pytestmark = pytest.mark.asyncio
 
@@ -153,12 +156,91 @@ async def test_a_node_that_computes_still_answers() -> None:
         assert (await computing).unwrap() is True
 
 
-async def test_a_request_waits_for_the_workload_to_begin_at_its_target() -> None:
-    async with network() as net, net.driver() as tasks:
-        asked = {"targets": ["node-1"], "topic": "who", "timeout": 20.0}
-        asking = await tasks.send("ask", asked, to="node-0")
-        assert (await tasks.send_and_wait("everybody", to="node-1")).is_ok
-        assert (await asking).unwrap() == {"node-1": "node-0"}
+class Store:
+    """A component, which every executor is made beside."""
+
+    @on_message("stored")
+    def stored(self, _message: Message, context: Site) -> object:
+        return [context.node, sorted(context.components)]
+
+
+class Counter(p2pdo.Executor):
+    @p2pdo.task
+    async def count(self, _task: Task) -> object:
+        return 0
+
+    @on_message("counted")
+    async def counted(self, message: Message, context: Site) -> object:
+        return [message.sender, context.node]
+
+
+async def test_who_is_asked_needs_no_task_of_the_workload_before(tmp_path: Path) -> None:
+    """One task at one node asks all: the workload begins where it is asked, and the executor too.
+
+    The tasks that come later find what the messages have made, and it ends with the workload.
+    """
+    config = tmp_path / "p2pdo.toml"
+    config.write_text(f'[components.store]\npath = "{__file__}:Store"\n')
+    ended = asyncio.Event()
+
+    class Witness(Counter):
+        async def close(self) -> None:
+            ended.set()
+
+    executors = {"auditor": Auditor, "counter": Witness}
+    async with p2pdo.local(nodes=3, config=config, executors=executors) as net:
+        async with net.driver() as tasks:
+            nodes = ["node-0", "node-1", "node-2"]
+            for topic, answers in (
+                ("counted", [["node-0", node] for node in nodes]),
+                ("stored", [[node, ["store"]] for node in nodes]),
+            ):
+                asked = {"targets": nodes, "topic": topic}
+                told = (await tasks.send_and_wait("ask", asked, to="node-0")).unwrap()
+                assert told == dict(zip(nodes, answers, strict=True))
+            asked = {"targets": ["node-1"], "topic": "nothing"}
+            told = (await tasks.send_and_wait("ask", asked, to="node-0")).unwrap()
+            assert told["node-1"].startswith("not-found: nobody at node-1 answers 'nothing'")
+            assert [r.unwrap() for r in await tasks.broadcast_and_wait("count")] == [0, 0, 0]
+        async with asyncio.timeout(20):
+            await ended.wait()
+
+
+async def test_two_that_would_answer_one_topic_are_refused() -> None:
+    words = "messages about 'counted' are answered by 'one' and by 'two'"
+
+    class Other(p2pdo.Executor):
+        @p2pdo.task
+        async def other(self, _task: Task) -> object: ...
+
+        @on_message("counted")
+        async def counted(self, _message: Message) -> object: ...
+
+    async with network(one=Counter, two=Other) as net:
+        with pytest.raises(ConfigError, match=words):
+            async with net.driver():
+                pass
+
+
+async def test_who_asks_about_a_workload_that_is_over_is_told(tmp_path: Path) -> None:
+    """As a member would that has not heard of the end yet."""
+    async with (
+        serving(tmp_path / "coordinator", "127.0.0.1:0") as address,
+        running_nodes(["a", "b"], address, tmp_path, executors={"auditor": Auditor}),
+        p2pdo.connect(address) as net,
+    ):
+        async with net.driver(["a", "b"]) as tasks:
+            members = {m.name: m.address for m in await net.client.nodes()}
+            await tasks.send_and_wait("everybody", to="a")
+        request = {"workload": tasks.workload_id, "sender": "a", "topic": "who", "value": None}
+        async with rpc.make_channel(members["b"]) as channel:
+            call = channel.unary_unary(METHOD)
+            answer = json.loads(await call(json.dumps(request).encode(), timeout=20))
+            assert "does not begin workload" in answer["error"]["message"]
+            answer = json.loads(
+                await call(json.dumps({**request, "workload": "nix"}).encode(), timeout=20)
+            )
+        assert answer["error"]["code"] == "not-found"
 
 
 async def test_a_topic_may_be_taken_up_at_run_time() -> None:

@@ -250,6 +250,22 @@ async def test_components_hear_the_life_of_the_run_in_order_on_its_thread(
     assert diary.threads == {"workload w"}
 
 
+async def test_marks_of_one_listener_add_up() -> None:
+    class Watch:
+        def __init__(self) -> None:
+            self.heard: list[str] = []
+
+        @on(START_RUN)
+        @on(BEFORE_TASK, AFTER_TASK)
+        def note(self, event: Event) -> None:
+            self.heard.append(event.name)
+
+    watch = Watch()
+    async with Bench(place(components={"watch": lambda: watch})).running() as bench:
+        await bench.do("ask", 1)
+    assert watch.heard == [START_RUN, BEFORE_TASK, AFTER_TASK]
+
+
 async def test_a_listener_that_raises_disturbs_nothing() -> None:
     class Broken:
         @on(BEFORE_TASK)

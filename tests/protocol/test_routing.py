@@ -22,6 +22,7 @@ from p2pdo.protocol.routing import (
     Event,
     Finished,
     GrantCredit,
+    MemberAsked,
     Report,
     Result,
     Routing,
@@ -193,6 +194,33 @@ def test_a_client_that_is_given_up_answers_what_it_had_and_what_will_come() -> N
     assert play(machine, EndArrived(A, "failed")) == []
 
 
+def test_what_a_member_asks_begins_a_workload_whose_credit_waits_for_its_first_task() -> None:
+    machine = routing(capacity=2)
+    assert play(machine, MemberAsked(A, "echo")) == [CreateClient(A, "echo")]
+    assert play(machine, MemberAsked(A, "echo"), StreamOpened()) == []
+    first = task(A, 57)
+    assert play(machine, TasksArrived([first])) == [Deliver(A, first)]
+    assert play(machine, ClientTook(A), StreamOpened()) == [GrantCredit({A: 60})] * 2
+    assert play(machine, EndArrived(A, "done")) == [CloseClient(A)]
+
+
+def test_what_a_member_asks_begins_nothing_that_is_over_or_cannot_be() -> None:
+    machine = routing()
+    assert play(machine, EndArrived(A, "done"), MemberAsked(A, "echo")) == []
+    assert play(machine, MemberAsked(B, "ehco")) == []
+    assert play(machine, DrainAsked(), MemberAsked(B, "echo")) == []
+    assert not machine.workloads
+
+
+def test_a_client_that_is_given_up_before_its_first_task_answers_what_will_come() -> None:
+    machine = routing()
+    failed = ClientFailed(A, {"message": "boom"})
+    play(machine, MemberAsked(A, "echo"))
+    assert play(machine, failed, StreamOpened()) == []
+    (result,) = reports(play(machine, TasksArrived([task(A, 0)])))
+    assert json.loads(result.payload)["message"] == "boom"
+
+
 def test_a_drained_node_grants_no_more_credit() -> None:
     machine = routing()
     play(machine, TasksArrived([task(A, 0)]), DrainAsked())
@@ -332,6 +360,10 @@ class World(RuleBasedStateMachine):
         elif self.inbox[workload]:
             self.in_hand[workload] = self.inbox[workload].popleft()
             self.feed(ClientTook(workload))
+
+    @rule(workload=workloads)
+    def a_member_asks(self, workload: WorkloadId) -> None:
+        self.feed(MemberAsked(workload, "echo"))
 
     @rule(workload=workloads)
     def client_restarts(self, workload: WorkloadId) -> None:

@@ -11,11 +11,14 @@ import numpy as np
 from p2pdo.api.requests import Request
 from p2pdo.data import catalogue, encode
 from p2pdo.errors import ConfigError
+from p2pdo.node.offers import Offers
 from p2pdo.participants.definition import Participant
 from p2pdo.types import Plain
 
 
-def problems_for(request: Request, parameters: Mapping[str, Plain]) -> tuple[Sequence[Any], str]:
+def problems_for(
+    request: Request, parameters: Mapping[str, Plain], site: Offers
+) -> tuple[Sequence[Any], str]:
     """In node order, and what they are called."""
     problem = request.problem
     if not isinstance(problem, str):
@@ -25,17 +28,39 @@ def problems_for(request: Request, parameters: Mapping[str, Plain]) -> tuple[Seq
             f"{problem} names a file, not what in it is the problem",
             hint=f"{problem}:NAME, a list of problems, a factory of them, or a participant",
         )
+    if problem in site.problems:
+        return _given(_of_site(problem, request, parameters, site), request, problem)
     if problem in catalogue.PROBLEMS or ":" not in problem:
+        site.require_allowed("problems", problem)
         built = catalogue.build_all(
             problem,
             request.nodes,
             request.partition,
             request.seed,
             dtype=request.dtype or "float64",
-            parameters=parameters,
+            parameters=site.parameters_for(problem, parameters),
         )
         return built, problem
     return _from_file(problem, request, parameters)
+
+
+def _of_site(
+    name: str, request: Request, parameters: Mapping[str, Plain], site: Offers
+) -> list[Any]:
+    """One that the site defines itself, for every node."""
+
+    def make(node: int) -> Any:
+        return site.problem(
+            name,
+            node,
+            request.nodes,
+            partition=request.partition,
+            seed=request.seed,
+            dtype=request.dtype or "float64",
+            parameters=parameters,
+        )
+
+    return _made(make, f"the problem '{name}'", request)
 
 
 def _from_file(
@@ -49,7 +74,9 @@ def _from_file(
             hint=f"p2pdo run {where} --rounds 100, or net.submit({found.name}, rounds=100)",
         )
     if callable(found):
-        return _given(_made(found, where, request, parameters), request, where)
+        asked = (request.nodes, request.partition, request.seed)
+        made = _made(lambda node: found(node, *asked, **parameters), where, request)
+        return _given(made, request, where)
     if isinstance(found, Sequence):
         return _given(list(found), request, where)
     raise ConfigError(
@@ -71,14 +98,9 @@ def participant_at(where: str) -> Participant | None:
     return found if isinstance(found, Participant) else None
 
 
-def _made(
-    factory: Callable[..., Any], where: str, request: Request, parameters: Mapping[str, Plain]
-) -> list[Any]:
+def _made(make: Callable[[int], Any], where: str, request: Request) -> list[Any]:
     try:
-        return [
-            factory(i, request.nodes, request.partition, request.seed, **parameters)
-            for i in range(request.nodes)
-        ]
+        return [make(node) for node in range(request.nodes)]
     except ConfigError:
         raise
     except Exception as error:

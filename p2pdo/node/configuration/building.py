@@ -8,42 +8,22 @@ the workload that it was to serve.
 from __future__ import annotations
 
 import functools
-import inspect
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from p2pdo.data.encode import load_object
 from p2pdo.errors import ConfigError
+from p2pdo.node.configuration.findings import Findings
 from p2pdo.node.configuration.models import Component, ExecutorTable, FilterTable
-from p2pdo.node.configuration.reading import Source, wrong
+from p2pdo.node.configuration.reading import Source
 from p2pdo.node.context import WorkloadContext
 from p2pdo.node.executors import Executor, ExecutorFactory, tasks_of
+from p2pdo.node.topics import topics_of
 from p2pdo.node.workers.executor import worker_executor
 from p2pdo.node.workers.spec import Part, WorkerSpec
 from p2pdo.node.workplace import SITE, FilterOffer, Workplace
-
-
-@dataclass
-class _Findings:
-    """What was found on the way through a file."""
-
-    source: Source
-    mistakes: list[str] = field(default_factory=list)
-
-    def add(self, words: str, *place: str | int) -> None:
-        self.mistakes.append(f"{self.source.where(*place)}: {words}")
-
-    def load(self, where: str, *place: str | int) -> Any:
-        """What stands at the path; None, and a mistake, where nothing does."""
-        try:
-            return load_object(self.source.locate(where))
-        except ConfigError as error:
-            hint = f" ({error.hint})" if error.hint else ""
-            self.add(f"{error.message}{hint}", *place)
-            return None
 
 
 def build(source: Source, base: Workplace, logs: Path | None = None) -> Workplace:
@@ -52,25 +32,31 @@ def build(source: Source, base: Workplace, logs: Path | None = None) -> Workplac
     Raises:
         ConfigError: with every mistake and its line.
     """
-    add_python_path(source)
-    found = _Findings(source)
-    file = source.configuration
+    found = Findings(source)
+    made = build_with(found, base, logs)
+    found.check()
+    return made
+
+
+def build_with(found: Findings, base: Workplace, logs: Path | None = None) -> Workplace:
+    """The same; the mistakes are in `found`, and while there are any the workplace is no use."""
+    add_python_path(found.source)
+    file = found.source.configuration
     components = {
         name: make
         for name, table in file.components.items()
         if (make := _maker(found, table, "components", name)) is not None
     }
-    executors, tasks = _executors(found, base, logs)
+    executors, tasks, topics = _executors(found, base, logs)
     data = _filters(found, file.task_data_filters, "task_data_filters")
     results = _filters(found, file.task_result_filters, "task_result_filters")
     listeners = _listeners(found)
-    if found.mistakes:
-        raise wrong(found.mistakes)
     allowed = _allowed(executors, file.allow.executors)
     return replace(
         base,
         executors=allowed,
         tasks={task: name for task, name in tasks.items() if name in allowed},
+        topics={topic: name for topic, name in topics.items() if name in allowed},
         site=file.site,
         components=components,
         data_filters=data,
@@ -80,7 +66,7 @@ def build(source: Source, base: Workplace, logs: Path | None = None) -> Workplac
     )
 
 
-def _listeners(found: _Findings) -> dict[str, list[Callable[..., Any]]]:
+def _listeners(found: Findings) -> dict[str, list[Callable[..., Any]]]:
     """By event, in the order of the file."""
     listeners: dict[str, list[Callable[..., Any]]] = {}
     for i, table in enumerate(found.source.configuration.handlers):
@@ -107,9 +93,10 @@ def _allowed(
 
 
 def _executors(
-    found: _Findings, base: Workplace, logs: Path | None
-) -> tuple[dict[str, ExecutorFactory], dict[str, str]]:
-    executors, tasks = dict(base.executors), dict(base.tasks)
+    found: Findings, base: Workplace, logs: Path | None
+) -> tuple[dict[str, ExecutorFactory], dict[str, str], dict[str, str]]:
+    """The executors; and by the names of tasks and of topics, whose they are."""
+    executors, tasks, topics = dict(base.executors), dict(base.tasks), dict(base.topics)
     for name, table in found.source.configuration.executors.items():
         if name == SITE or name in executors:
             found.add(f"the executor '{name}' has a name that p2pdo uses", "executors", name)
@@ -126,16 +113,27 @@ def _executors(
                     *("executors", name),
                 )
             tasks.setdefault(task, name)
+        for topic in topics_of(make.func):
+            if topic in topics:
+                found.add(
+                    f"messages about '{topic}' are answered by '{topics[topic]}' and by '{name}'",
+                    *("executors", name),
+                )
+            topics.setdefault(topic, name)
         if table.processes and offered:
             executors[name] = _in_workers(found.source, name, table, offered, logs)
         else:
             executors[name] = _factory(make)
-    return executors, tasks
+    return executors, tasks, topics
 
 
-def _tasks(found: _Findings, name: str, table: ExecutorTable, cls: Any) -> list[str]:
+def _tasks(found: Findings, name: str, table: ExecutorTable, cls: Any) -> list[str]:
     """The tasks that an executor is to handle."""
-    known = list(tasks_of(cls)) if isinstance(cls, type) else []
+    try:
+        known = list(tasks_of(cls)) if isinstance(cls, type) else []
+    except ConfigError as error:
+        found.add(error.message, "executors", name, "path")
+        return []
     if not (isinstance(cls, type) and issubclass(cls, Executor)):
         found.add(f"{table.path} is no Executor", "executors", name, "path")
     elif not known and table.tasks is None:
@@ -180,7 +178,7 @@ def _in_workers(
     )
 
 
-def _filters(found: _Findings, tables: list[FilterTable], key: str) -> list[FilterOffer]:
+def _filters(found: Findings, tables: list[FilterTable], key: str) -> list[FilterOffer]:
     offers = []
     for i, table in enumerate(tables):
         make = _maker(found, table, key, i)
@@ -192,7 +190,7 @@ def _filters(found: _Findings, tables: list[FilterTable], key: str) -> list[Filt
     return offers
 
 
-def _maker(found: _Findings, table: Component, *place: str | int) -> functools.partial[Any] | None:
+def _maker(found: Findings, table: Component, *place: str | int) -> functools.partial[Any] | None:
     """How the thing is made; None, and a mistake, where it cannot be."""
     thing = found.load(table.path, *place, "path")
     if thing is None:
@@ -200,11 +198,5 @@ def _maker(found: _Findings, table: Component, *place: str | int) -> functools.p
     if not callable(thing):
         found.add(f"{table.path} cannot be called", *place, "path")
         return None
-    make = functools.partial(thing, **table.args)
-    try:
-        inspect.signature(thing).bind(**table.args)
-    except TypeError as error:
-        found.add(f"{table.path}: {error}", *place, "args")
-    except ValueError:
-        pass  # a builtin that does not tell its arguments
-    return make
+    found.require_arguments(thing, table.args, table.path, *place, "args")
+    return functools.partial(thing, **table.args)

@@ -6,6 +6,8 @@
     task_data_filters[i].tasks, .filters[j]          [[task_data_filters]], in order
     task_result_filters[i]…                          [[task_result_filters]]
     handlers[i]                                      [components.NAME]: every component hears events
+    a class …MultiProcessExecutor                    its executor_id's own table, with processes
+    "{name}" in a text, {"name": value} beside       the value, where the file defines it
 
 A path "package.module.Class" becomes "package.module:Class". What has no counterpart is told in
 words and left out: tasks named by a pattern other than "*", classes by their bare name, parts
@@ -16,6 +18,7 @@ nothing here.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,6 +35,8 @@ _KNOWN = {
     "task_result_filters",
 }
 _FORMAT = 2
+_VARIABLE = re.compile(r"\{([A-Za-z_]\w*)\}")
+_WORKERS = "MultiProcessExecutor"  # and PTMultiProcessExecutor
 
 
 @dataclass
@@ -61,7 +66,14 @@ def import_nvflare(path: Path) -> Imported:
             hint='it begins with {"format_version": 2, "executors": …',
         )
     made = Imported()
-    for key in sorted(data.keys() - _KNOWN):
+    plain = (str, int, float, bool)
+    variables = {k: v for k, v in data.items() if k not in _KNOWN and isinstance(v, plain)}
+    used: set[str] = set()
+    data = {
+        key: value if key in variables else _filled(made, value, variables, used, key)
+        for key, value in data.items()
+    }
+    for key in sorted(data.keys() - _KNOWN - used):
         made.remarks.append(f"'{key}' has no counterpart")
     for i, item in enumerate(_list(data, "executors")):
         _add_executor(made, item, i)
@@ -74,6 +86,26 @@ def import_nvflare(path: Path) -> Imported:
     return made
 
 
+def _filled(
+    made: Imported, value: Any, variables: Mapping[str, Any], used: set[str], where: str
+) -> Any:
+    """With the file's own variables in their places; those of NVFlare's system are told."""
+    if isinstance(value, dict):
+        return {k: _filled(made, v, variables, used, f"{where}.{k}") for k, v in value.items()}
+    if isinstance(value, list):
+        return [_filled(made, v, variables, used, f"{where}[{i}]") for i, v in enumerate(value)]
+    if not isinstance(value, str):
+        return value
+    named = _VARIABLE.findall(value)
+    used.update(name for name in named if name in variables)
+    for name in named:
+        if name not in variables:
+            made.remarks.append(f"{where}: the variable '{{{name}}}' is not defined in this file")
+    if named and value == f"{{{named[0]}}}" and named[0] in variables:
+        return variables[named[0]]  # alone it keeps its type
+    return _VARIABLE.sub(lambda m: str(variables.get(m[1], m[0])), value)
+
+
 def _list(data: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
     found = data.get(key, [])
     if not isinstance(found, list) or not all(isinstance(item, dict) for item in found):
@@ -83,12 +115,38 @@ def _list(data: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
 
 def _add_executor(made: Imported, item: Mapping[str, Any], i: int) -> None:
     where = f"executors[{i}]"
-    inner = item.get("executor")
-    table = _made_of(made, inner if isinstance(inner, dict) else {}, where)
+    given = item.get("executor")
+    inner: Mapping[str, Any] = given if isinstance(given, dict) else {}
+    if str(inner.get("path") or inner.get("name")).endswith(_WORKERS):
+        inner, more = _in_processes(made, inner, where)
+    else:
+        more = {}
+    table = _made_of(made, inner, where)
     if table is None:
         return
-    name = str((inner or {}).get("id") or _own_name(table["path"], made.tables, "executors"))
-    made.tables.setdefault("executors", {})[name] = {**table, **_tasks(made, item, where)}
+    name = str(inner.get("id") or _own_name(table["path"], made.tables, "executors"))
+    made.tables.setdefault("executors", {})[name] = {
+        **table,
+        **more,
+        **_tasks(made, item, where),
+    }
+
+
+def _in_processes(
+    made: Imported, inner: Mapping[str, Any], where: str
+) -> tuple[Mapping[str, Any], dict[str, Any]]:
+    """The executor that runs in NVFlare's processes, and how many of them it has."""
+    args = inner.get("args")
+    args = args if isinstance(args, dict) else {}
+    parts = _list(args, "components")
+    wanted = args.get("executor_id")
+    executor = next((part for part in parts if part.get("id") == wanted), {"name": wanted})
+    for j, part in enumerate(parts):
+        if part is not executor:
+            _add_component(made, part, f"{where}.components[{j}]", f"component-{j + 1}")
+    for key in sorted(args.keys() - {"components", "executor_id", "num_of_processes"}):
+        made.remarks.append(f"{where}: '{key}' of its processes has no counterpart")
+    return executor, {"processes": args.get("num_of_processes", 1)}
 
 
 def _add_component(made: Imported, item: Mapping[str, Any], where: str, default: str) -> None:
@@ -137,7 +195,8 @@ def _made_of(made: Imported, item: Mapping[str, Any], where: str) -> dict[str, A
     module, _, cls = path.rpartition(".")
     if module.split(".", maxsplit=1)[0] == "nvflare":
         made.remarks.append(f"{where}: {path} is NVFlare's own and has to be ported")
-    return {"path": f"{module}:{cls}", "args": dict(item.get("args") or {})}
+    args = dict(item.get("args") or {})
+    return {"path": f"{module}:{cls}", **({"args": args} if args else {})}
 
 
 def _own_name(path: str, tables: Mapping[str, Any], kind: str) -> str:

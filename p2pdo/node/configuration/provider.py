@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterator
 
-from p2pdo.node.configuration.building import build
+from p2pdo.node.configuration.building import build_with
+from p2pdo.node.configuration.findings import Findings
+from p2pdo.node.configuration.offering import offers_with
 from p2pdo.node.configuration.reading import Source
-from p2pdo.node.configuration.settings import offers_of
 from p2pdo.node.site import Provider, Services, default_executors
 from p2pdo.node.workplace import Workplace
 
@@ -17,7 +18,10 @@ def configured(source: Source) -> Provider:
 
     @contextlib.asynccontextmanager
     async def provide(services: Services) -> AsyncIterator[Workplace]:
-        async with default_executors(services, offers_of(source)) as base:
-            yield build(source, base, services.state / "logs")
+        found = Findings(source)
+        async with default_executors(services, offers_with(found)) as base:
+            workplace = build_with(found, base, services.state / "logs")
+            found.check()
+            yield workplace
 
     return provide

@@ -6,12 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from p2pdo.data.encode import load_object
-from p2pdo.errors import ConfigError
-from p2pdo.node.configuration.building import add_python_path
-from p2pdo.node.configuration.reading import Source, wrong
+from p2pdo.node.configuration.reading import Source
 from p2pdo.node.control import Pull
-from p2pdo.node.offers import Offers
 from p2pdo.node.run import NodeSettings
 
 REQUIRED = ("coordinator", "name", "state")
@@ -40,30 +36,3 @@ def settings_of(source: Source, flags: Mapping[str, Any]) -> NodeSettings:
         value_limit=said["value_limit"],
         connect_timeout=said["connect_timeout"],
     )
-
-
-def offers_of(source: Source) -> Offers:
-    """What the site lets workloads run.
-
-    Raises:
-        ConfigError: a problem or participant is not where the file says; with every mistake.
-    """
-    add_python_path(source)
-    file = source.configuration
-    mistakes: list[str] = []
-
-    def load(kind: str) -> dict[str, Any]:
-        found = {}
-        for name, where in getattr(file, kind).items():
-            try:
-                found[name] = load_object(source.locate(where))
-            except ConfigError as error:
-                mistakes.append(f"{source.where(kind, name)}: {error.message}")
-        return found
-
-    problems, participants = load("problems"), load("participants")
-    if mistakes:
-        raise wrong(mistakes)
-    allow = file.allow.model_dump(exclude={"executors"}, exclude_none=True)
-    parameters = {name: table.parameters for name, table in file.workloads.items()}
-    return Offers(problems, participants, allow, parameters)

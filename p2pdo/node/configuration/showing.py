@@ -8,11 +8,10 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from p2pdo.data.catalogue import PROBLEMS
-from p2pdo.errors import did_you_mean
-from p2pdo.node.configuration.building import build
-from p2pdo.node.configuration.reading import Source, read_configuration, wrong
-from p2pdo.node.configuration.settings import offers_of
+from p2pdo.node.configuration.building import build_with
+from p2pdo.node.configuration.findings import Findings
+from p2pdo.node.configuration.offering import check_names, offers_with
+from p2pdo.node.configuration.reading import Source, read_configuration
 from p2pdo.node.site import TASKS
 from p2pdo.node.workplace import Workplace
 
@@ -36,11 +35,12 @@ def checked(path: Path) -> dict[str, str]:
     Raises:
         ConfigError: it cannot work; tells every mistake.
     """
-    source = read_configuration(path)
-    offers_of(source)
-    if unknown := list(_unknown_workloads(source)):
-        raise wrong(unknown)
-    return dict(build(source, built_in()).tasks)
+    found = Findings(read_configuration(path))
+    offers = offers_with(found)
+    workplace = build_with(found, built_in())
+    check_names(found, offers, [*built_in().executors, *found.source.configuration.executors])
+    found.check()
+    return dict(workplace.tasks)
 
 
 def offered(path: Path) -> dict[str, dict[str, str]]:
@@ -50,19 +50,6 @@ def offered(path: Path) -> dict[str, dict[str, str]]:
         kind: {name: str(where) for name, where in getattr(file, kind).items()}
         for kind in ("problems", "participants")
     }
-
-
-def _unknown_workloads(source: Source) -> Iterator[str]:
-    """Tables of parameters for what this site has under no such name."""
-    file = source.configuration
-    known = [*file.participants, *file.problems, *PROBLEMS]
-    for name in file.workloads:
-        if name not in known:
-            where = source.where("workloads", name)
-            yield (
-                f"{where}: workloads.{name}: this site has no participant or problem '{name}' "
-                f"({did_you_mean(name, known)})"
-            )
 
 
 def built_in() -> Workplace:

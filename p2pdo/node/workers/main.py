@@ -296,7 +296,7 @@ def _make_rank(
     events.add(parts)
     mailbox.open(parts, hello["node"])
     mailbox.answered = orders.nudge
-    context = WorkloadContext(
+    context = mailbox.context = WorkloadContext(
         node=hello["node"],
         workload_id=hello["workload_id"],
         compute=InlineCompute(),

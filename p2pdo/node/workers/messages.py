@@ -20,8 +20,9 @@ from concurrent.futures import Future
 from typing import Any, TypeAlias
 
 from p2pdo.errors import ConfigError, P2pdoError, TaskFailed, from_plain
+from p2pdo.node.context import WorkloadContext
 from p2pdo.node.failures import SiteFailure
-from p2pdo.node.topics import Message, Reply, handlers_of, nobody_answers
+from p2pdo.node.topics import Message, Reply, called, handlers_of, nobody_answers
 from p2pdo.node.workers.failures import describe
 from p2pdo.node.workers.frames import Kind, pack, unpack
 from p2pdo.node.workers.loop import LoopThread, is_on_loop
@@ -36,10 +37,12 @@ class WorkerMailbox:
 
     Attributes:
         answered: called when a coroutine has answered: what it fired is to be heard.
+        context: for handlers that want it.
     """
 
     def __init__(self, send: Callable[[bytes], None], loop: LoopThread) -> None:
         self.answered: Callable[[], None] = lambda: None
+        self.context: WorkloadContext | None = None
         self._send = send
         self._loop = loop
         self._node = ""
@@ -166,7 +169,7 @@ class WorkerMailbox:
 
     def _answer(self, number: int, handler: Callable[..., Any], message: Message) -> None:
         try:
-            self._reply(number, value=handler(message))
+            self._reply(number, value=called(handler, message, self.context))
         except BaseException as error:  # noqa: BLE001 - SystemExit too: it is the asker who hears it
             self._reply(number, error=error)
 
@@ -174,7 +177,7 @@ class WorkerMailbox:
         self, number: int, handler: Callable[..., Any], message: Message
     ) -> None:
         try:
-            self._reply(number, value=await contained(handler(message)))
+            self._reply(number, value=await contained(called(handler, message, self.context)))
         except Exception as error:  # noqa: BLE001 - its author's; it is told whole
             self._reply(number, error=error)
         finally:

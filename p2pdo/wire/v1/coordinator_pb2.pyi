@@ -597,6 +597,9 @@ class MembersReply(_message.Message):
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
     MEMBERS_FIELD_NUMBER: _builtins.int
+    EXECUTOR_FIELD_NUMBER: _builtins.int
+    executor: _builtins.str
+    """that the asking node's tasks name; empty: the workload is over"""
     @_builtins.property
     def members(self) -> _containers.RepeatedCompositeFieldContainer[Global___MembersReply.Member]:
         """in index order"""
@@ -605,10 +608,11 @@ class MembersReply(_message.Message):
         self,
         *,
         members: _abc.Iterable[Global___MembersReply.Member] | None = ...,
+        executor: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["members", b"members"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["executor", b"executor", "members", b"members"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -15,8 +15,9 @@ from p2pdo.node.client import ClientActor
 from p2pdo.node.configuration.building import build
 from p2pdo.node.configuration.lines import lines_of
 from p2pdo.node.configuration.nvflare import import_nvflare
+from p2pdo.node.configuration.offering import offers_of
 from p2pdo.node.configuration.reading import read_configuration
-from p2pdo.node.configuration.settings import offers_of, settings_of
+from p2pdo.node.configuration.settings import settings_of
 from p2pdo.node.configuration.showing import built_in, checked, settings_with_origins
 from p2pdo.node.workplace import SITE, Workplace
 from p2pdo.protocol.routing import Result, Task
@@ -220,6 +221,68 @@ def test_what_only_an_import_tells_is_told_with_its_line_too(tmp_path: Path) -> 
         assert words in told, words
 
 
+def test_one_check_tells_what_is_wrong_in_any_table(tmp_path: Path) -> None:
+    """Problems and participants, executors, lists of names and parameters, in their order."""
+    path = write(
+        tmp_path,
+        f"""
+        [node]
+        python_path = ["{HERE}"]
+
+        [executors.trainer]
+        path = "ward:Trainer"
+        args = {{ colum = "age" }}
+
+        [problems]
+        cost = "ward:cost"
+        none = "ward:NOTHING"
+
+        [participants]
+        train = "ward:cost"
+        fit = "ward:fit"
+
+        [allow]
+        algorithms = ["gradient-trackin"]
+        participants = ["fitt"]
+        executors = ["trainer", "optimisation"]
+
+        [workloads.fit.parameters]
+        rat = 1
+
+        [workloads.cost.parameters]
+        b = 2
+
+        [workloads.quadratic.parameters]
+        dimensions = 3
+
+        [workloads.averagin.parameters]
+        """,
+    )
+    told = mistakes_of(path)
+    assert "the configuration is wrong: 10 mistakes" in told
+    found = [line.strip() for line in told.splitlines()[1:]]
+    assert [line.split(": ")[0] for line in found] == [
+        f"{path}:{n}" for n in (7, 11, 14, 18, 19, 20, 22, 25, 28, 31)
+    ]
+    for line, words in zip(
+        found,
+        (
+            "missing a required argument: 'column'",
+            "ward:NOTHING cannot be called",
+            "ward:cost is no participant; write @p2pdo.participant above the function",
+            "this site has no algorithm 'gradient-trackin' (did you mean 'gradient-tracking'?)",
+            "this site has no participant 'fitt' (did you mean 'fit'?)",
+            "this site has no executor 'optimisation' (did you mean 'optimization'?)",
+            "workloads.fit.parameters: got an unexpected keyword argument 'rat'",
+            "workloads.cost.parameters: got an unexpected keyword argument 'b'",
+            "quadratic has no parameter 'dimensions' (did you mean 'dimension'?",
+            "no participant or problem 'averagin' (did you mean 'averaging'?)",
+        ),
+        strict=True,
+    ):
+        assert words in line
+
+
 @pytest.mark.parametrize(
     ("code", "words"),
     [
@@ -364,6 +427,43 @@ def test_nvflares_configuration_becomes_one_that_works(tmp_path: Path) -> None:
     assert checked(write(tmp_path, dumps(tables)))["train"] == "t"
 
 
+def test_a_file_of_nvflare_that_defines_variables_and_processes(tmp_path: Path) -> None:
+    """Alone a variable keeps its type, in a text it is text; the system's own are told."""
+    old = tmp_path / "config_fed_client.json"
+    inner = {
+        "executor_id": "t",
+        "num_of_processes": "{ranks}",
+        "task_script_path": "x",
+        "components": [
+            {"id": "t", "path": "ward.Trainer", "args": {"column": "{who}-{SITE_NAME}"}},
+            {"id": "store", "path": "ward.Store"},
+        ],
+    }
+    executor = {"tasks": ["train"], "executor": {"name": "PTMultiProcessExecutor", "args": inner}}
+    file = {"format_version": 2, "ranks": 2, "who": "age", "spare": 1, "executors": [executor]}
+    old.write_text(json.dumps(file))
+    made = import_nvflare(old)
+    assert made.tables == {
+        "executors": {
+            "t": {
+                "path": "ward:Trainer",
+                "args": {"column": "age-{SITE_NAME}"},
+                "processes": 2,
+                "tasks": ["train"],
+            }
+        },
+        "components": {"store": {"path": "ward:Store"}},
+    }
+    where = "executors[0].executor.args.components[0].args.column"
+    assert made.remarks == [
+        f"{where}: the variable '{{SITE_NAME}}' is not defined in this file",
+        "'spare' has no counterpart",
+        "executors[0]: 'task_script_path' of its processes has no counterpart",
+    ]
+    tables = {"node": {"python_path": [str(HERE)]}, **made.tables}
+    assert checked(write(tmp_path, dumps(tables)))["train"] == "t"
+
+
 def test_what_of_nvflares_has_no_counterpart_is_told(tmp_path: Path) -> None:
     old = tmp_path / "config_fed_client.json"
     old.write_text(json.dumps(NVFLARE))
@@ -391,7 +491,7 @@ def test_a_filter_for_all_tasks_stays_one(
     filters = [{"tasks": named, "filters": [{"path": "ward.Double"}]}]
     old.write_text(json.dumps({"format_version": 2, "task_data_filters": filters}))
     made = import_nvflare(old)
-    assert made.tables["task_data_filters"] == [{"path": "ward:Double", "args": {}, **tasks}]
+    assert made.tables["task_data_filters"] == [{"path": "ward:Double", **tasks}]
     assert len(made.remarks) == remarks
 
 

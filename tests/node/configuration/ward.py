@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import p2pdo
 from p2pdo.node.context import Context
 from p2pdo.node.events import Event
 from p2pdo.node.executors import Executor, Task, task
@@ -47,6 +48,10 @@ def cost(
     node_index: int, nodes: int, partition: str, seed: int, dtype: str, *, a: float = 1.0
 ) -> Any:
     return ("cost", node_index, nodes, partition, seed, dtype, a)
+
+
+@p2pdo.participant
+def fit(me: Any, *, rate: float = 0.1) -> None: ...
 
 
 NOTHING = 3
