@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 
@@ -27,6 +28,8 @@ _COPIES = 8  # of a value that a node and this process hold of it, about
 @dataclass(frozen=True)
 class Distance:
     """½ ‖x − c‖² with c the same in all coordinates: a gradient costs no more than an exchange."""
+
+    in_place: ClassVar[bool] = True
 
     size: int
     centre: float = 0.0

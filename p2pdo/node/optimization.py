@@ -44,6 +44,7 @@ from p2pdo.protocol.settling_stepper import stepper_that
 from p2pdo.protocol.workload import CONFIG, RUN
 from p2pdo.reporting.digests import digest_of
 from p2pdo.runtime.asynchronous import AsynchronousDriver, Mailbox
+from p2pdo.runtime.compute import ShortInPlace, may_be_in_place
 from p2pdo.runtime.driver import Driver
 from p2pdo.runtime.exchange import Exchanger
 from p2pdo.runtime.groups import task_group
@@ -148,7 +149,6 @@ class Optimization(Executor):
         began = loop.time()
         async with self._watching(config.spec) as watch, self._recording(watch, config.spec):
             driver = drive(
-                self._context.compute,
                 watch,
                 rounds=config.spec["rounds"],
                 observe_every=config.spec["observe_every"],
@@ -179,16 +179,19 @@ class Optimization(Executor):
         """The first state, and what will drive it."""
         assert self._start is not None, "configured"
         arguments = (self._problem, config.place, self._start, config.spec["seed"])
+        compute = steps = self._context.compute
+        if may_be_in_place(algorithm, self._problem):
+            steps = ShortInPlace(compute)
         if isinstance(algorithm, AsynchronousAlgorithm):
             assert isinstance(exchanger, Mailbox), "opened as such"
             most = config.spec["max_staleness"]
             member = Member(algorithm, *arguments, max_staleness=most)
-            return partial(AsynchronousDriver, member, exchanger)
+            return partial(AsynchronousDriver, member, exchanger, steps)
         settle, codec = _settle(config.spec), config.spec["codec"]
         make = stepper_that(settle, codec)
         if self._timeline is not None:
             make = timed_stepper_that(settle, self._timeline, codec)
-        return partial(Driver, make(algorithm, *arguments), exchanger)
+        return partial(Driver, make(algorithm, *arguments), exchanger, compute, steps=steps)
 
     async def _tell(self, event: str, **data: Any) -> None:
         """Lets the site's components look at the run, before its first and after its last step."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import ClassVar, Self
 
 import numpy as np
 
@@ -19,6 +19,8 @@ from p2pdo.types import Array
 @dataclass(frozen=True, eq=False)
 class Distance:
     """½ ‖x − c‖² with c of shape (d,)."""
+
+    in_place: ClassVar[bool] = True
 
     c: Array
 

@@ -10,6 +10,7 @@ optimum. m (`samples`) is explicit, as in `logistic`.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -21,6 +22,8 @@ from p2pdo.types import Array
 @dataclass(frozen=True, eq=False)
 class Hinge:
     """A of shape (rows, d), labels b of shape (rows,) of ±1."""
+
+    in_place: ClassVar[bool] = True
 
     A: Array
     b: Array

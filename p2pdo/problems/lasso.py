@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Self
+from typing import ClassVar, Self
 
 import numpy as np
 
@@ -35,6 +35,8 @@ SLACK = 1e-9
 @dataclass(frozen=True, eq=False)
 class Lasso:
     """‖A x − b‖² / (2m) + l1 ‖x‖₁ with A of shape (m, d), b of shape (m,) and l1 ≥ 0."""
+
+    in_place: ClassVar[bool] = True
 
     A: Array
     b: Array

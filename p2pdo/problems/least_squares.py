@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Self
+from typing import ClassVar, Self
 
 import numpy as np
 
@@ -35,6 +35,8 @@ from p2pdo.types import Array
 @dataclass(frozen=True, eq=False)
 class LeastSquares:
     """‖A x − b‖² / (2m) with A of shape (m, d) and b of shape (m,)."""
+
+    in_place: ClassVar[bool] = True
 
     A: Array
     b: Array

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Self
+from typing import ClassVar, Self
 
 import numpy as np
 
@@ -37,6 +37,8 @@ LARGEST_EXPONENT = 80.0
 @dataclass(frozen=True, eq=False)
 class Logistic:
     """(1/samples) Σₖ log(1 + exp(−bₖ aₖᵀx)) + (l2/2) ‖x‖²; A (rows, d), labels b (rows,) of ±1."""
+
+    in_place: ClassVar[bool] = True
 
     A: Array
     b: Array

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Self
+from typing import ClassVar, Self
 
 import numpy as np
 
@@ -38,6 +38,8 @@ ASYMMETRY = 16
 @dataclass(frozen=True, eq=False)
 class Quadratic:
     """½ xᵀH x − cᵀx with H symmetric of shape (d, d) and c of shape (d,)."""
+
+    in_place: ClassVar[bool] = True
 
     H: Array
     c: Array

@@ -16,7 +16,7 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Self
+from typing import ClassVar, Self
 
 import numpy as np
 
@@ -117,6 +117,8 @@ class _Regression:
 class Ridge(_Regression):
     """(1/(2·samples)) ‖A x − b‖² + (l2/2) ‖x‖²."""
 
+    in_place: ClassVar[bool] = True
+
     @property
     def is_quadratic(self) -> bool:
         return True
@@ -138,6 +140,8 @@ class Ridge(_Regression):
 @dataclass(frozen=True, eq=False)
 class Huber(_Regression):
     """(1/samples) Σₖ φ(aₖᵀx − bₖ) + (l2/2) ‖x‖²: outliers pull with δ at most (Huber 1964)."""
+
+    in_place: ClassVar[bool] = True
 
     delta: float = 1.0
 

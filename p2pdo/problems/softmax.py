@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Self
+from typing import ClassVar, Self
 
 import numpy as np
 
@@ -32,6 +32,8 @@ from p2pdo.types import Array
 @dataclass(frozen=True, eq=False)
 class Softmax:
     """A of shape (rows, p), labels b of shape (rows,), whole numbers from 0 to classes − 1."""
+
+    in_place: ClassVar[bool] = True
 
     A: Array
     b: Array

@@ -132,6 +132,17 @@ class Rounds:
             return None
         return {index: edge.take() for index, edge in self.edges.items()}
 
+    def is_incomplete(self, tag: Tag) -> bool:
+        """Whether `take(tag)` would give nothing, and raise nothing."""
+        whole = True
+        for edge in self.edges.values():
+            theirs = edge.peek()
+            if theirs is None:
+                whole = False
+            elif theirs != tag:
+                return False
+        return not whole
+
     def missing(self) -> list[str]:
         """The in-neighbours whose next value has not come."""
         return [edge.sender for edge in self.edges.values() if edge.peek() is None]

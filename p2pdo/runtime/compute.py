@@ -1,9 +1,13 @@
 """Where a workload computes: one thread of its own, or, for small steps, in place.
 
-The event loop never computes. A `ThreadCompute` owns one thread, started at its first call and
-ended after `idle` seconds without one, so a thousand waiting workloads cost no thread. One thread
-per workload and not a pool: numerical libraries keep modes per thread (torch's grad mode), and
-the BLAS inside runs on one thread so that bits do not depend on how many cores a host has.
+A `ThreadCompute` owns one thread, started at its first call and ended after `idle` seconds without
+one, so a thousand waiting workloads cost no thread. One thread per workload and not a pool:
+numerical libraries keep modes per thread (torch's grad mode), and the BLAS inside runs on one
+thread so that bits do not depend on how many cores a host has.
+
+The event loop computes nothing that could hold it up. A hop to a thread and back costs more than
+many a step, so `ShortInPlace` takes steps on the loop that have shown to be short, where their code
+says that it has nothing of a thread's own; see `may_be_in_place`.
 """
 
 from __future__ import annotations
@@ -12,6 +16,7 @@ import asyncio
 import queue
 import sys
 import threading
+import time
 from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
 
@@ -19,6 +24,14 @@ from p2pdo.errors import LocalProtocolError, WorkloadFailed
 from p2pdo.runtime.foreign import Exited
 
 T = TypeVar("T")
+
+LONG = 1e-3
+"""Seconds of computing for which a step may hold the loop."""
+
+TRIED, TRIED_MOST = 16, 1024
+"""Steps in a row that have to be short on the thread before they are taken in place."""
+
+_LIBRARY = "p2pdo.algorithms."
 
 
 class Compute(Protocol):
@@ -36,6 +49,65 @@ class InlineCompute:
 
     def close(self) -> None:
         pass
+
+
+class ShortInPlace:
+    """In place where the last steps were short, else on the thread of another compute.
+
+    After a step of more than `LONG` in place the next `TRIED` are on the thread again, all of which
+    have to be short, and after the next such step twice as many. So no step is in place that was
+    not short before, and of those that are, hardly one in `TRIED_MOST` is long, whatever they do.
+    Between steps that follow each other without a wait the loop has its turn after `LONG`.
+    """
+
+    def __init__(self, thread: Compute, clock: Callable[[], float] = time.thread_time) -> None:
+        self._thread = thread
+        self._clock = clock  # of the calling thread's computing: a busy machine makes none long
+        self._asked = TRIED
+        self._left = TRIED  # short steps until they are taken in place
+        self._held = 0.0  # how long the loop has not had its turn, at most
+
+    async def run(self, function: Callable[..., T], /, *args: Any) -> T:
+        if self._left:
+            result: T
+            result, seconds = await self._thread.run(self._timed, function, args)
+            self._left = self._left - 1 if seconds <= LONG else self._asked
+            if not self._left:
+                limit_blas_threads()  # of the loop's thread
+            return result
+        if self._held > LONG:
+            self._held = 0.0
+            await asyncio.sleep(0)
+        began = self._clock()
+        try:
+            return function(*args)
+        finally:
+            seconds = self._clock() - began
+            self._held += seconds
+            if seconds > LONG:
+                self._left = self._asked = min(2 * self._asked, TRIED_MOST)
+
+    def _timed(self, function: Callable[..., T], args: tuple[Any, ...]) -> tuple[T, float]:
+        began = self._clock()
+        return function(*args), self._clock() - began
+
+    def close(self) -> None:
+        self._thread.close()
+
+
+def may_be_in_place(algorithm: object, problem: object) -> bool:
+    """Whether an algorithm's steps on a problem may share the loop's thread.
+
+    They may where they keep no mode of a library per thread, wait for nothing and call no event
+    loop. p2pdo's own algorithms do not; a class says so of itself by `in_place = True`, and one
+    that is derived from it has to say it again.
+    """
+    cls = type(algorithm)
+    return (cls.__module__.startswith(_LIBRARY) or _says_so(cls)) and _says_so(type(problem))
+
+
+def _says_so(cls: type[Any]) -> bool:
+    return vars(cls).get("in_place") is True
 
 
 _Call = tuple[Callable[..., Any], tuple[Any, ...], "asyncio.Future[Any]"]

@@ -2,10 +2,10 @@
 
     boundary ── observe ──▶ compute ──▶ exchange ──▶ compute ──▶ … ──▶ boundary
 
-Steps compute on the workload's own thread; the loop only carries values. Between boundaries of
-interest the end of one iteration and the start of the next are one call on that thread. Where all
-neighbours are on this host, and exchange by memory, whole iterations follow each other in one call,
-which comes back now and then for whoever else needs the thread.
+Steps compute on the workload's own thread, or, where they are known to be short, on the loop; see
+`compute`. Between boundaries of interest the end of one iteration and the start of the next are one
+call. Where all neighbours are on this host, and exchange by memory, whole iterations follow each
+other in one call on the thread, which comes back now and then for whoever else needs it.
 
 At each multiple of `observe_every`, and at the end, the state is whole and is shown; see `judged`.
 """
@@ -41,11 +41,16 @@ class Driver(JudgedRun):
         rounds: int,
         observe_every: int,
         judged: bool,
+        steps: Compute | None = None,
     ) -> None:
-        """With `judged`, states wait for `judge` to be called; otherwise they are only told."""
+        """With `judged`, states wait for `judge` to be called; otherwise they are only told.
+
+        Steps compute on `steps` where it is given; what may wait is always on `compute`.
+        """
         super().__init__(exchanger, observer, observe_every=observe_every, judged=judged)
         self._stepper = stepper
         self._compute = compute
+        self._steps = steps or compute
         self._rounds = rounds
         self._whole: Report | None = None  # at a boundary: the state there
 
@@ -80,7 +85,7 @@ class Driver(JudgedRun):
         every, stepper = self._every, self._stepper
         pause_at = min((stepper.iteration // every + 1) * every, self._rounds)
         self._whole = None
-        outgoing = await self._compute.run(self._compute_on, None, pause_at)
+        outgoing = await self._steps.run(self._compute_on, None, pause_at)
         while outgoing is not None:
             outgoing = await self._exchange(outgoing, pause_at)
         self._exchanger.check()
@@ -89,7 +94,8 @@ class Driver(JudgedRun):
         """An exchange, and what is computed with it; by memory, perhaps many. The next one."""
         exchanger, lane, run = self._exchanger, self._exchanger.lane, self._compute.run
         if lane is None:  # an inbox has no name here: used values are let go at once
-            return await run(self._compute_on, await exchanger.exchange(outgoing), pause_at)
+            step = self._steps.run
+            return await step(self._compute_on, await exchanger.exchange(outgoing), pause_at)
         if not exchanger.has_links:
             return await run(self._exchange_here, lane, outgoing, pause_at)
         while not await run(lane.publish, outgoing):
@@ -113,7 +119,7 @@ class Driver(JudgedRun):
         return outgoing
 
     def _compute_on(self, inbox: Mapping[int, Value] | None, pause_at: int) -> Outgoing | None:
-        """Off the loop, the state at the boundary too: freezing it may copy it."""
+        """The state at the boundary is part of it: freezing it may copy it."""
         outgoing = self._stepper.advance(inbox, pause_at)
         if outgoing is None:
             self._whole = self._stepper.report()

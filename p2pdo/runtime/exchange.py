@@ -22,7 +22,7 @@ from typing import Protocol, TypeVar
 
 from p2pdo.errors import ConfigError, LinkLost, P2pdoError, RemoteProtocolError, WorkloadFailed
 from p2pdo.protocol.exchanging import Outgoing, Place
-from p2pdo.protocol.frames import Bye, Frame, Hello, Tag
+from p2pdo.protocol.frames import Bye, Data, Frame, Hello, Tag
 from p2pdo.protocol.rounds import WINDOW, Rounds
 from p2pdo.protocol.session import Lane, OutEdge, PeerSession, SessionState
 from p2pdo.types import NodeId, Value
@@ -94,6 +94,7 @@ class Exchanger:
         self._wire: Wire | None = None
         self._failure: BaseException | None = None
         self._waiter: asyncio.Future[None] | None = None
+        self._awaited: Tag | None = None  # the exchange whose values are all that is waited for
         self._is_finished = False  # Invariant then: no exchange will be taken here any more.
         self._farewell = ""  # the reason, once we have said Bye
         self._iteration = 0
@@ -189,8 +190,10 @@ class Exchanger:
             self._settle()
             if self._farewell:  # it was cut off when we said it
                 self._send(session, [Bye(self._farewell)])
-        self._check_finished()
-        self.wake()
+        if self._is_finished:
+            self._check_finished()
+        if not (isinstance(frame, Data) and self._is_waiting_for_more()):
+            self.wake()
 
     # ---- called by the driver ----
 
@@ -236,7 +239,15 @@ class Exchanger:
         await self.until(self._has_room)
 
     async def _arrival(self, tag: Tag) -> dict[int, Value]:
-        return await self.until(lambda: self._rounds.take(tag))
+        self._awaited = tag
+        try:
+            return await self.until(lambda: self._rounds.take(tag))
+        finally:
+            self._awaited = None
+
+    def _is_waiting_for_more(self) -> bool:
+        """Whether the one who waits need not be woken for a value that has come."""
+        return self._awaited is not None and self._rounds.is_incomplete(self._awaited)
 
     def finish(self) -> None:
         """No exchange follows here. Where a neighbour still makes one, all are told."""
@@ -337,8 +348,6 @@ class Exchanger:
         A neighbour that is at a further one will wait for ever, if not for us then for somebody
         who waits for us. So the word is passed on, also by neighbours that have finished.
         """
-        if not self._is_finished:
-            return
         for edge in self._rounds.edges.values():
             more = edge.peek()
             if more is None:

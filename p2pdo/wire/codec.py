@@ -96,15 +96,16 @@ class Encoder:
     def encode(self, message: Message_) -> Iterable[bytes]:
         """The frames of a message, in order."""
         match message:
-            case (workload, Data(seq, tag, value, ack)) if size_of(value) <= SHARED:
+            case (workload, Data(seq, tag, value, ack)):
                 key = workload, seq, tag, ack
                 if value is not self._value or key != self._key:
+                    size = size_of(value)
+                    if size > SHARED:
+                        return self._counted(workload, value, encode(message))
                     self._key, self._value, self._frame = key, value, tuple(encode(message))
-                    self._around = len(self._frame[0]) - size_of(value)
+                    self._around = len(self._frame[0]) - size
                 self.headers[workload] += self._around
                 return self._frame
-            case (workload, Data(_, _, value, _)):
-                return self._counted(workload, value, encode(message))
             case _:
                 return encode(message)
 
