@@ -15,7 +15,13 @@ from typing import Self
 import numpy as np
 
 from p2pdo.errors import ConfigError
-from p2pdo.problems.checks import common_dimension, positive_penalty, real_array, same_length
+from p2pdo.problems.checks import (
+    common_dimension,
+    positive_penalty,
+    real_array,
+    require_strongly_convex,
+    same_length,
+)
 from p2pdo.problems.linear_algebra import in_dtype_of, rounding, rows_times, solve_symmetric
 from p2pdo.types import Array
 
@@ -50,6 +56,20 @@ class Quadratic:
 
     def gradient(self, x: Array) -> Array:
         return in_dtype_of(x, self.H @ x - self.c)
+
+    def hessian(self, x: Array) -> Array:
+        """H, at every x."""
+        return in_dtype_of(x, self.H)
+
+    def dual_gradient(self, y: Array) -> Array:
+        """Return argmin_x f(x) − yᵀx, H⁻¹ (c + y).
+
+        Raises:
+            ConfigError: H is not positive definite.
+        """
+        require_strongly_convex(self.strong_convexity)
+        eigenvalues, V = self._eigen
+        return in_dtype_of(y, V @ ((V.T @ (self.c + y)) / eigenvalues))
 
     def prox(self, v: Array, rho: float) -> Array:
         """Return argmin_x f(x) + (ρ/2)‖x − v‖², (H + ρI)⁻¹ (c + ρv).
