@@ -25,6 +25,7 @@ from p2pdo.algorithms.gradient_descent import Atc, Dgd, DgdCta
 from p2pdo.algorithms.gradient_tracking import GradientTracking, GtAdam
 from p2pdo.algorithms.local_training import KGt, Led, ProxSkip
 from p2pdo.algorithms.momentum import DecentLam, DmSgd, QgDsgdm
+from p2pdo.algorithms.newton import Dqm, Esom, NetworkNewton, NewtonTracking
 from p2pdo.algorithms.node_admm import ConsensusAdmm, Dinno, Dlm
 from p2pdo.algorithms.proximal import PgExtra, ProxNids
 from p2pdo.algorithms.robust import ClippedGossip, MedianConsensus, TrimmedMean
@@ -57,7 +58,9 @@ __all__ = [
     "Dinno",
     "Dlm",
     "DmSgd",
+    "Dqm",
     "EdgeAdmm",
+    "Esom",
     "ExactDiffusion",
     "Extra",
     "FastMix",
@@ -78,6 +81,8 @@ __all__ = [
     "MedianConsensus",
     "MinConsensus",
     "Missing",
+    "NetworkNewton",
+    "NewtonTracking",
     "Nids",
     "PgExtra",
     "ProxNids",

@@ -86,6 +86,21 @@ class Missing(Enum):
     HOLD = "goes on with what it holds, and stays exact"
 
 
+@dataclass(frozen=True, slots=True)
+class CostBounds:
+    """What all costs together tell of their curvature.
+
+    Attributes:
+        smoothness: L = maxᵢ Lᵢ.
+        convexity: μ = minᵢ μᵢ, 0 where a cost is only convex.
+        mean_convexity: the mean of all μᵢ, which the mean cost has at least.
+    """
+
+    smoothness: float
+    convexity: float
+    mean_convexity: float
+
+
 class HasDecision(Protocol):
     """A state: any NamedTuple with the decision variable in `x`."""
 
@@ -103,6 +118,8 @@ class Method(ABC):
     limit: ClassVar[Limit] = Limit.UNSTATED
     from_network: ClassVar[Mapping[str, str]] = {}
     """Parameters that the weights tell where they are not given, in words; see `of_network`."""
+    from_costs: ClassVar[Mapping[str, str]] = {}
+    """Parameters that all costs' L and μ tell where they are not given; see `of_costs`."""
     theorem: ClassVar[Theorem | None] = None
     """What is proved of its step size and rate; see `theory`."""
     invariants: ClassVar[tuple[Invariant, ...]] = ()
@@ -114,6 +131,15 @@ class Method(ABC):
 
         Raises:
             ConfigError: the weights do not have them.
+        """
+        return {}
+
+    @classmethod
+    def of_costs(cls, bounds: CostBounds) -> Mapping[str, float]:  # noqa: ARG003 - as above
+        """The parameters named by `from_costs` for these costs, found when all have told theirs.
+
+        Raises:
+            ConfigError: they need costs that are strongly convex.
         """
         return {}
 
@@ -184,8 +210,19 @@ def require_count(name: str, value: int) -> None:
         )
 
 
+def require_strong_convexity(convexity: float) -> float:
+    """μ as it is; refuses costs that are only convex."""
+    if not convexity > 0:
+        raise ConfigError(
+            "these costs are not strongly convex (their μ is 0), which this method is made for",
+            hint="penalise them, for example l2=0.01, or give the parameters with --set",
+        )
+    return convexity
+
+
 __all__ = [
     "Algorithm",
+    "CostBounds",
     "Gradient",
     "HasDecision",
     "Limit",
@@ -196,4 +233,5 @@ __all__ = [
     "require_count",
     "require_positive",
     "require_share",
+    "require_strong_convexity",
 ]

@@ -10,7 +10,7 @@ from p2pdo.algorithms.accelerated_gossip import ChebyshevGossip, FastMix
 from p2pdo.algorithms.adapt_then_combine import AtcTracking, AugDgm
 from p2pdo.algorithms.asynchronous.contract import AsynchronousAlgorithm
 from p2pdo.algorithms.asynchronous.table import ASYNCHRONOUS
-from p2pdo.algorithms.base import CONSENSUS, Algorithm, Method
+from p2pdo.algorithms.base import CONSENSUS, Algorithm, CostBounds, Method
 from p2pdo.algorithms.compressed import Beer, CGt, ChocoGossip, ChocoSgd, Lead
 from p2pdo.algorithms.consensus import Consensus, MaxConsensus, MinConsensus
 from p2pdo.algorithms.directed import Ab, GradientPush, PushDiging, PushPull, PushSum
@@ -21,6 +21,7 @@ from p2pdo.algorithms.gradient_tracking import GradientTracking, GtAdam
 from p2pdo.algorithms.installed import installed_algorithms, load
 from p2pdo.algorithms.local_training import KGt, Led, ProxSkip
 from p2pdo.algorithms.momentum import DecentLam, DmSgd, QgDsgdm
+from p2pdo.algorithms.newton import Dqm, Esom, NetworkNewton, NewtonTracking
 from p2pdo.algorithms.node_admm import ConsensusAdmm, Dinno, Dlm
 from p2pdo.algorithms.proximal import PgExtra, ProxNids
 from p2pdo.algorithms.robust import ClippedGossip, MedianConsensus, TrimmedMean
@@ -56,6 +57,10 @@ ALGORITHMS: Mapping[str, type[Algorithm[Any]]] = {
     "consensus-admm": ConsensusAdmm,
     "dlm": Dlm,
     "dinno": Dinno,
+    "dqm": Dqm,
+    "network-newton": NetworkNewton,
+    "esom": Esom,
+    "newton-tracking": NewtonTracking,
     "gt-saga": GtSaga,
     "gt-sarah": GtSarah,
     "gt-vr": GtVr,
@@ -146,6 +151,27 @@ def told_by_network(
     if parameters.keys() >= cls.from_network.keys():
         return {}  # eigenvalues of large networks take time
     return {k: v for k, v in cls.of_network(weights).items() if k not in parameters}
+
+
+def told_by_costs(
+    cls: type[Method], parameters: Mapping[str, Plain], bounds: CostBounds | None
+) -> dict[str, Plain]:
+    """What the costs' L and μ say of the parameters that are not given.
+
+    Raises:
+        ConfigError: the costs do not tell them, or are not strongly convex where that is needed.
+    """
+    missing = cls.from_costs.keys() - parameters.keys()
+    if not missing:
+        return {}
+    if bounds is None:
+        names = ", ".join(sorted(missing))
+        each = (f"--set {name}=… ({cls.from_costs[name]})" for name in sorted(missing))
+        raise ConfigError(
+            f"{name_of(cls)} needs {names}: the problem does not tell its constants L and μ",
+            hint=f"give it: {', '.join(each)}",
+        )
+    return {k: v for k, v in cls.of_costs(bounds).items() if k in missing}
 
 
 def build(

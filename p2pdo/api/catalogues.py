@@ -26,9 +26,10 @@ from p2pdo.effects import freeze
 from p2pdo.errors import ConfigError
 from p2pdo.graphs.topologies import ring
 from p2pdo.graphs.weights import Stochastic, default
-from p2pdo.problems.base import Composite
+from p2pdo.problems.base import Composite, DualGradient, Hessian
 from p2pdo.problems.lasso import Lasso
 from p2pdo.problems.least_squares import LeastSquares
+from p2pdo.problems.regression import Ridge
 from p2pdo.protocol.asynchronous.plan import AsynchronousPlan
 from p2pdo.protocol.judging import Judge, Objective
 from p2pdo.protocol.plan import Plan
@@ -51,11 +52,14 @@ _ORACLES = {
     "Prox": "a proximal map",
     "Composite": "a smooth part and a proximal map of the rest",
     "FiniteSum": "gradients of its terms",
+    "Hessian": "a gradient and a Hessian",
+    "DualGradient": "a gradient of its conjugate",
 }
 
 _STEP_SIZE = "1/L, L = the largest Lᵢ; a stable share of it where all costs are quadratic"
 _FIRST, _MEASURED = 2, 42  # iterations between which messages are counted
 _DIMENSION = 200
+_SOLVED = 20  # the dimension where each step solves a system of it
 
 
 def describe_algorithms() -> list[dict[str, Any]]:
@@ -146,12 +150,13 @@ def _first_line(cls: type[Method]) -> str:
 
 def _derived(cls: type[Method]) -> dict[str, str]:
     step_size = {"step_size": _STEP_SIZE} if needs_smoothness(cls, {}) else {}
-    return step_size | dict(cls.from_network)
+    return step_size | dict(cls.from_network) | dict(cls.from_costs)
 
 
 def _parameters(cls: type[Method]) -> dict[str, Any]:
+    told = cls.from_network.keys() | cls.from_costs.keys()
     return {
-        f.name: None if f.default is MISSING or f.name in cls.from_network else f.default
+        f.name: None if f.default is MISSING or f.name in told else f.default
         for f in fields(cls)  # type: ignore[arg-type]
         if f.init
     }
@@ -187,7 +192,7 @@ def _traffic(cls: type[Algorithm[Any]]) -> tuple[float | None, float | None]:
         return None, None
     links = len(steppers[0].place.out_neighbors) * (_MEASURED - _FIRST)
     (messages, sent), (messages_later, sent_later) = counted
-    vectors = (sent_later - sent) / links / (8 * _DIMENSION)
+    vectors = (sent_later - sent) / links / (8 * len(steppers[0].state.x))
     return round((messages_later - messages) / links, 1), round(vectors, 1)
 
 
@@ -214,13 +219,14 @@ def _steppers(algorithm: Algorithm[Any]) -> list[Stepper[Any]]:
 
 
 def _plan(make: type[P], algorithm: Any, rounds: int) -> P:
-    rng, graph = np.random.default_rng(0), ring(3)
-    samples = [
-        (rng.standard_normal((3, _DIMENSION)), rng.standard_normal(3)) for _ in range(graph.n)
-    ]
-    if algorithm.requires.oracle is Composite:
+    rng, graph, oracle = np.random.default_rng(0), ring(3), algorithm.requires.oracle
+    d = _SOLVED if oracle in (Hessian, DualGradient) else _DIMENSION
+    samples = [(rng.standard_normal((3, d)), rng.standard_normal(3)) for _ in range(graph.n)]
+    if oracle is Composite:
         costs: list[Any] = [Lasso(A, b, 0.01) for A, b in samples]
+    elif oracle in (Hessian, DualGradient):
+        costs = [Ridge(A, b, len(b), 0.01) for A, b in samples]
     else:
         costs = [LeastSquares(A, b) for A, b in samples]
-    starts = [freeze(np.zeros(_DIMENSION)) for _ in costs]
+    starts = [freeze(np.zeros(d)) for _ in costs]
     return make(algorithm, costs, graph, default(graph), starts, rounds)

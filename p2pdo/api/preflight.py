@@ -264,6 +264,8 @@ def _oracle(oracle: type) -> str:
         "Prox": "a cost with a proximal map",
         "Composite": "a smooth cost and a proximal map",
         "FiniteSum": "a cost with gradients of its terms",
+        "Hessian": "a cost with a Hessian",
+        "DualGradient": "a cost with its conjugate's gradient",
     }.get(oracle.__name__, f"a cost with the methods of {oracle.__name__}")
 
 

@@ -105,12 +105,17 @@ class Optimization(Executor):
             self._edges.open_asynchronous(config)
         else:
             self._edges.open(config, self._timeline)
-        smoothness = await self._context.compute.run(getattr, self._problem, "smoothness", None)
         return {
             "dimension": int(self._problem.dimension),
-            "smoothness": None if smoothness is None else float(smoothness),
+            "smoothness": await self._constant("smoothness"),
+            "strong_convexity": await self._constant("strong_convexity"),
             "is_quadratic": bool(getattr(self._problem, "is_quadratic", True)),
         }
+
+    async def _constant(self, name: str) -> float | None:
+        """One that the problem tells; eigenvalues take time."""
+        constant = await self._context.compute.run(getattr, self._problem, name, None)
+        return None if constant is None else float(constant)
 
     def _load(self, config: Assigned) -> tuple[Any, Array]:
         spec = config.spec

@@ -2,8 +2,10 @@
 
 from p2pdo.problems.base import (
     Composite,
+    DualGradient,
     FiniteSum,
     Gradient,
+    Hessian,
     Problem,
     Prox,
     Smooth,
@@ -32,9 +34,11 @@ __all__ = [
     "Composite",
     "Constrained",
     "Distance",
+    "DualGradient",
     "FiniteSum",
     "Gradient",
     "Halfspace",
+    "Hessian",
     "Hinge",
     "Huber",
     "JaxProblem",

@@ -55,6 +55,28 @@ class Smooth(Gradient, Protocol):
 
 
 @runtime_checkable
+class Hessian(Gradient, Protocol):
+    """A cost with two derivatives."""
+
+    def hessian(self, x: Array) -> Array:
+        """Return ∇²f(x), symmetric, shape (d, d)."""
+        ...
+
+
+@runtime_checkable
+class DualGradient(Gradient, Protocol):
+    """A strongly convex cost whose conjugate f*(y) = sup_x yᵀx − f(x) has a gradient to be had."""
+
+    def dual_gradient(self, y: Array) -> Array:
+        """Return ∇f*(y) = argmin_x f(x) − yᵀx of the shape and dtype of `y`.
+
+        Raises:
+            ConfigError: there is no one minimiser: the cost is not strongly convex.
+        """
+        ...
+
+
+@runtime_checkable
 class StochasticGradient(Gradient, Protocol):
     """A cost whose steps see samples of it: `value` and `gradient` are still those of the whole.
 

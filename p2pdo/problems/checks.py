@@ -179,6 +179,15 @@ def require_signs(b: Array) -> None:
         )
 
 
+def require_strongly_convex(convexity: float) -> None:
+    """Refuses to look for the one minimiser of f(x) − yᵀx where there may be none."""
+    if not convexity > 0:
+        raise ConfigError(
+            "the cost is not strongly convex (μ = 0): its conjugate has no gradient",
+            hint="penalise it, for example l2=0.01, or take a method that asks for gradients",
+        )
+
+
 class _Samples(Protocol):
     """A cost of rows of A (rows, d) and b (rows,), a share of `samples`; penalised by l2."""
 

@@ -20,6 +20,7 @@ from p2pdo.problems.checks import (
     positive_penalties,
     positive_penalty,
     real_array,
+    require_strongly_convex,
     same_length,
 )
 from p2pdo.problems.linear_algebra import (
@@ -63,6 +64,21 @@ class LeastSquares:
     def gradient(self, x: Array) -> Array:
         r = self.A @ x - self.b
         return in_dtype_of(x, (r @ self.A) / len(self.b))
+
+    def hessian(self, x: Array) -> Array:
+        """AᵀA / m, at every x."""
+        return in_dtype_of(x, self.A.T @ self.A / len(self.b))
+
+    def dual_gradient(self, y: Array) -> Array:
+        """Return argmin_x f(x) − yᵀx, from the decomposition of `prox`.
+
+        Raises:
+            ConfigError: A has not full column rank.
+        """
+        require_strongly_convex(self.strong_convexity)
+        U, sigma, Vt = self._singular
+        pull = (sigma * (U.T @ self.b) / len(self.b) ** 0.5 + Vt @ y) / (sigma * sigma)
+        return in_dtype_of(y, pull @ Vt)
 
     def prox(self, v: Array, rho: float) -> Array:
         """Return argmin_x f(x) + (ρ/2)‖x − v‖², from one decomposition for all v and ρ."""

@@ -7,6 +7,7 @@ not claim to be strongly convex, nor an optimum to exist, on the strength of the
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -52,6 +53,24 @@ class Twice(Protocol):
     def value(self, x: Array) -> float: ...
     def gradient(self, x: Array) -> Array: ...
     def hessian(self, x: Array) -> Array: ...
+
+
+@dataclass(frozen=True, eq=False)
+class Tilted:
+    """f(x) − yᵀx."""
+
+    f: Twice
+    y: Array
+
+    def value(self, x: Array) -> float:
+        return self.f.value(x) - float(self.y @ x)
+
+    def gradient(self, x: Array) -> Array:
+        g: Array = self.f.gradient(x) - self.y
+        return g
+
+    def hessian(self, x: Array) -> Array:
+        return self.f.hessian(x)
 
 
 def damped_newton(f: Twice, x: Array, *, is_definite: bool = False) -> Array:

@@ -20,8 +20,15 @@ from typing import ClassVar, Self
 import numpy as np
 
 from p2pdo.errors import ConfigError
-from p2pdo.problems.checks import common_dimension, keep_samples, positive_penalty, require_signs
+from p2pdo.problems.checks import (
+    common_dimension,
+    keep_samples,
+    positive_penalty,
+    require_signs,
+    require_strongly_convex,
+)
 from p2pdo.problems.linear_algebra import (
+    Tilted,
     damped_newton,
     gram_extremes,
     in_dtype_of,
@@ -71,6 +78,22 @@ class Logistic:
     def classified(self, x: Array) -> tuple[int, int]:
         """Return how many own samples lie on their label's side of the plane, and how many are."""
         return int(np.count_nonzero(self.b * (self.A @ x) > 0)), len(self.b)
+
+    def hessian(self, x: Array) -> Array:
+        """∇²f(x), shape (d, d)."""
+        return in_dtype_of(x, self._pool.hessian(x))
+
+    def dual_gradient(self, y: Array) -> Array:
+        """Return argmin_x f(x) − yᵀx, by Newton's method from zero.
+
+        Raises:
+            ConfigError: nothing is penalised.
+        """
+        require_strongly_convex(self.strong_convexity)
+        start = np.zeros(self.dimension)
+        return in_dtype_of(
+            y, damped_newton(Tilted(self._pool, y.astype(np.float64)), start, is_definite=True)
+        )
 
     def prox(self, v: Array, rho: float) -> Array:
         """Return argmin_x f(x) + (ρ/2)‖x − v‖², by Newton's method from v."""

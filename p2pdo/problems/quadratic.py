@@ -20,6 +20,7 @@ from p2pdo.problems.checks import (
     positive_penalties,
     positive_penalty,
     real_array,
+    require_strongly_convex,
     same_length,
 )
 from p2pdo.problems.linear_algebra import (
@@ -64,6 +65,20 @@ class Quadratic:
 
     def gradient(self, x: Array) -> Array:
         return in_dtype_of(x, self.H @ x - self.c)
+
+    def hessian(self, x: Array) -> Array:
+        """H, at every x."""
+        return in_dtype_of(x, self.H)
+
+    def dual_gradient(self, y: Array) -> Array:
+        """Return argmin_x f(x) − yᵀx, H⁻¹ (c + y).
+
+        Raises:
+            ConfigError: H is not positive definite.
+        """
+        require_strongly_convex(self.strong_convexity)
+        eigenvalues, V = self._eigen
+        return in_dtype_of(y, V @ ((V.T @ (self.c + y)) / eigenvalues))
 
     def prox(self, v: Array, rho: float) -> Array:
         """Return argmin_x f(x) + (ρ/2)‖x − v‖², (H + ρI)⁻¹ (c + ρv).

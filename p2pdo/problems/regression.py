@@ -21,8 +21,15 @@ from typing import ClassVar, Self
 import numpy as np
 
 from p2pdo.errors import ConfigError
-from p2pdo.problems.checks import common_dimension, keep_samples, nonnegative, positive_penalty
+from p2pdo.problems.checks import (
+    common_dimension,
+    keep_samples,
+    nonnegative,
+    positive_penalty,
+    require_strongly_convex,
+)
 from p2pdo.problems.linear_algebra import (
+    Tilted,
     damped_newton,
     gram_extremes,
     in_dtype_of,
@@ -73,8 +80,7 @@ class _Regression:
     def hessian(self, x: Array) -> Array:
         """From one side where φ' has a kink."""
         curved = self.curvatures(self.A @ x - self.b)[:, None] * self.A
-        H: Array = curved.T @ self.A / self.samples + self.l2 * np.eye(self.dimension)
-        return H
+        return in_dtype_of(x, curved.T @ self.A / self.samples + self.l2 * np.eye(self.dimension))
 
     @property
     def terms(self) -> int:
@@ -84,6 +90,18 @@ class _Regression:
         A = self.A[rows]
         slopes = self.slopes(A @ x - self.b[rows]) * (len(self.b) / self.samples)
         return in_dtype_of(x, slopes[:, None] * A + self.l2 * x)
+
+    def dual_gradient(self, y: Array) -> Array:
+        """Return argmin_x f(x) − yᵀx, by Newton's method from zero.
+
+        Raises:
+            ConfigError: nothing is penalised.
+        """
+        require_strongly_convex(self.strong_convexity)
+        start = np.zeros(self.dimension)
+        return in_dtype_of(
+            y, damped_newton(Tilted(self, y.astype(np.float64)), start, is_definite=True)
+        )
 
     def prox(self, v: Array, rho: float) -> Array:
         """Return argmin_x f(x) + (ρ/2)‖x − v‖², by Newton's method from v."""
@@ -97,6 +115,11 @@ class _Regression:
     @property
     def smoothness(self) -> float:
         return self._extremes[1] / self.samples + self.l2
+
+    @property
+    @abstractmethod
+    def strong_convexity(self) -> float:
+        """μ."""
 
     @classmethod
     def stack(cls, problems: Sequence[Self]) -> RegressionStack:

@@ -22,10 +22,17 @@ from p2pdo.problems.checks import (
     common_dimension,
     nonnegative,
     real_array,
+    require_strongly_convex,
     same_length,
     whole_number,
 )
-from p2pdo.problems.linear_algebra import damped_newton, gram_extremes, in_dtype_of, pad_rows
+from p2pdo.problems.linear_algebra import (
+    Tilted,
+    damped_newton,
+    gram_extremes,
+    in_dtype_of,
+    pad_rows,
+)
 from p2pdo.types import Array
 
 
@@ -95,8 +102,19 @@ class Softmax:
                 weight = P[:, c] * ((c == e) - P[:, e])
                 H[:, c, :, e] = (weight[:, None] * self.A).T @ self.A
                 H[:, e, :, c] = H[:, c, :, e]
-        full: Array = H.reshape(p * C, p * C) / self.samples + self.l2 * np.eye(p * C)
-        return full
+        return in_dtype_of(x, H.reshape(p * C, p * C) / self.samples + self.l2 * np.eye(p * C))
+
+    def dual_gradient(self, y: Array) -> Array:
+        """Return argmin_x f(x) − yᵀx, by Newton's method from zero.
+
+        Raises:
+            ConfigError: nothing is penalised.
+        """
+        require_strongly_convex(self.strong_convexity)
+        start = np.zeros(self.dimension)
+        return in_dtype_of(
+            y, damped_newton(Tilted(self, y.astype(np.float64)), start, is_definite=True)
+        )
 
     @property
     def terms(self) -> int:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from p2pdo.algorithms import catalogue
-from p2pdo.algorithms.base import Method, Requires
+from p2pdo.algorithms.base import CostBounds, Method, Requires
 from p2pdo.errors import ConfigError
 from p2pdo.graphs import files, topologies, weights as mixing
 from p2pdo.graphs.distances import hops
@@ -158,11 +158,14 @@ def resolved_parameters(
     parameters: Mapping[str, Plain],
     smoothness: float | None,
     share: float = 1.0,
+    bounds: CostBounds | None = None,
 ) -> dict[str, Plain]:
     """Every parameter of the algorithm with its value, the defaults and the step size included.
 
     Raises:
-        ConfigError: a parameter is unknown or out of range, or there is no step size and no L.
+        ConfigError: a parameter is unknown or out of range, or comes from constants of the costs
+            that they do not tell.
     """
+    parameters = {**catalogue.told_by_costs(algorithm, parameters, bounds), **parameters}
     built = catalogue.build(algorithm, parameters, smoothness, share)
     return {f.name: getattr(built, f.name) for f in fields(algorithm) if f.init}  # type: ignore[arg-type]

@@ -2,7 +2,7 @@
 
 An optimization:
 
-    CONFIGURING  one `config` task per node: each answers with its problem's dimension and L
+    CONFIGURING  one `config` task per node: each answers with its problem's dimension, L and μ
         │        all answered: equal dimensions? L = max; the parameters are resolved
         ▼
     RUNNING      one `run_algorithm` task per node
@@ -32,6 +32,7 @@ from enum import StrEnum
 from typing import TypeAlias, assert_never
 
 from p2pdo.algorithms import catalogue
+from p2pdo.algorithms.base import CostBounds
 from p2pdo.errors import (
     LONGEST,
     ConfigError,
@@ -341,7 +342,8 @@ class Optimization(_Machine):
             cls = catalogue.find(self.algorithm)
             told = self.resolved.get("told_by_network")
             known = {**(told if isinstance(told, dict) else {}), **self.parameters}
-            parameters = resolved_parameters(cls, known, smoothness, self._share())
+            bounds = self._bounds(smoothness)
+            parameters = resolved_parameters(cls, known, smoothness, self._share(), bounds)
         else:
             parameters = dict(self.parameters)
         return {"dimension": dimension, "smoothness": smoothness, "parameters": parameters}
@@ -373,21 +375,33 @@ class Optimization(_Machine):
 
     def _smoothness(self) -> float | None:
         """L = maxᵢ Lᵢ; None where a node does not tell a usable one."""
-        known: list[float] = []
-        for result in self._configured.values():
-            one = result.get("smoothness")
-            try:
-                number = float(one) if isinstance(one, int | float) else math.nan
-            except OverflowError:  # an integer of four hundred digits
-                number = math.inf
-            if not (math.isfinite(number) and number > 0):
-                return None
-            known.append(number)
-        return max(known)
+        known = self._told("smoothness")
+        return max(known) if known and min(known) > 0 else None
+
+    def _bounds(self, smoothness: float | None) -> CostBounds | None:
+        """What all costs tell; None where a node does not tell something usable."""
+        known = self._told("strong_convexity")
+        if smoothness is None or not known or min(known) < 0:
+            return None
+        return CostBounds(smoothness, min(known), sum(known) / len(known))
+
+    def _told(self, name: str) -> list[float]:
+        """Every node's constant of that name; nothing where one is missing or not finite."""
+        told = [_number(result.get(name)) for result in self._configured.values()]
+        return [] if any(math.isnan(one) for one in told) else told
 
     def _take_finished(self, node: NodeId) -> list[Effect]:
         self._finished.add(node)
         return self._move(Move.FINISH) if len(self._finished) == len(self.members) else []
+
+
+def _number(told: Plain) -> float:
+    """A constant that a node told; NaN for what is none that can be used."""
+    try:
+        number = float(told) if isinstance(told, int | float) else math.nan
+    except OverflowError:  # an integer of four hundred digits
+        return math.nan
+    return number if math.isfinite(number) else math.nan
 
 
 @dataclass(slots=True)

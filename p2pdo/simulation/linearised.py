@@ -117,6 +117,12 @@ class _Curved:
     def gradient(self, x: Array) -> Array:
         return np.asarray(self._H @ x - self._c)
 
+    def hessian(self, x: Array) -> Array:  # noqa: ARG002 - the same everywhere
+        return self._H
+
+    def dual_gradient(self, y: Array) -> Array:
+        return np.linalg.solve(self._H, self._c + y)
+
     def prox(self, v: Array, rho: float) -> Array:
         return np.linalg.solve(self._H + rho * np.eye(len(self._H)), self._c + rho * v)
 

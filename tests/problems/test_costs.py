@@ -10,7 +10,9 @@ import pytest
 from p2pdo.errors import ConfigError
 from p2pdo.problems import (
     Distance,
+    DualGradient,
     FiniteSum,
+    Hessian,
     Hinge,
     Huber,
     LeastSquares,
@@ -96,7 +98,18 @@ def test_the_hessian_is_that_of_the_gradient(name: str) -> None:
     x = np.random.default_rng(3).standard_normal(f.dimension)
     each = 1e-6 * np.eye(f.dimension)
     H = np.stack([(f.gradient(x + e) - f.gradient(x - e)) / 2e-6 for e in each])
+    assert isinstance(f, Hessian)
     assert np.allclose(f.hessian(x), H, rtol=0, atol=1e-6)
+    assert f.hessian(x.astype(np.float32)).dtype == np.float32
+
+
+@stacked
+def test_the_gradient_undoes_the_conjugates(name: str) -> None:
+    f: Any = MADE[name][1]
+    assert isinstance(f, DualGradient)
+    y = np.random.default_rng(6).standard_normal(f.dimension)
+    assert np.allclose(f.gradient(f.dual_gradient(y)), y, rtol=0, atol=1e-10)
+    assert f.dual_gradient(y.astype(np.float32)).dtype == np.float32
 
 
 @stacked

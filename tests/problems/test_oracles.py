@@ -9,8 +9,10 @@ import pytest
 
 from p2pdo.errors import ConfigError
 from p2pdo.problems import (
+    DualGradient,
     FiniteSum,
     Gradient,
+    Hessian,
     LeastSquares,
     Logistic,
     Problem,
@@ -284,3 +286,41 @@ def test_the_terms_have_the_gradient_as_their_mean(
         np.testing.assert_allclose(each.mean(axis=0), p.gradient(x), rtol=exact, atol=exact)
         one = p.term_gradients(x, np.array([p.terms - 1]))[0]
         np.testing.assert_allclose(one, each[-1], rtol=exact, atol=exact)
+
+
+# ---- second derivatives, and gradients of the conjugate ----
+
+
+def test_the_hessian_is_the_slope_of_the_gradient(cost: Cost, rng: np.random.Generator) -> None:
+    for p in make_all(cost, rng):
+        assert isinstance(p, Hessian)
+        x, h = rng.standard_normal(D), 1e-6
+        slopes = [(p.gradient(x + h * e) - p.gradient(x - h * e)) / (2 * h) for e in np.eye(D)]
+        np.testing.assert_allclose(p.hessian(x), slopes, rtol=0, atol=1e-8)
+        assert p.hessian(x.astype(np.float32)).dtype == np.float32
+
+
+def test_the_gradient_undoes_the_conjugates(cost: Cost, rng: np.random.Generator) -> None:
+    p, y = cost.make(rng, 12, np.float64), rng.standard_normal(D)
+    assert isinstance(p, DualGradient)
+    y.flags.writeable = False
+    x = p.dual_gradient(y)
+    np.testing.assert_allclose(p.gradient(x), y, rtol=0, atol=1e-11)
+    single = p.dual_gradient(y.astype(np.float32))
+    assert single.dtype == np.float32
+    np.testing.assert_allclose(single, x, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "flat",
+    [
+        Quadratic(np.diag([1.0, 0.0]), np.zeros(2)),
+        LeastSquares(np.ones((1, 2)), np.ones(1)),
+        Logistic(np.ones((3, 2)), np.ones(3), 3, 0.0),
+    ],
+    ids=lambda p: type(p).__name__,
+)
+def test_a_cost_without_strong_convexity_has_no_gradient_of_its_conjugate(flat: Any) -> None:
+    with pytest.raises(ConfigError, match="not strongly convex") as caught:
+        flat.dual_gradient(np.ones(2))
+    assert "l2=0.01" in str(caught.value.hint)

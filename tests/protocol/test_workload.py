@@ -172,6 +172,36 @@ def test_what_the_network_tells_is_taken_where_it_is_not_given() -> None:
         assert m.resolved["parameters"] == {"slem": taken}
 
 
+def test_what_the_costs_tell_is_taken_where_it_is_not_given() -> None:
+    for parameters, taken in (({}, 4.0), ({"rho": 0.5}, 0.5)):
+        m = machine(algorithm="dqm", parameters=parameters)
+        m.receive(configured(A, smoothness=4.0, strong_convexity=3.0))
+        m.receive(configured(B, smoothness=2.0, strong_convexity=5.0))
+        assert m.resolved["parameters"] == {"rho": taken}  # √(L μ̄) = √(4 · 4)
+
+
+@pytest.mark.parametrize("convexity", [None, -1.0, float("nan"), float("inf"), 10**400, "2"])
+def test_a_convexity_that_nobody_tells_fails_what_needs_it_with_the_remedy(convexity: Any) -> None:
+    m = machine(algorithm="dqm", parameters={})
+    m.receive(configured(A, strong_convexity=1.0))
+    m.receive(configured(B, strong_convexity=convexity))
+    assert m.error is not None
+    assert m.error["code"] == "config"
+    assert "dqm needs rho" in str(m.error["message"])
+    given = machine(algorithm="dqm", parameters={"rho": 1.0})
+    given.receive(configured(A))
+    given.receive(configured(B, strong_convexity=convexity))
+    assert given.status is Status.RUNNING
+
+
+def test_costs_that_are_only_convex_are_refused_by_what_needs_more() -> None:
+    m = machine(algorithm="dqm", parameters={})
+    m.receive(configured(A, strong_convexity=0.0))
+    m.receive(configured(B, strong_convexity=0.0))
+    assert m.error is not None
+    assert "not strongly convex" in str(m.error["message"])
+
+
 def test_the_first_cause_is_the_one_that_is_told() -> None:
     m = running()
     error = {

@@ -8,7 +8,7 @@ from typing import Any
 
 from p2pdo.algorithms import catalogue
 from p2pdo.algorithms.asynchronous.contract import AsynchronousAlgorithm
-from p2pdo.algorithms.base import Algorithm
+from p2pdo.algorithms.base import Algorithm, CostBounds
 from p2pdo.algorithms.catalogue import AnyAlgorithm
 from p2pdo.api.parameters import is_scalar, parameters_of
 from p2pdo.data import encode
@@ -51,7 +51,11 @@ def algorithm_for(
 ) -> AnyAlgorithm:
     """With these parameters; `weights` are those that it mixes with."""
     if isinstance(asked, str):
-        parameters = {**catalogue.told_by_network(cls, parameters, weights), **parameters}
+        parameters = {
+            **catalogue.told_by_network(cls, parameters, weights),
+            **catalogue.told_by_costs(cls, parameters, _bounds(cls, problems)),
+            **parameters,
+        }
         if not catalogue.needs_smoothness(cls, parameters):
             return catalogue.build(cls, parameters)
         some = problems[:1] if isinstance(problems, Many) else problems  # those are of one kind
@@ -78,6 +82,18 @@ def _with_plain_numbers(algorithm: AnyAlgorithm) -> AnyAlgorithm:
     plain = parameters_of(algorithm)
     odd = {name: number for name, number in plain.items() if is_scalar(getattr(algorithm, name))}
     return replace(algorithm, **odd) if odd else algorithm  # type: ignore[type-var]
+
+
+def _bounds(cls: type[AnyAlgorithm], problems: Sequence[Any]) -> CostBounds | None:
+    """What the costs tell to a method that asks for it; None where one does not."""
+    if not cls.from_costs:
+        return None  # eigenvalues of many costs take time
+    convexities = [getattr(p, "strong_convexity", None) for p in problems]
+    known = [float(c) for c in convexities if c is not None]
+    smoothness = _smoothness(problems)
+    if smoothness is None or len(known) < len(convexities):
+        return None
+    return CostBounds(smoothness, min(known), sum(known) / len(known))
 
 
 def _smoothness(problems: Sequence[Any]) -> float | None:

@@ -43,7 +43,12 @@ def quadratic(n: int) -> Cost:
             x: Array = np.linalg.solve(H[i] + rho * np.eye(DIMENSION), c[i] + rho * v)
             return x
 
-        return NodeCost(lambda x: H[i] @ x - c[i], prox)
+        return NodeCost(
+            lambda x: H[i] @ x - c[i],
+            prox,
+            hessian=lambda _: H[i],
+            dual_gradient=lambda y: np.linalg.solve(H[i], c[i] + y),
+        )
 
     return Cost([Quadratic(H[i], c[i]) for i in range(n)], [formula(i) for i in range(n)])
 
@@ -105,7 +110,13 @@ def _logistic_formula(A: Array, b: Array, total: int, l2: float) -> NodeCost:
         pull = b[k] / (1 + np.exp(b[k] * (A[k] @ x)))
         return np.asarray(l2 * x - (m / total) * pull[:, None] * A[k])
 
-    return NodeCost(gradient, prox, m, term_gradients)
+    def dual_gradient(y: Array) -> Array:
+        x = np.zeros_like(y)
+        for _ in range(NEWTON_STEPS):
+            x = x - np.linalg.solve(hessian(x), gradient(x) - y)
+        return x
+
+    return NodeCost(gradient, prox, m, term_gradients, hessian, dual_gradient)
 
 
 def lasso(n: int) -> Cost:

@@ -25,12 +25,16 @@ class NodeCost:
             gradient that of s.
         terms: m, where f is the mean of m terms; 0 where it is not.
         term_gradients: of x and row numbers, one row a term.
+        hessian: of x, shape (d, d).
+        dual_gradient: argmin_x f(x) − yᵀx from y.
     """
 
     gradient: Callable[[Array], Array]
     prox: Callable[[Array, float], Array]
     terms: int = 0
     term_gradients: Callable[[Array, Array], Array] | None = None
+    hessian: Callable[[Array], Array] | None = None
+    dual_gradient: Callable[[Array], Array] | None = None
 
 
 @dataclass(frozen=True)
@@ -76,6 +80,22 @@ class Dense:
         weights = np.broadcast_to(np.ravel(rho), self.n)
         each = zip(self.costs, V, weights, strict=True)
         return np.stack([cost.prox(v, float(r)) for cost, v, r in each])
+
+    def hessians(self, X: Array) -> list[Array]:
+        """∇²fᵢ at row i, shape (d, d), for each i."""
+        found = []
+        for cost, x in zip(self.costs, X, strict=True):
+            assert cost.hessian is not None, "only such costs are given to Newton methods"
+            found.append(cost.hessian(x))
+        return found
+
+    def dual_gradient(self, Y: Array) -> Array:
+        """Row i is ∇fᵢ*, argmin_x fᵢ(x) − yᵢᵀx."""
+        rows = []
+        for cost, y in zip(self.costs, Y, strict=True):
+            assert cost.dual_gradient is not None, "only such costs are given to dual methods"
+            rows.append(cost.dual_gradient(y))
+        return np.stack(rows)
 
     def term_gradients(self, i: int, x: Array, rows: Array) -> Array:
         """Node i's terms `rows` at x, one gradient a row."""
