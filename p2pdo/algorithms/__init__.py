@@ -17,10 +17,12 @@ from p2pdo.algorithms.asynchronous import (
 )
 from p2pdo.algorithms.base import Algorithm, HasDecision, Limit, Missing, Requires, Stochastic
 from p2pdo.algorithms.compressed import Beer, CGt, ChocoGossip, ChocoSgd, Lead
-from p2pdo.algorithms.consensus import Consensus, MaxConsensus, MinConsensus
+from p2pdo.algorithms.consensus import Consensus, LogicAnd, MaxConsensus, MinConsensus
 from p2pdo.algorithms.directed import Ab, GradientPush, PushDiging, PushPull, PushSum
 from p2pdo.algorithms.edge_admm import AdmmTracking, EdgeAdmm, LtAdmm, LtAdmmVr
+from p2pdo.algorithms.error_feedback import Motef
 from p2pdo.algorithms.exact_first_order import ExactDiffusion, Extra, Nids, WangElia
+from p2pdo.algorithms.finite_time import FiniteTime
 from p2pdo.algorithms.gradient_descent import Atc, Dgd, DgdCta
 from p2pdo.algorithms.gradient_tracking import GradientTracking, GtAdam
 from p2pdo.algorithms.local_training import KGt, Led, ProxSkip
@@ -64,6 +66,7 @@ __all__ = [
     "ExactDiffusion",
     "Extra",
     "FastMix",
+    "FiniteTime",
     "GradientPush",
     "GradientTracking",
     "GtAdam",
@@ -75,12 +78,14 @@ __all__ = [
     "Lead",
     "Led",
     "Limit",
+    "LogicAnd",
     "LtAdmm",
     "LtAdmmVr",
     "MaxConsensus",
     "MedianConsensus",
     "MinConsensus",
     "Missing",
+    "Motef",
     "NetworkNewton",
     "NewtonTracking",
     "Nids",

@@ -63,6 +63,7 @@ class Limit(Enum):
     MEAN = "the mean of the starts"
     LARGEST = "the largest of the starts, entry by entry"
     SMALLEST = "the smallest of the starts, entry by entry"
+    ALL = "1 where all starts are positive, else 0, entry by entry"
     HULL = "values between the smallest and the largest start, one value on a complete graph"
     ONE_VALUE = "one value between the smallest and the largest of the starts"
     UNSTATED = "what its author says"
@@ -70,7 +71,7 @@ class Limit(Enum):
 
 CONSENSUS = (
     *(Limit.AGREEMENT, Limit.MEAN, Limit.LARGEST, Limit.SMALLEST, Limit.HULL),
-    Limit.ONE_VALUE,
+    *(Limit.ONE_VALUE, Limit.ALL),
 )
 
 

@@ -12,10 +12,12 @@ from p2pdo.algorithms.asynchronous.contract import AsynchronousAlgorithm
 from p2pdo.algorithms.asynchronous.table import ASYNCHRONOUS
 from p2pdo.algorithms.base import CONSENSUS, Algorithm, CostBounds, Method
 from p2pdo.algorithms.compressed import Beer, CGt, ChocoGossip, ChocoSgd, Lead
-from p2pdo.algorithms.consensus import Consensus, MaxConsensus, MinConsensus
+from p2pdo.algorithms.consensus import Consensus, LogicAnd, MaxConsensus, MinConsensus
 from p2pdo.algorithms.directed import Ab, GradientPush, PushDiging, PushPull, PushSum
 from p2pdo.algorithms.edge_admm import AdmmTracking, EdgeAdmm, LtAdmm, LtAdmmVr
+from p2pdo.algorithms.error_feedback import Motef
 from p2pdo.algorithms.exact_first_order import ExactDiffusion, Extra, Nids, WangElia
+from p2pdo.algorithms.finite_time import FiniteTime
 from p2pdo.algorithms.gradient_descent import Atc, Dgd, DgdCta
 from p2pdo.algorithms.gradient_tracking import GradientTracking, GtAdam
 from p2pdo.algorithms.installed import installed_algorithms, load
@@ -34,6 +36,8 @@ ALGORITHMS: Mapping[str, type[Algorithm[Any]]] = {
     "consensus": Consensus,
     "max-consensus": MaxConsensus,
     "min-consensus": MinConsensus,
+    "logic-and": LogicAnd,
+    "finite-time": FiniteTime,
     "push-sum": PushSum,
     "dgd": Dgd,
     "dgd-cta": DgdCta,
@@ -77,6 +81,7 @@ ALGORITHMS: Mapping[str, type[Algorithm[Any]]] = {
     "beer": Beer,
     "lead": Lead,
     "c-gt": CGt,
+    "motef": Motef,
     "pg-extra": PgExtra,
     "prox-nids": ProxNids,
     "median-consensus": MedianConsensus,

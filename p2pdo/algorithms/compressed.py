@@ -34,7 +34,7 @@ MIXED = Requires(weights=Stochastic.DOUBLY, symmetric=True)
 DESCENT = Requires(weights=Stochastic.DOUBLY, symmetric=True, oracle=Gradient)
 
 
-class _Compressed:
+class Compressing:
     """The operator of a method's parameter `compressor`."""
 
     mixes: ClassVar[bool] = False  # what it sends is coded already
@@ -81,7 +81,7 @@ class ChocoState(NamedTuple):
 
 
 @dataclass(frozen=True)
-class ChocoGossip(_Compressed, Algorithm[ChocoState]):
+class ChocoGossip(Compressing, Algorithm[ChocoState]):
     """CHOCO-gossip (Koloskova, Stich & Jaggi 2019, algorithm 1, memory-efficient).
 
     qᵢ = Q(xᵢ − x̂ᵢ)        x̂ᵢ⁺ = x̂ᵢ + qᵢ        x⁺ᵢ = xᵢ + γ Σⱼ wᵢⱼ (x̂ⱼ⁺ − x̂ᵢ⁺)        x̂⁰ = 0
@@ -113,7 +113,7 @@ class ChocoGossip(_Compressed, Algorithm[ChocoState]):
 
 
 @dataclass(frozen=True)
-class ChocoSgd(_Compressed, Algorithm[ChocoState]):
+class ChocoSgd(Compressing, Algorithm[ChocoState]):
     """CHOCO-SGD (Koloskova, Stich & Jaggi 2019, algorithm 2, memory-efficient).
 
     zᵢ = xᵢ − η ∇fᵢ(xᵢ)        qᵢ = Q(zᵢ − x̂ᵢ)        x̂ᵢ⁺ = x̂ᵢ + qᵢ        x̂⁰ = 0
@@ -163,7 +163,7 @@ class BeerState(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Beer(_Compressed, Algorithm[BeerState]):
+class Beer(Compressing, Algorithm[BeerState]):
     """BEER (Zhao, Li, Richtárik & Chi 2022, algorithm 1): compressed gradient tracking.
 
     x⁺ = x + γ (W − I) H − η v        H⁺ = H + Q(x⁺ − H)
@@ -218,7 +218,7 @@ class LeadState(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Lead(_Compressed, Algorithm[LeadState]):
+class Lead(Compressing, Algorithm[LeadState]):
     """LEAD (Liu, Li, Wang, Tang & Yan 2021, algorithm 1): compressed primal-dual method.
 
     y = x − η ∇f(x) − η d        q = Q(y − h)        ŷ = h + q        h⁺ = h + α q
@@ -277,7 +277,7 @@ class CgtState(NamedTuple):
 
 
 @dataclass(frozen=True)
-class CGt(_Compressed, Algorithm[CgtState]):
+class CGt(Compressing, Algorithm[CgtState]):
     """C-GT (Liao, Li, Huang & Pu 2022, algorithm 1): compressed gradient tracking.
 
     x̂ = hₓ + Q(x − hₓ)        hₓ⁺ = (1 − a) hₓ + a x̂        and the same for y

@@ -1,4 +1,4 @@
-"""Consensus: on an average, on the largest, on the smallest."""
+"""Consensus: on an average, on the largest, on the smallest, on whether all say yes."""
 
 from __future__ import annotations
 
@@ -92,6 +92,33 @@ class MinConsensus(Algorithm[ConsensusState]):
 
     def init(self, x: Array, problem: Problem, here: Here) -> ConsensusState:  # noqa: ARG002
         return ConsensusState(x)
+
+    def step(
+        self,
+        s: ConsensusState,
+        problem: Problem,  # noqa: ARG002
+        here: Here,  # noqa: ARG002
+    ) -> Step[ConsensusState]:
+        theirs = yield from exchange(s.x)
+        return ConsensusState(np.minimum.reduce([s.x, *theirs.values()]))
+
+
+@dataclass(frozen=True)
+class LogicAnd(Algorithm[ConsensusState]):
+    """Logic-and consensus: min-consensus (Cortés 2008) of truths, for stopping together.
+
+    x⁰ᵢ = 1 where the start is positive, else 0        x⁺ᵢ = xᵢ ∧ ⋀ⱼ xⱼ over the in-neighbours j
+
+    1 in an entry says that all nodes said yes, and after as many iterations as the diameter all
+    nodes know it; a 0 is never taken back. A value that never arrives costs iterations alone.
+    """
+
+    requires: ClassVar[Requires] = Requires(weights=Stochastic.NONE)
+    limit: ClassVar[Limit] = Limit.ALL
+    missing: ClassVar[Missing] = Missing.HOLD
+
+    def init(self, x: Array, problem: Problem, here: Here) -> ConsensusState:  # noqa: ARG002
+        return ConsensusState((x > 0).astype(x.dtype))
 
     def step(
         self,

@@ -140,7 +140,7 @@ def test_a_consensus_starts_where_nodes_differ_and_a_descent_where_they_do_not()
     agreeing = {name for name in ALGORITHMS if agrees_on_starts(name)}
     assert agreeing == {
         *("consensus", "max-consensus", "min-consensus", "push-sum"),
-        *("fastmix", "chebyshev-gossip", "choco-gossip"),
+        *("fastmix", "chebyshev-gossip", "choco-gossip", "finite-time", "logic-and"),
         *("median-consensus", "trimmed-mean", "clipped-gossip"),
     }
     assert [start_of(None, name) for name in ("push-sum", "extra")] == ["normal", "zeros"]

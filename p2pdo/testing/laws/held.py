@@ -323,6 +323,8 @@ def _target(plan: Plan, limit: Limit) -> Array:
             return np.asarray(X.max(axis=0))
         case Limit.SMALLEST:
             return np.asarray(X.min(axis=0))
+        case Limit.ALL:
+            return np.asarray((X > 0).all(axis=0), np.float64)
         case Limit.MEAN:
             return np.asarray(X.mean(axis=0))
         case Limit.AGREEMENT:

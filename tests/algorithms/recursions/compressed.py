@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from p2pdo.algorithms import Beer, CGt, ChocoGossip, ChocoSgd, Lead
+from p2pdo.algorithms import Beer, CGt, ChocoGossip, ChocoSgd, Lead, Motef
 from p2pdo.testing.laws import Case, Dense, Recursion
 from p2pdo.types import Array
 
@@ -116,6 +116,20 @@ def cgt(net: Dense, Q: Operator, a: float = 0.5) -> Iterator[Array]:
         k += 1
 
 
+def motef(net: Dense, Q: Operator, part: float = 0.4) -> Iterator[Array]:
+    X, M, L = net.X, net.gradient(net.X), net.W - np.eye(net.n)
+    V, H, G, k = M, np.zeros_like(X), np.zeros_like(X), 0
+    while True:
+        yield X
+        X = X + GAMMA * L @ H - A * V
+        old, M = M, (1 - part) * M + part * net.gradient(X)
+        V = V + GAMMA * L @ G + M - old
+        each = dice(net, k)  # first the draws of x, then those of v
+        H = H + rows(Q, X - H, each)
+        G = G + rows(Q, V - G, each)
+        k += 1
+
+
 def with_operator(recursion: Callable[..., Iterator[Array]], Q: Operator) -> Recursion:
     return partial(recursion, Q=Q)
 
@@ -190,6 +204,18 @@ CASES = [
         tuned=CGt(0.08, 0.4, 0.8, "rand-k:0.5"),
         rounds=1500,
         within=1e-3,
+        label="rand-k:0.5",
+    ),
+    Case(
+        Motef(A, 0.4, GAMMA, "top-k:0.5"),
+        with_operator(motef, top_half),
+        tuned=Motef(0.08, 0.4, 0.4, "top-k:0.5"),
+        label="top-k:0.5",
+    ),
+    Case(
+        Motef(A, 0.4, GAMMA, "rand-k:0.5"),
+        with_operator(motef, random_half),
+        tuned=Motef(0.05, 0.4, 0.4, "rand-k:0.5"),
         label="rand-k:0.5",
     ),
     # What is rounded before a random operator spreads: with larger steps, to more than 1e-12.
