@@ -6,7 +6,7 @@ those of which it had heard some nodes already; the others' batches come to it a
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import TypeAlias
 
 from p2pdo.config import OptimizationSpec
@@ -20,7 +20,7 @@ Hidden: TypeAlias = tuple[int, bytes]
 
 
 def find_breach(
-    record: WorkloadRecord, node: NodeId, told: Iterable[Hidden]
+    record: WorkloadRecord, node: NodeId, told: Sequence[Hidden]
 ) -> InvariantBroken | None:
     """Takes what a member tells, in order of iterations; the first breach that shows, if any.
 
@@ -28,6 +28,13 @@ def find_breach(
         ConfigError: this run has no monitor, or these are no such numbers.
     """
     monitor = record.monitor = record.monitor or _monitor_of(record)
+    for iteration, hidden in told:
+        if not monitor.expects(iteration, hidden):
+            raise ConfigError(
+                f"node {node} tells {len(hidden)} bytes of iteration {iteration} to the monitor",
+                hint="that node is faulty: stop it, and run one version of p2pdo everywhere",
+                node=node,
+            )
     index = record.index[node]
     try:
         for iteration, hidden in told:

@@ -27,7 +27,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from p2pdo.algorithms.invariants import Invariant
-from p2pdo.errors import ConfigError, InvariantBroken
+from p2pdo.errors import InvariantBroken
 from p2pdo.protocol.masking import WIDTH, MaskedSums, Masks
 from p2pdo.protocol.plan import Plan
 from p2pdo.seeded import unit_of_keys
@@ -168,19 +168,17 @@ class MaskedMonitor:
         self._every = every
         self.sums = MaskedSums(nodes, every)
 
+    def expects(self, iteration: int, hidden: bytes) -> bool:
+        """Whether a node may tell this of that iteration."""
+        is_watched = 0 < iteration < LAST and iteration % self._every == 0
+        return is_watched and len(hidden) == WIDTH * (len(self._names) + 1)
+
     def take(self, node: int, iteration: int, hidden: bytes) -> None:
-        """What a node tells of an iteration.
+        """What a node tells of an iteration; something that it `expects`.
 
         Raises:
             InvariantBroken: it is the last of its iteration, and a sum is not what it should be.
-            ConfigError: it is no such thing.
         """
-        is_watched = 0 < iteration < LAST and iteration % self._every == 0
-        if not is_watched or len(hidden) != WIDTH * (len(self._names) + 1):
-            raise ConfigError(
-                f"node {node} tells {len(hidden)} bytes of iteration {iteration} to the monitor",
-                hint="that node is faulty: stop it, and run one version of p2pdo everywhere",
-            )
         sums = self.sums.add(node, iteration, hidden)
         if sums is None:
             return
