@@ -7,13 +7,14 @@ once, each with its place.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
 from p2pdo.errors import ConfigError
 
 LaneName: TypeAlias = Literal["auto", "grpc", "shared-memory"]
+Count: TypeAlias = Annotated[int, Field(ge=1, strict=True)]
 
 
 class _Strict(BaseModel):
@@ -55,6 +56,8 @@ class OptimizationSpec(_Strict):
         codec: of what is mixed, as NAME[:NUMBER][,step=γ].
         settle: stop where no node's x moves by more than this in an iteration.
         timeline: how many spans of its time each node keeps for a local run's launcher.
+        monitor: at which iterations what the algorithm keeps is looked at: all multiples of a
+            number, every one, those of `observe_every`, or none.
         max_staleness: wake-ups by which a node of an asynchronous algorithm may be ahead of what it
             last heard of a neighbour.
     """
@@ -80,6 +83,12 @@ class OptimizationSpec(_Strict):
     settle: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     timeline: int | None = Field(default=None, ge=1)
     max_staleness: int = Field(default=4, ge=1)
+    monitor: Literal["off", "observed", "every"] | Count = "off"
+
+    @property
+    def monitor_every(self) -> int | None:
+        """Iterations between two looks; None: nobody looks."""
+        return iterations_between_looks(self.monitor, self.observe_every)
 
 
 class RoleSpec(_Strict):
@@ -157,6 +166,13 @@ class TasksSpec(_Strict):
         """Who handles this workload's tasks at that node."""
         roles = (role for role in self.roles.values() if node in role.nodes)
         return next((role.executor for role in roles), self.executor)
+
+
+def iterations_between_looks(monitor: str | int, observe_every: int) -> int | None:
+    """Of a monitor, as it is asked for; None: nobody looks."""
+    if isinstance(monitor, int):
+        return monitor
+    return {"every": 1, "off": None}.get(monitor, observe_every)
 
 
 Spec: TypeAlias = OptimizationSpec | ParticipantSpec | TasksSpec

@@ -19,7 +19,7 @@ def check_executable(job: Job, executor: Executor, *, has_timeline: bool = False
     """
     check_in_memory(executor, job.plan.nodes)
     check_asynchronous(job, executor, has_timeline=has_timeline)
-    check_monitored(job.request.monitor, executor)
+    check_monitored(job, executor)
     check_dropping(job.plan.drops, executor)
     check_simulated(job.links, executor)
     if executor == "stacked":

@@ -279,7 +279,14 @@ def _specification(
         "settle": None if plan.settle is None else plan.settle.tol,
         "timeline": None if timeline is None else timeline.spans_of_each,
         "max_staleness": job.request.asynchrony.max_staleness,
+        "monitor": _monitor_of(plan),
     }
+
+
+def _monitor_of(plan: Plan) -> int | str:
+    """As it is asked of a coordinator; of one node nothing but its own part could be told."""
+    every, invariants = plan.monitor_every, plan.algorithm.invariants
+    return "off" if every is None or not invariants or plan.nodes == 1 else every
 
 
 def _place_of(cls: type[Method]) -> str | None:

@@ -47,7 +47,8 @@ class Request:
             compresses by itself takes it as its compressor.
         settle: stop where no node's x moves by more than this, as the nodes find out themselves.
         monitor: how often what the method keeps is looked at: at "every" iteration, at "observed"
-            ones, "off"; "auto" is at every one where the network is simulated, else at observed.
+            ones, at multiples of a number, "off"; "auto" is at every one where the network is
+            simulated, else at observed.
         asynchrony: of asynchronous algorithms: how far nodes drift apart, and a simulated weather.
     """
 
@@ -73,7 +74,7 @@ class Request:
     lane: str = "auto"
     codec: str = NONE
     settle: float | None = None
-    monitor: str = "auto"
+    monitor: str | int = "auto"
     asynchrony: Asynchrony = field(default_factory=Asynchrony)
 
 
@@ -103,11 +104,19 @@ def check_request(request: Request) -> None:
         )
     if request.seed < 0:
         raise ConfigError(f"the seed must be zero or more, got {request.seed}", hint="--seed 0")
-    if request.monitor not in MONITORS:
-        raise ConfigError(
-            f"unknown monitor '{request.monitor}'", hint=did_you_mean(request.monitor, [*MONITORS])
-        )
+    _check_monitor(request.monitor)
     if request.settle is not None:
         require_settle(request.settle)
     if request.tol is not None and not (np.isfinite(request.tol) and request.tol > 0):
         raise ConfigError(f"the tolerance must be positive, got {request.tol}", hint="--tol 1e-8")
+
+
+def _check_monitor(monitor: str | int) -> None:
+    if isinstance(monitor, int):
+        if monitor < 1:
+            raise ConfigError(
+                f"a monitor looks at each multiple of one or more iterations, got {monitor}",
+                hint="--monitor every, --monitor 10",
+            )
+    elif monitor not in MONITORS:
+        raise ConfigError(f"unknown monitor '{monitor}'", hint=did_you_mean(monitor, [*MONITORS]))

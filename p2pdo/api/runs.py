@@ -88,15 +88,16 @@ def check_in_memory(executor: Executor, nodes: int) -> None:
         )
 
 
-def check_monitored(monitor: str, executor: Executor) -> None:
-    """Refuses to watch what no process sees the whole of.
+def check_monitored(job: Job, executor: Executor) -> None:
+    """Refuses a monitor that would be told a node's own part of a sum.
 
     Raises:
         ConfigError: with the executors that are watched.
     """
-    if executor == "processes" and monitor not in ("auto", "off"):
+    asked = job.request.monitor not in ("auto", "off")
+    if executor == "processes" and asked and job.plan.nodes == 1:
         raise ConfigError(
-            "node processes are not monitored: their states stay with them",
+            "one node process is not monitored: the sum of all nodes' parts is its own part",
             hint="--on inprocess, simulated, stacked or dense, or leave --monitor out",
         )
 

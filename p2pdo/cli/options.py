@@ -88,6 +88,30 @@ what_runs = group(
     ]
 )
 
+
+def monitor(words: tuple[str, ...], help: str) -> Callable[[F], F]:  # noqa: A002 - click's word
+    """How often what the algorithm keeps is looked at: a word, the default first, or M."""
+
+    def parse(ctx: click.Context, parameter: click.Parameter, value: str) -> str | int:
+        if value.isdecimal() and int(value) > 0:
+            return int(value)
+        if value not in words:
+            known = ", ".join(words)
+            raise click.BadParameter(
+                f"'{value}' is neither a number of iterations nor one of {known}", ctx, parameter
+            )
+        return value
+
+    return click.option(
+        "--monitor",
+        default=words[0],
+        show_default=True,
+        metavar="|".join([*words, "M"]),
+        callback=parse,
+        help=help,
+    )
+
+
 lane = click.option(
     "--lane",
     type=click.Choice(["auto", "grpc", "shared-memory"]),

@@ -72,13 +72,10 @@ _OF_ALGORITHMS = (
     help="Write where the time goes, for Perfetto or chrome://tracing; of processes or inprocess.",
 )
 @comparing.options
-@click.option(
-    "--monitor",
-    type=click.Choice(["auto", "every", "observed", "off"]),
-    default="auto",
-    show_default=True,
-    help="How often what the algorithm keeps is looked at, where all nodes are in one process; "
-    "auto: at every iteration on a simulated network, else at observed ones.",
+@options.monitor(
+    ("auto", "every", "observed", "off"),
+    "How often what the algorithm keeps is looked at, at multiples of M, say; auto: at every "
+    "iteration on a simulated network, else at observed ones.",
 )
 @click.option("--force", is_flag=True, help="Run it also where it cannot converge; see p2pdo plan.")
 @options.quiet

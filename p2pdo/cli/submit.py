@@ -52,6 +52,11 @@ _OF_PARTICIPANTS = (
 @click.option("--tol", type=float, metavar="EPS", help="Refused: nobody sees the gap.")
 @options.how_it_runs
 @max_staleness
+@options.monitor(
+    ("off", "observed", "every"),
+    "How often what the algorithm keeps is looked at, at multiples of M, say: by sums under masks, "
+    "which show no node's part.",
+)
 @click.option(
     "--start", type=click.Choice(["zeros", "normal"]), help="Of x; default the algorithm's own."
 )

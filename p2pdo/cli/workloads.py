@@ -245,6 +245,16 @@ def _details(workload: pb.Workload) -> dict[str, Any]:
     }
 
 
+def _looks(resolved: dict[str, Any]) -> str | None:
+    """What the monitor has seen."""
+    figures = resolved.get("monitor")
+    if figures is None:
+        return None
+    lost = figures["passed_over"]
+    without = f", not at {lost} of which a report was lost" if lost else ""
+    return f"looked at {figures['looked_at']} iterations{without}"
+
+
 def _links(members: list[dict[str, Any]]) -> list[dict[str, str]]:
     """Each pair of neighbours once, in the order of the nodes."""
     found: dict[frozenset[str], dict[str, str]] = {}
@@ -286,6 +296,7 @@ def _show_details(console: Console, data: dict[str, Any]) -> None:
         ("topology", resolved.get("topology")),
         ("rounds", spec.get("rounds")),
         ("parameters", ", ".join(f"{key}={value}" for key, value in parameters.items())),
+        ("monitor", _looks(resolved)),
         ("final states", None if data["kind"] == "tasks" else _states(spec)),
         ("submitted", f"{duration(data['age_seconds'])} ago"),
     ]

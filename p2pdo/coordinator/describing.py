@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 
+from p2pdo.coordinator.monitoring import looks
 from p2pdo.coordinator.records import WorkloadRecord
 from p2pdo.coordinator.watching import Point
 from p2pdo.protocol.tasks import TaskState
@@ -23,7 +24,7 @@ def describe(record: WorkloadRecord, now: float) -> wire.Workload:
         error=json.dumps(machine.error) if machine.error is not None else "",
         age_seconds=max(0.0, now - record.created),
         members=[_describe_member(record, i) for i in range(len(record.members))],
-        resolved=json.dumps(machine.resolved),
+        resolved=json.dumps({**machine.resolved, **looks(record)}),
         tasks=record.sent,
         results=len(record.results),
         acknowledged=record.results.acknowledged,

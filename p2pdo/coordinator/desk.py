@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TypeAlias, assert_never
 
-from p2pdo.coordinator import planning, restoring, rows
+from p2pdo.coordinator import monitoring, planning, restoring, rows
 from p2pdo.coordinator.abandonment import Abandonment
 from p2pdo.coordinator.admission import check_points, require_member, require_states, require_target
 from p2pdo.coordinator.describing import describe, describe_point, list_briefly
@@ -35,6 +35,7 @@ from p2pdo.errors import (
 from p2pdo.protocol.assignment import Member
 from p2pdo.protocol.tasks import Task, TaskState, Verdict, task_id_of, workload_id_of
 from p2pdo.protocol.workload import (
+    Breached,
     CancelTasks,
     CloseAsked,
     ControllerFailed,
@@ -408,6 +409,21 @@ class Desk:
             if network is not None and record.hub:
                 record.hub.publish(wire.WorkloadEvent(metric=self.describe_point(record, network)))
 
+    def add_hidden(self, node: NodeId, workload: str, told: Sequence[monitoring.Hidden]) -> None:
+        """Takes what a member tells the monitor; a breach fails the workload.
+
+        Raises:
+            NotFound: no such workload, or the node is no member of it.
+            ConfigError: nobody monitors it, or these are no such numbers.
+        """
+        record = self.find(workload)
+        require_member(record, node)
+        if record.machine.is_terminal:
+            return
+        breach = monitoring.find_breach(record, node, told)
+        if breach is not None:
+            self._tell(record, Breached(breach))
+
     def require_state_wanted(self, node: NodeId, workload: str) -> None:
         """Raises if this node's state has no business here.
 
@@ -475,6 +491,7 @@ class Desk:
     def _change_status(self, record: WorkloadRecord) -> None:
         if record.machine.is_terminal:
             record.ended = self._next_place()
+            monitoring.end(record)
             self._abandonment.renew(record)
             if isinstance(record.machine, TaskQueue):
                 record.results.drop_texts()

@@ -128,6 +128,9 @@ def make_plan(spec: Spec, text: str, members: Sequence[Member]) -> Plan:
     told = PARTICIPANT_SETTINGS if isinstance(spec, ParticipantSpec) else SETTINGS
     codec, mixes = _codec_of(spec, weights)
     settings = {**spec.model_dump(mode="json"), "codec": codec}
+    if isinstance(spec, OptimizationSpec):
+        _refuse_to_look_in_vain(spec, len(members))
+        settings["monitor"] = spec.monitor_every
     payloads = config_payloads(members, graph, weights, settings, told)
     digest = topology_digest(weights, [member.name for member in members])
     resolved: dict[str, Plain] = {"topology": label, "digest": digest, "safe_share": 1.0}
@@ -210,6 +213,22 @@ def _refuse_what_is_local(spec: OptimizationSpec) -> None:
         raise ConfigError(
             "timeline is refused: it is kept for a local run's launcher, and here is none",
             hint="leave it out, or use p2pdo run --timeline FILE for a local run",
+        )
+
+
+def _refuse_to_look_in_vain(spec: OptimizationSpec, nodes: int) -> None:
+    """Refuses a monitor that would see nothing, or too much."""
+    if spec.monitor_every is None:
+        return
+    if nodes == 1:
+        raise ConfigError(
+            "a monitor sees the sum of all nodes' parts, which of one node is its own part",
+            hint="two nodes or more, or leave --monitor out",
+        )
+    if spec.algorithm.where is None and not catalogue.find(spec.algorithm.name).invariants:
+        raise ConfigError(
+            f"{spec.algorithm.name} does not say what its states keep: there is nothing to monitor",
+            hint="leave --monitor out",
         )
 
 

@@ -11,6 +11,7 @@ from p2pdo.coordinator.results import Results
 from p2pdo.coordinator.settings import Settings
 from p2pdo.coordinator.watching import Hub, Meter
 from p2pdo.protocol.assignment import Member
+from p2pdo.protocol.monitoring import MaskedMonitor
 from p2pdo.protocol.tasks import Task, task_id_of
 from p2pdo.protocol.workload import Machine, TaskQueue
 from p2pdo.types import NodeId, TaskId, WorkloadId
@@ -30,6 +31,7 @@ class WorkloadRecord:
         counts: how many tasks each member has had; the number of its next one.
         latest: each member's latest task.
         shown: each member's latest result; empty where it is too large to be shown.
+        monitor: of a monitored run, once a node has told it something; a restart forgets it.
         ended: its end's place among all durable events; 0 while it is not over.
     """
 
@@ -42,6 +44,7 @@ class WorkloadRecord:
     hub: Hub
     meter: Meter
     results: Results
+    monitor: MaskedMonitor | None = None
     ended: int = 0
     sends: dict[str, list[TaskId]] = field(default_factory=dict)
     counts: dict[NodeId, int] = field(default_factory=dict)

@@ -204,6 +204,9 @@ class Service(wire_grpc.CoordinatorServicer):
             for point in request.points
         ]
         self._desk.add_points(node, request.workload_id, points)
+        if request.hidden:
+            told = [(part.iteration, part.numbers) for part in request.hidden]
+            self._desk.add_hidden(node, request.workload_id, told)
         try:
             await self._files.append_points(WorkloadId(request.workload_id), node, points)
         except OSError as error:  # a run does not end because a disk is full that it does not need

@@ -81,6 +81,14 @@ class MetricPoint:
     logged: Mapping[str, float | None] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class HiddenPart:
+    """What one node tells the monitor of one iteration; see `protocol.masking`."""
+
+    iteration: int
+    numbers: bytes
+
+
 class Orders(Protocol):
     """Whoever carries out what the coordinator orders."""
 
@@ -318,8 +326,13 @@ class Control:
             if verdict != pb.ReportReply.STALE_ATTEMPT
         ]
 
-    async def push_metrics(self, workload_id: WorkloadId, points: Sequence[MetricPoint]) -> None:
-        """Tells metrics; tries until they have arrived.
+    async def push_metrics(
+        self,
+        workload_id: WorkloadId,
+        points: Sequence[MetricPoint],
+        hidden: Sequence[HiddenPart] = (),
+    ) -> None:
+        """Tells metrics, and what is for the monitor; tries until they have arrived.
 
         Raises:
             P2pdoError: the coordinator refuses them for good.
@@ -337,6 +350,9 @@ class Control:
                     logged=json.dumps(point.logged) if point.logged else "",
                 )
                 for point in points
+            ],
+            hidden=[
+                pb.HiddenPart(iteration=part.iteration, numbers=part.numbers) for part in hidden
             ],
         )
         await self._persist(lambda: self._stub.PushMetrics(request, metadata=self._metadata))

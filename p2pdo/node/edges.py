@@ -6,6 +6,7 @@ slower neighbours still need what it has sent.
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -14,6 +15,7 @@ from typing import Any
 from p2pdo.errors import ConfigError
 from p2pdo.graphs.schedules import row_from_plain
 from p2pdo.protocol.exchanging import Place
+from p2pdo.protocol.masking import SHARE
 from p2pdo.runtime.asynchronous import Mailbox
 from p2pdo.runtime.exchange import Exchanger
 from p2pdo.runtime.timeline import TimedExchanger, Timeline
@@ -55,6 +57,12 @@ class Assigned:
             payload,
         )
 
+    @property
+    def monitor_every(self) -> int | None:
+        """Iterations between looks of the monitor at this run; None: nobody looks."""
+        every: int | None = self.spec.get("monitor")  # a participant keeps nothing
+        return every
+
 
 class Edges:
     """One workload's; `exchanger` is None before they are opened and after they are closed."""
@@ -67,6 +75,7 @@ class Edges:
     def open(self, config: Assigned, timeline: Timeline | None = None) -> None:
         """Opens them, and offers a lane to neighbours on this host.
 
+        Under a monitor a secret is agreed with each neighbour.
         With a timeline, what is sent and waited for is kept there.
 
         Raises:
@@ -86,7 +95,10 @@ class Edges:
                 node=config.place.name,
             )
         forced = asked == "shared-memory"
-        exchanger = exchanger_of(config.place, config.names, config.digest, lane, forced=forced)
+        draw = partial(secrets.token_bytes, SHARE) if config.monitor_every else None
+        exchanger = exchanger_of(
+            config.place, config.names, config.digest, lane, forced=forced, draw=draw
+        )
         self._connect(exchanger, config)
 
     def open_asynchronous(self, config: Assigned) -> None:

@@ -33,11 +33,13 @@ from p2pdo.node.control import Control
 from p2pdo.node.edges import Assigned, Edges
 from p2pdo.node.events import AFTER_ALGORITHM, BEFORE_ALGORITHM
 from p2pdo.node.executors import Executor, ExecutorFactory, Task, WorkloadContext, task
-from p2pdo.node.metering import metered
+from p2pdo.node.metering import Batches
 from p2pdo.node.offers import Offers
 from p2pdo.participants.history import History
 from p2pdo.protocol.asynchronous.member import Member
 from p2pdo.protocol.judging import Report
+from p2pdo.protocol.masking import Masks
+from p2pdo.protocol.monitoring import Hiding, Watch
 from p2pdo.protocol.plan import start_at
 from p2pdo.protocol.settling import Settle
 from p2pdo.protocol.settling_stepper import stepper_that
@@ -100,8 +102,8 @@ class Optimization(Executor):
         self._problem, self._start = await self._context.compute.run(self._load, config)
         most = config.spec["timeline"]
         self._timeline = None if most is None else Timeline(most)
-        is_asynchronous = issubclass(self._class(config.spec["algorithm"]), AsynchronousAlgorithm)
-        if is_asynchronous:
+        algorithm = self._class(config.spec["algorithm"])
+        if issubclass(algorithm, AsynchronousAlgorithm):
             self._edges.open_asynchronous(config)
         else:
             self._edges.open(config, self._timeline)
@@ -110,6 +112,7 @@ class Optimization(Executor):
             "smoothness": await self._constant("smoothness"),
             "strong_convexity": await self._constant("strong_convexity"),
             "is_quadratic": bool(getattr(self._problem, "is_quadratic", True)),
+            **_kept(algorithm, config),
         }
 
     async def _constant(self, name: str) -> float | None:
@@ -149,10 +152,16 @@ class Optimization(Executor):
             raise LocalProtocolError("run_algorithm came before config")
         parameters: Any = task.payload["parameters"]
         algorithm = self._algorithm(config.spec["algorithm"], parameters)
-        drive = await self._context.compute.run(self._make, algorithm, config, exchanger)
+        batches = Batches(self._site.control, self._context)
+        monitor = _monitor(algorithm, config, exchanger, batches)
+        drive = await self._context.compute.run(self._make, algorithm, config, exchanger, monitor)
         loop = asyncio.get_running_loop()
         began = loop.time()
-        async with self._watching(config.spec) as watch, self._recording(watch, config.spec):
+        async with (
+            batches.sent(),
+            self._watching(config.spec, batches) as watch,
+            self._recording(watch, config.spec),
+        ):
             driver = drive(
                 watch,
                 rounds=config.spec["rounds"],
@@ -180,7 +189,13 @@ class Optimization(Executor):
             "lanes": exchanger.lanes,
         }
 
-    def _make(self, algorithm: AnyAlgorithm, config: Assigned, exchanger: Exchanger) -> MakeDriver:
+    def _make(
+        self,
+        algorithm: AnyAlgorithm,
+        config: Assigned,
+        exchanger: Exchanger,
+        monitor: Watch | None,
+    ) -> MakeDriver:
         """The first state, and what will drive it."""
         assert self._start is not None, "configured"
         arguments = (self._problem, config.place, self._start, config.spec["seed"])
@@ -196,7 +211,9 @@ class Optimization(Executor):
         make = stepper_that(settle, codec)
         if self._timeline is not None:
             make = timed_stepper_that(settle, self._timeline, codec)
-        return partial(Driver, make(algorithm, *arguments), exchanger, compute, steps=steps)
+        stepper = make(algorithm, *arguments)
+        stepper.watch = monitor
+        return partial(Driver, stepper, exchanger, compute, steps=steps)
 
     async def _tell(self, event: str, **data: Any) -> None:
         """Lets the site's components look at the run, before its first and after its last step."""
@@ -221,10 +238,13 @@ class Optimization(Executor):
                 hint="submit a problem and an algorithm of the catalogues",
             )
 
-    def _watching(self, spec: Mapping[str, Any]) -> contextlib.AbstractAsyncContextManager[_Watch]:
+    def _watching(
+        self, spec: Mapping[str, Any], batches: Batches
+    ) -> contextlib.AbstractAsyncContextManager[_Watch]:
+        """Who is told of states: a launcher. Else counters go to the coordinator."""
         if spec["observer"] is not None:
             return _observed(spec["observer"], self._site.token)
-        return _metered(self._site.control, self._context)
+        return contextlib.nullcontext(_Watch(lambda report: batches.tell(report, {})))
 
     @contextlib.asynccontextmanager
     async def _recording(self, watch: _Watch, spec: Mapping[str, Any]) -> AsyncIterator[None]:
@@ -263,6 +283,29 @@ class Optimization(Executor):
 def _settle(spec: Mapping[str, Any]) -> Settle | None:
     """When the run has settled, if it is to end there."""
     return None if spec["settle"] is None else Settle(spec["settle"], spec["hops"])
+
+
+def _kept(algorithm: type[AnyAlgorithm], config: Assigned) -> dict[str, list[str]]:
+    """The names of what the monitor will look at."""
+    if config.monitor_every is None:
+        return {}
+    return {"invariants": [each.name for each in algorithm.invariants]}
+
+
+def _monitor(
+    algorithm: AnyAlgorithm, config: Assigned, exchanger: Exchanger, batches: Batches
+) -> Watch | None:
+    """Who tells the monitor, if there is one."""
+    if config.monitor_every is None:
+        return None
+    hiding = Hiding(
+        algorithm.invariants,
+        config.monitor_every,
+        config.spec["seed"],
+        lambda: Masks(config.place.node, exchanger.secrets),
+        batches.tell_monitor,
+    )
+    return hiding.take
 
 
 def _write_state(folder: Path, x: Array) -> Path:
@@ -316,13 +359,6 @@ async def _observed(address: str, token: str | None) -> AsyncIterator[_Watch]:
         group.create_task(run(), name="observer")
         yield watch
         client.finish()  # the group waits until the launcher has all of it
-
-
-@contextlib.asynccontextmanager
-async def _metered(control: Control, context: WorkloadContext) -> AsyncIterator[_Watch]:
-    """Counters go to the coordinator."""
-    async with metered(control, context) as tell:
-        yield _Watch(lambda report: tell(report, {}))
 
 
 __all__ = ["Optimization", "Site", "optimization"]

@@ -18,7 +18,7 @@ from p2pdo.data import encode
 from p2pdo.errors import ConfigError, LocalProtocolError, did_you_mean
 from p2pdo.node.edges import Assigned, Edges
 from p2pdo.node.executors import Executor, ExecutorFactory, Task, WorkloadContext, task
-from p2pdo.node.metering import metered
+from p2pdo.node.metering import Batches
 from p2pdo.node.optimization import Site
 from p2pdo.participants.definition import Participant
 from p2pdo.participants.me import Part, folders_of
@@ -115,12 +115,13 @@ class Participating(Executor):
         )
         loop = asyncio.get_running_loop()
         began = loop.time()
-        async with metered(self._site.control, self._context) as tell:
+        batches = Batches(self._site.control, self._context)
+        async with batches.sent():
             outcome = await take_part(
                 part,
                 exchanger,
                 ThreadStage(self._context.compute),
-                lambda progress: tell(progress, progress.logged),
+                lambda progress: batches.tell(progress, progress.logged),
             )
         return {
             "iterations": outcome.iterations,

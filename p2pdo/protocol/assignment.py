@@ -45,6 +45,7 @@ SETTINGS = (
     "settle",
     "timeline",
     "max_staleness",
+    "monitor",
 )
 """What every node is told of the specification as it stands."""
 

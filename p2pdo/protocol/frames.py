@@ -47,6 +47,7 @@ class Hello:
         answer: whether this answers the peer's Hello; one that does not asks for an answer.
         offer: how the peer finds values in memory that both share; empty where it cannot.
         attached: whether the peer's memory was found here; None where that is not known yet.
+        share: the sender's part in the secret of the two, see `masking`; empty without a monitor.
     """
 
     digest: bytes
@@ -55,6 +56,7 @@ class Hello:
     answer: bool
     offer: bytes = b""
     attached: bool | None = False
+    share: bytes = b""
 
 
 class Ack(NamedTuple):

@@ -22,6 +22,9 @@ Where values go both ways, the next one to the peer carries the acknowledgement 
 from it. A large value is not sent before the last one was taken, and that is acknowledged at
 once: so a node has to have room for one of each neighbour, whatever the window.
 
+Under a monitor a Hello brings the peer's share of the two nodes' secret, see `masking`. It is the
+same on every link, so that no two masks of an iteration differ.
+
 No clock, no socket: events in, frames to send out.
 """
 
@@ -34,6 +37,7 @@ from typing import assert_never
 
 from p2pdo.errors import RemoteProtocolError
 from p2pdo.protocol.frames import Ack, Bye, Data, Frame, Hello, Tag
+from p2pdo.protocol.masking import SHARE, agree
 from p2pdo.protocol.rounds import WINDOW, InEdge
 from p2pdo.protocol.values import size_of
 from p2pdo.types import Value
@@ -129,8 +133,12 @@ class PeerSession:
         *,
         offer: bytes = b"",
         attach: Callable[[bytes], bool] = lambda _: False,
+        share: bytes = b"",
     ) -> None:
-        """With an `offer` of shared memory, `attach` tries what the peer offers."""
+        """With an `offer` of shared memory, `attach` tries what the peer offers.
+
+        With a `share` the two agree on a secret.
+        """
         self.peer = peer
         self.state = SessionState.CLOSED
         self.farewell = ""  # the peer's reason, once it said Bye
@@ -145,11 +153,23 @@ class PeerSession:
         self._attached: bool | None = None if offer else False  # what the peer offers
         self._was_told = False  # whether the peer has been told so on this link
         self._lane: Lane | None = None if offer else Lane.GRPC
+        self._share = share
+        self._their_share = b""
 
     @property
     def lane(self) -> Lane | None:
         """None until it is settled."""
         return self._lane
+
+    @property
+    def secret(self) -> bytes:
+        """What the two have agreed on; empty until then."""
+        return agree(self._share, self._their_share) if self._their_share else b""
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether all is known that a Hello tells once."""
+        return self._lane is not None and bool(self._their_share) == bool(self._share)
 
     def link_up(self) -> list[Frame]:
         if self.state is SessionState.ENDED:
@@ -256,6 +276,7 @@ class PeerSession:
                 node=self.peer,
             )
         self._settle(hello)
+        self._take_share(hello.share)
         answer: list[Frame] = []
         if not (hello.answer and self._was_told):
             answer.append(self._hello(answer=True))
@@ -280,6 +301,23 @@ class PeerSession:
         if self._lane is Lane.SHARED_MEMORY:
             self.incoming = self.outgoing = None
 
+    def _take_share(self, share: bytes) -> None:
+        if not self._share:
+            return
+        if len(share) != SHARE:
+            raise RemoteProtocolError(
+                f"{self.peer} brings no share of a secret for the monitor",
+                hint="run one version of p2pdo everywhere, or leave --monitor out",
+                node=self.peer,
+            )
+        if self._their_share not in (b"", share):
+            raise RemoteProtocolError(
+                f"{self.peer} brings another share of the monitor's secret than before",
+                hint=f"was {self.peer} restarted? What it had computed is lost: submit again",
+                node=self.peer,
+            )
+        self._their_share = share
+
     def _acknowledge(self, receive_next: int, credit_to: int) -> None:
         if self.outgoing is None:
             return
@@ -300,6 +338,6 @@ class PeerSession:
         self._was_told = self._attached is not None
         lane = (self._offer, self._attached)
         if edge is None:
-            return Hello(self._digest, 0, 0, answer, *lane)
+            return Hello(self._digest, 0, 0, answer, *lane, self._share)
         self._acked = edge.credit_to
-        return Hello(self._digest, edge.receive_next, edge.credit_to, answer, *lane)
+        return Hello(self._digest, edge.receive_next, edge.credit_to, answer, *lane, self._share)

@@ -137,6 +137,13 @@ class CloseAsked:
 
 
 @dataclass(frozen=True, slots=True)
+class Breached:
+    """The monitor found that what an algorithm keeps was not kept."""
+
+    error: P2pdoError
+
+
+@dataclass(frozen=True, slots=True)
 class ControllerFinished:
     """The controller of a workload of tasks is done; `result` is JSON."""
 
@@ -157,6 +164,7 @@ Event: TypeAlias = (
     | NodeGone
     | StopAsked
     | CloseAsked
+    | Breached
     | ControllerFinished
     | ControllerFailed
 )
@@ -273,19 +281,21 @@ class Optimization(_Machine):
         for result in results:
             self.receive(result)
 
-    def receive(self, event: Event) -> list[Effect]:
+    def receive(self, event: Event) -> list[Effect]:  # noqa: PLR0911 - an arm per event
         if self.is_terminal:
             return []
         match event:
             case TaskSucceeded():
                 return self._take_result(event)
-            case TaskFailed(node, _, error):
-                return self._fail_as_told(node, error)
+            case TaskFailed(node, _, told):
+                return self._fail_as_told(node, told)
             case NodeGone(node, what, iteration):
                 hint = f"see that {node} is up (p2pdo nodes) and why in its log; submit again"
                 return self._fail(WorkloadFailed(what, hint=hint, node=node, iteration=iteration))
             case StopAsked(reason, hint):
                 return self._stop(reason, hint)
+            case Breached(error):
+                return self._fail(error)
             case CloseAsked() | TaskAborted() | ControllerFinished() | ControllerFailed():
                 return []  # it closes itself, and its tasks are its own
             case _:
@@ -346,7 +356,24 @@ class Optimization(_Machine):
             parameters = resolved_parameters(cls, known, smoothness, self._share(), bounds)
         else:
             parameters = dict(self.parameters)
-        return {"dimension": dimension, "smoothness": smoothness, "parameters": parameters}
+        resolved = {"dimension": dimension, "smoothness": smoothness, "parameters": parameters}
+        return {**resolved, **self._monitored()}
+
+    def _monitored(self) -> dict[str, Plain]:
+        """What the monitor looks at, as every node has told it.
+
+        Raises:
+            ConfigError: they do not agree.
+        """
+        told = [result.get("invariants") for result in self._configured.values()]
+        if told[0] is None:
+            return {}
+        if any(names != told[0] for names in told):
+            raise ConfigError(
+                f"the nodes do not agree on what {self.algorithm} keeps",
+                hint="run one version of p2pdo and of the algorithm everywhere",
+            )
+        return {"invariants": told[0]}
 
     def _common_dimension(self) -> int:
         """The dimension of everybody's problem.
@@ -452,8 +479,8 @@ class TaskQueue(_Machine):
                 return self._finish_if_done()
             case StopAsked(reason, hint):
                 return self._stop(reason, hint)
-            case NodeGone():
-                return []  # its tasks wait for it
+            case NodeGone() | Breached():
+                return []  # its tasks wait for it; and it has no monitor
             case ControllerFinished(result):
                 self.resolved["result"] = result
                 return self._move(Move.FINISH)

@@ -8,6 +8,9 @@ wait never returns as if it had succeeded.
 A finished node keeps its exchange open, serving what slower neighbours still need, until it is
 closed from outside.
 
+Under a monitor each two neighbours agree on a secret, before the first exchange; `settled` waits
+for that too.
+
 Neighbours on the same host may exchange by a `LocalLane` instead: memory that both read, without
 the loop. The sessions settle with each neighbour which way it is, once; `settled` waits for that.
 From then on `exchange` is for the neighbours of the link alone, and `lane` for those beside it.
@@ -72,16 +75,19 @@ class Exchanger:
         lane: LocalLane | None = None,
         *,
         forced: bool = False,
+        draw: Callable[[], bytes] | None = None,
     ) -> None:
         """`names` names the neighbours; `digest` is the topology's, the same at all nodes.
 
-        With `forced`, a neighbour that the lane does not reach is an error.
+        With `forced`, a neighbour that the lane does not reach is an error. `draw` makes this
+        node's share of a secret with a neighbour, where there is a monitor.
         """
         self._place = place
         self._offered = lane
         self._forced = forced
         self._lane: LocalLane | None = None  # once it is settled that some neighbour uses it
-        self._is_settled = lane is None
+        self._is_settled = lane is None and draw is None
+        self._draw = draw
         self._index = {name: index for index, name in names.items()}
         self._names = dict(names)
         senders = [(j, names[j]) for j in place.in_neighbors]
@@ -102,8 +108,9 @@ class Exchanger:
     def _session(self, j: int, digest: bytes) -> PeerSession:
         edges = (self._rounds.edges.get(j), self._out.get(j))
         lane, name = self._offered, self._names[j]
+        share = b"" if self._draw is None else self._draw()
         if lane is None:
-            return PeerSession(name, digest, *edges, WINDOW)
+            return PeerSession(name, digest, *edges, WINDOW, share=share)
         return PeerSession(
             name,
             digest,
@@ -111,6 +118,7 @@ class Exchanger:
             WINDOW,
             offer=lane.offer,
             attach=lambda offer: lane.attach(j, name, offer),
+            share=share,
         )
 
     @property
@@ -129,8 +137,13 @@ class Exchanger:
 
     @property
     def is_settled(self) -> bool:
-        """Whether it is known for every neighbour which way its values take."""
+        """Whether it is known for every neighbour which way its values take, and the secret."""
         return self._is_settled
+
+    @property
+    def secrets(self) -> dict[int, bytes]:
+        """What was agreed with each neighbour, by its index; once settled, under a monitor."""
+        return {j: session.secret for j, session in self._sessions.items()}
 
     @property
     def has_links(self) -> bool:
@@ -198,7 +211,7 @@ class Exchanger:
     # ---- called by the driver ----
 
     async def settled(self) -> None:
-        """Waits until it is known for every neighbour which way its values take.
+        """Waits until `is_settled`.
 
         Raises:
             P2pdoError: what `fail` was given.
@@ -314,10 +327,13 @@ class Exchanger:
 
     def _settle(self) -> None:
         """Once every neighbour's way is known, each is taken out of the other one."""
-        if self._is_settled or any(s.lane is None for s in self._sessions.values()):
+        if self._is_settled or not all(s.is_settled for s in self._sessions.values()):
             return
-        lane = self._offered
-        assert lane is not None, "without a lane all is settled from the beginning"
+        if self._offered is not None:
+            self._settle_lanes(self._offered)
+        self._is_settled = True
+
+    def _settle_lanes(self, lane: LocalLane) -> None:
         beside = [j for j, s in self._sessions.items() if s.lane is Lane.SHARED_MEMORY]
         refused = [j for j in self._sessions if j not in beside]
         if self._forced and refused:
@@ -340,7 +356,6 @@ class Exchanger:
             self._lane = lane
         else:
             lane.close()
-        self._is_settled = True
 
     def _check_finished(self) -> None:
         """After the last exchange nothing may be here.

@@ -154,7 +154,7 @@ def _encode_frame(workload: WorkloadId, frame: Frame) -> Iterator[bytes]:
                 _ACK,
                 pb.Ack(workload_id=workload, receive_next=receive_next, credit_to=credit_to),
             )
-        case Hello(digest, receive_next, credit_to, answer, offer, attached):
+        case Hello(digest, receive_next, credit_to, answer, offer, attached, share):
             yield _frame(
                 _HELLO,
                 pb.Hello(
@@ -165,6 +165,7 @@ def _encode_frame(workload: WorkloadId, frame: Frame) -> Iterator[bytes]:
                     answer=answer,
                     offer=offer,
                     attached=_ATTACHED[attached],
+                    share=share,
                 ),
             )
         case Bye(reason):
@@ -377,6 +378,7 @@ def _plain_message(kind: int, header: bytes) -> Message_:
             hello.answer,
             hello.offer,
             _IS_ATTACHED.get(hello.attached, False),
+            hello.share,
         )
         return WorkloadId(hello.workload_id), frame
     if kind == _ACK:

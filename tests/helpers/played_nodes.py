@@ -155,6 +155,18 @@ class FakeNode:
             ),
         )
 
+    async def hide(self, workload: str, *told: tuple[int, bytes]) -> None:
+        """Tells the monitor (iteration, hidden numbers), without a metric."""
+        await self.client.call(
+            "PushMetrics",
+            wire.PushMetricsRequest(
+                node=self.name,
+                boot_id=self.boot_id,
+                workload_id=workload,
+                hidden=[wire.HiddenPart(iteration=k, numbers=numbers) for k, numbers in told],
+            ),
+        )
+
     async def push_state(self, workload: str, data: bytes, chunk: int = 1000) -> None:
         async def chunks() -> AsyncIterator[wire.StateChunk]:
             for start in range(0, len(data), chunk):

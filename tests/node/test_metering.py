@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from p2pdo.node.context import WorkloadContext
-from p2pdo.node.control import MetricPoint
-from p2pdo.node.metering import metered
+from p2pdo.node.control import HiddenPart, MetricPoint
+from p2pdo.node.metering import HIDDEN_A_BATCH, MOST_HIDDEN, Batches
 from p2pdo.runtime.compute import InlineCompute
 from p2pdo.testing import clock
 from p2pdo.types import WorkloadId
+
+CONTEXT: Any = WorkloadContext("n", WorkloadId("w"), InlineCompute(), Any)  # type: ignore[arg-type]
 
 
 @dataclass
@@ -27,22 +29,58 @@ class SlowControl:
 
     def __init__(self) -> None:
         self.taken: list[int] = []
+        self.hidden: list[list[int]] = []  # of each batch
         self.begun = asyncio.Event()
 
-    async def push_metrics(self, _workload: str, points: Sequence[MetricPoint]) -> None:
+    async def push_metrics(
+        self, _workload: str, points: Sequence[MetricPoint], hidden: Sequence[HiddenPart]
+    ) -> None:
         self.begun.set()
         await asyncio.sleep(10)
         self.taken += [point.iteration for point in points]
+        self.hidden.append([part.iteration for part in hidden])
 
 
 def test_what_is_under_way_at_the_end_arrives() -> None:
     async def main() -> list[int]:
         control: Any = SlowControl()
-        context: Any = WorkloadContext("n", WorkloadId("w"), InlineCompute(), Any)  # type: ignore[arg-type]
-        async with metered(control, context) as tell:
-            tell(At(1), {})
+        batches = Batches(control, CONTEXT)
+        async with batches.sent():
+            batches.tell(At(1), {})
             await control.begun.wait()
-            tell(At(2), {})
+            batches.tell(At(2), {})
         return list(control.taken)
 
     assert clock.run(main()) == [1, 2]
+
+
+def test_what_the_monitor_is_told_goes_in_batches_in_order_without_a_metric() -> None:
+    async def main() -> list[list[int]]:
+        control: Any = SlowControl()
+        batches = Batches(control, CONTEXT)
+        async with batches.sent():
+            for iteration in range(1, HIDDEN_A_BATCH + 11):
+                batches.tell_monitor(iteration, b"")
+            await control.begun.wait()
+            batches.tell_monitor(HIDDEN_A_BATCH + 11, b"")
+        return list(control.hidden)
+
+    sent = clock.run(main())
+    assert [k for batch in sent for k in batch] == list(range(1, HIDDEN_A_BATCH + 12))
+    assert max(map(len, sent)) == HIDDEN_A_BATCH
+
+
+def test_while_the_coordinator_is_away_the_oldest_looks_are_given_up() -> None:
+    async def main() -> list[list[int]]:
+        control: Any = SlowControl()
+        batches = Batches(control, CONTEXT)
+        async with batches.sent():
+            batches.tell_monitor(1, b"")
+            await control.begun.wait()
+            for iteration in range(2, MOST_HIDDEN + 102):
+                batches.tell_monitor(iteration, b"")
+        return list(control.hidden)
+
+    first, *rest = clock.run(main())
+    assert first == [1]
+    assert [k for batch in rest for k in batch] == list(range(102, MOST_HIDDEN + 102))

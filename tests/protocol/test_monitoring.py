@@ -9,6 +9,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
+from hiding_nodes import (
+    dense_sums,
+    monitor_of as masked_monitor_of,
+    run_in_lockstep,
+    run_under_weather,
+)
 
 import p2pdo
 from p2pdo.algorithms import (
@@ -66,11 +72,18 @@ def simulated(of: Plan) -> list[Report]:
     return run_simulated(of, judge(of), ignore, delay_seed=5, weather=weather)
 
 
+def hidden(of: Plan) -> list[Report]:
+    """By nodes that show nobody their states."""
+    monitor = masked_monitor_of(of)
+    return run_under_weather(of, monitor.take, Weather(delay=0.05, duplicate=0.2, cut=0.01))
+
+
 EXECUTORS: dict[str, Run] = {
     "dense": lambda of: run_lockstep(of, judge(of), ignore),
     "simulated": simulated,
     "inprocess": lambda of: asyncio.run(run_in_process(of, judge(of), ignore)),
     "stacked": lambda of: run_stacked(of, judge(of), ignore),
+    "hidden": hidden,
 }
 
 
@@ -194,6 +207,40 @@ def test_rounding_of_a_long_run_is_no_breach(algorithm: Algorithm[Any], dtype: s
     starts = [1e3 * make_start("normal", D, i, 2, dtype) for i in range(N)]
     of = replace(of, starts=starts, rounds=3000, observe_every=3000)
     assert run_lockstep(of, judge(of), ignore)[0].iteration == 3000
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("topology", ["ring", "directed-ring", "one-peer-exponential"])
+def test_rounding_of_a_long_run_of_hidden_parts_is_no_breach(topology: str, dtype: str) -> None:
+    """Push-DIGing has two invariants; the third topology's weights vary."""
+    of = plan(PushDiging(0.05), topology)
+    starts = [1e3 * make_start("normal", D, i, 2, dtype) for i in range(N)]
+    monitor = masked_monitor_of(of)
+    run_in_lockstep(replace(of, starts=starts, rounds=600), monitor.take)
+    assert (monitor.sums.looked_at, monitor.sums.passed_over) == (600, 0)
+
+
+def test_what_is_added_up_is_the_sum_along_one_direction_in_every_iteration() -> None:
+    """Against the sums of an independent run: both entries are off, in one proportion of noise."""
+    of = replace(plan(DroppedWeight(0.1), every=5), rounds=60)
+    told: dict[int, list[list[float]]] = {}
+    sums = masked_monitor_of(of).sums
+
+    def take(node: int, iteration: int, numbers: bytes) -> None:
+        found = sums.add(node, iteration, numbers)
+        if found is not None:
+            told[iteration] = found
+
+    run_in_lockstep(of, take)
+    assert sorted(told) == list(range(5, 61, 5))
+    dense = dense_sums(of, of.algorithm.invariants[0].part)
+    late = [k for k in told if k > 30]
+    sizes = np.array([dense[k] for k in late])
+    direction, *_ = np.linalg.lstsq(sizes, np.array([told[k][0] for k in late]), rcond=None)
+    for k in told:
+        assert told[k][0] == pytest.approx(direction @ dense[k], rel=1e-9, abs=1e-14)
+    assert np.abs(direction).max() < 1 / np.sqrt(D)
+    assert all(0 < told[a][1] <= told[b][1] for a, b in zip(told, list(told)[1:], strict=False))
 
 
 def test_bits_are_those_of_a_run_that_nobody_watches() -> None:

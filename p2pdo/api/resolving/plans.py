@@ -10,6 +10,7 @@ from p2pdo.algorithms.catalogue import AnyAlgorithm, name_of
 from p2pdo.api.asynchrony import asynchrony_of, require_synchrony
 from p2pdo.api.drops import read_drops, require_policy
 from p2pdo.api.requests import Request
+from p2pdo.config import iterations_between_looks
 from p2pdo.errors import ConfigError
 from p2pdo.graphs.distances import hops
 from p2pdo.graphs.graph import Graph
@@ -50,5 +51,5 @@ def plan_for(
             )
     settling = None if request.settle is None else Settle(request.settle, hops(network[0]))
     codec = NONE if coding is None else str(coding)
-    monitor = {"every": 1, "off": None}.get(request.monitor, request.observe_every)
+    monitor = iterations_between_looks(request.monitor, request.observe_every)
     return Plan(algorithm, *where, *until, settling, drops, codec, monitor)

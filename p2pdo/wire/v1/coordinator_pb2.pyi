@@ -459,6 +459,32 @@ class MetricPoint(_message.Message):
 Global___MetricPoint: _TypeAlias = MetricPoint  # noqa: Y015
 
 @_typing.final
+class HiddenPart(_message.Message):
+    """What a node tells the monitor of one iteration: a number for each invariant and one of scale, 272
+    bytes each, under masks that cancel in the sum over all nodes.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ITERATION_FIELD_NUMBER: _builtins.int
+    NUMBERS_FIELD_NUMBER: _builtins.int
+    iteration: _builtins.int
+    numbers: _builtins.bytes
+    def __init__(
+        self,
+        *,
+        iteration: _builtins.int = ...,
+        numbers: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["iteration", b"iteration", "numbers", b"numbers"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HiddenPart: _TypeAlias = HiddenPart  # noqa: Y015
+
+@_typing.final
 class PushMetricsRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -466,11 +492,14 @@ class PushMetricsRequest(_message.Message):
     BOOT_ID_FIELD_NUMBER: _builtins.int
     WORKLOAD_ID_FIELD_NUMBER: _builtins.int
     POINTS_FIELD_NUMBER: _builtins.int
+    HIDDEN_FIELD_NUMBER: _builtins.int
     node: _builtins.str
     boot_id: _builtins.str
     workload_id: _builtins.str
     @_builtins.property
     def points(self) -> _containers.RepeatedCompositeFieldContainer[Global___MetricPoint]: ...
+    @_builtins.property
+    def hidden(self) -> _containers.RepeatedCompositeFieldContainer[Global___HiddenPart]: ...
     def __init__(
         self,
         *,
@@ -478,10 +507,11 @@ class PushMetricsRequest(_message.Message):
         boot_id: _builtins.str = ...,
         workload_id: _builtins.str = ...,
         points: _abc.Iterable[Global___MetricPoint] | None = ...,
+        hidden: _abc.Iterable[Global___HiddenPart] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["boot_id", b"boot_id", "node", b"node", "points", b"points", "workload_id", b"workload_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["boot_id", b"boot_id", "hidden", b"hidden", "node", b"node", "points", b"points", "workload_id", b"workload_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

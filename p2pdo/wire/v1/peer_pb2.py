@@ -24,41 +24,41 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18p2pdo/wire/v1/peer.proto\x12\x08p2pdo.v1\"7\n\x04Link\x12\x10\n\x08protocol\x18\x01 \x01(\r\x12\x0c\n\x04node\x18\x02 \x01(\t\x12\x0f\n\x07\x62oot_id\x18\x03 \x01(\t\"\xa3\x01\n\x05Hello\x12\x13\n\x0bworkload_id\x18\x01 \x01(\t\x12\x17\n\x0ftopology_digest\x18\x04 \x01(\x0c\x12\x14\n\x0creceive_next\x18\x05 \x01(\x04\x12\x11\n\tcredit_to\x18\x07 \x01(\x04\x12\x0e\n\x06\x61nswer\x18\x08 \x01(\x08\x12\r\n\x05offer\x18\t \x01(\x0c\x12$\n\x08\x61ttached\x18\n \x01(\x0e\x32\x12.p2pdo.v1.Attached\"\xc6\x01\n\x05Value\x12\x13\n\x0bworkload_id\x18\x01 \x01(\t\x12\x0b\n\x03seq\x18\x04 \x01(\x04\x12\x11\n\titeration\x18\x05 \x01(\x04\x12\r\n\x05phase\x18\x06 \x01(\r\x12\x0e\n\x06\x65\x66\x66\x65\x63t\x18\x07 \x01(\r\x12\x0e\n\x06layout\x18\x08 \x01(\x0c\x12\x0c\n\x04size\x18\t \x01(\x04\x12\x14\n\x0creceive_next\x18\n \x01(\x04\x12\x16\n\tcredit_to\x18\x0b \x01(\x04H\x00\x88\x01\x01\x12\x0f\n\x07padding\x18\x0c \x01(\x0c\x42\x0c\n\n_credit_to\"\x17\n\x05\x43hunk\x12\x0e\n\x06offset\x18\x05 \x01(\x04\"C\n\x03\x41\x63k\x12\x13\n\x0bworkload_id\x18\x01 \x01(\t\x12\x14\n\x0creceive_next\x18\x04 \x01(\x04\x12\x11\n\tcredit_to\x18\x06 \x01(\x04\"*\n\x03\x42ye\x12\x13\n\x0bworkload_id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"\x9f\x01\n\x06Layout\x12!\n\x05\x61rray\x18\x01 \x01(\x0b\x32\x10.p2pdo.v1.TensorH\x00\x12 \n\x05tuple\x18\x02 \x01(\x0b\x32\x0f.p2pdo.v1.ItemsH\x00\x12 \n\x04\x64ict\x18\x03 \x01(\x0b\x32\x10.p2pdo.v1.FieldsH\x00\x12&\n\x06scalar\x18\x04 \x01(\x0e\x32\x14.p2pdo.v1.ScalarTypeH\x00\x42\x06\n\x04node\"&\n\x06Tensor\x12\r\n\x05\x64type\x18\x01 \x01(\t\x12\r\n\x05shape\x18\x02 \x03(\x04\"(\n\x05Items\x12\x1f\n\x05items\x18\x01 \x03(\x0b\x32\x10.p2pdo.v1.Layout\"8\n\x06\x46ields\x12\x0c\n\x04keys\x18\x01 \x03(\t\x12 \n\x06values\x18\x02 \x03(\x0b\x32\x10.p2pdo.v1.Layout\"\xa8\x01\n\x0bObservation\x12\x0c\n\x04node\x18\x01 \x01(\r\x12\x11\n\titeration\x18\x02 \x01(\x04\x12\x0e\n\x06layout\x18\x03 \x01(\x0c\x12\x0c\n\x04size\x18\x04 \x01(\x04\x12\x12\n\nbytes_sent\x18\x05 \x01(\x04\x12\x15\n\rmessages_sent\x18\x06 \x01(\x04\x12\x0f\n\x07padding\x18\x0c \x01(\x0c\x12\x1e\n\x05\x63\x61lls\x18\x07 \x01(\x0b\x32\x0f.p2pdo.v1.Calls\":\n\x05\x43\x61lls\x12\x11\n\tgradients\x18\x01 \x01(\x01\x12\x0e\n\x06values\x18\x02 \x01(\x04\x12\x0e\n\x06proxes\x18\x03 \x01(\x04\"*\n\x07Verdict\x12\x11\n\titeration\x18\x01 \x01(\x04\x12\x0c\n\x04stop\x18\x02 \x01(\x08*C\n\x08\x41ttached\x12\x0f\n\x0b\x41TTACHED_NO\x10\x00\x12\x10\n\x0c\x41TTACHED_YES\x10\x01\x12\x14\n\x10\x41TTACHED_UNKNOWN\x10\x02*W\n\nScalarType\x12\x16\n\x12SCALAR_UNSPECIFIED\x10\x00\x12\x10\n\x0cSCALAR_FLOAT\x10\x01\x12\x0e\n\nSCALAR_INT\x10\x02\x12\x0f\n\x0bSCALAR_BOOL\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18p2pdo/wire/v1/peer.proto\x12\x08p2pdo.v1\"7\n\x04Link\x12\x10\n\x08protocol\x18\x01 \x01(\r\x12\x0c\n\x04node\x18\x02 \x01(\t\x12\x0f\n\x07\x62oot_id\x18\x03 \x01(\t\"\xb2\x01\n\x05Hello\x12\x13\n\x0bworkload_id\x18\x01 \x01(\t\x12\x17\n\x0ftopology_digest\x18\x04 \x01(\x0c\x12\x14\n\x0creceive_next\x18\x05 \x01(\x04\x12\x11\n\tcredit_to\x18\x07 \x01(\x04\x12\x0e\n\x06\x61nswer\x18\x08 \x01(\x08\x12\r\n\x05offer\x18\t \x01(\x0c\x12$\n\x08\x61ttached\x18\n \x01(\x0e\x32\x12.p2pdo.v1.Attached\x12\r\n\x05share\x18\x0b \x01(\x0c\"\xc6\x01\n\x05Value\x12\x13\n\x0bworkload_id\x18\x01 \x01(\t\x12\x0b\n\x03seq\x18\x04 \x01(\x04\x12\x11\n\titeration\x18\x05 \x01(\x04\x12\r\n\x05phase\x18\x06 \x01(\r\x12\x0e\n\x06\x65\x66\x66\x65\x63t\x18\x07 \x01(\r\x12\x0e\n\x06layout\x18\x08 \x01(\x0c\x12\x0c\n\x04size\x18\t \x01(\x04\x12\x14\n\x0creceive_next\x18\n \x01(\x04\x12\x16\n\tcredit_to\x18\x0b \x01(\x04H\x00\x88\x01\x01\x12\x0f\n\x07padding\x18\x0c \x01(\x0c\x42\x0c\n\n_credit_to\"\x17\n\x05\x43hunk\x12\x0e\n\x06offset\x18\x05 \x01(\x04\"C\n\x03\x41\x63k\x12\x13\n\x0bworkload_id\x18\x01 \x01(\t\x12\x14\n\x0creceive_next\x18\x04 \x01(\x04\x12\x11\n\tcredit_to\x18\x06 \x01(\x04\"*\n\x03\x42ye\x12\x13\n\x0bworkload_id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"\x9f\x01\n\x06Layout\x12!\n\x05\x61rray\x18\x01 \x01(\x0b\x32\x10.p2pdo.v1.TensorH\x00\x12 \n\x05tuple\x18\x02 \x01(\x0b\x32\x0f.p2pdo.v1.ItemsH\x00\x12 \n\x04\x64ict\x18\x03 \x01(\x0b\x32\x10.p2pdo.v1.FieldsH\x00\x12&\n\x06scalar\x18\x04 \x01(\x0e\x32\x14.p2pdo.v1.ScalarTypeH\x00\x42\x06\n\x04node\"&\n\x06Tensor\x12\r\n\x05\x64type\x18\x01 \x01(\t\x12\r\n\x05shape\x18\x02 \x03(\x04\"(\n\x05Items\x12\x1f\n\x05items\x18\x01 \x03(\x0b\x32\x10.p2pdo.v1.Layout\"8\n\x06\x46ields\x12\x0c\n\x04keys\x18\x01 \x03(\t\x12 \n\x06values\x18\x02 \x03(\x0b\x32\x10.p2pdo.v1.Layout\"\xa8\x01\n\x0bObservation\x12\x0c\n\x04node\x18\x01 \x01(\r\x12\x11\n\titeration\x18\x02 \x01(\x04\x12\x0e\n\x06layout\x18\x03 \x01(\x0c\x12\x0c\n\x04size\x18\x04 \x01(\x04\x12\x12\n\nbytes_sent\x18\x05 \x01(\x04\x12\x15\n\rmessages_sent\x18\x06 \x01(\x04\x12\x0f\n\x07padding\x18\x0c \x01(\x0c\x12\x1e\n\x05\x63\x61lls\x18\x07 \x01(\x0b\x32\x0f.p2pdo.v1.Calls\":\n\x05\x43\x61lls\x12\x11\n\tgradients\x18\x01 \x01(\x01\x12\x0e\n\x06values\x18\x02 \x01(\x04\x12\x0e\n\x06proxes\x18\x03 \x01(\x04\"*\n\x07Verdict\x12\x11\n\titeration\x18\x01 \x01(\x04\x12\x0c\n\x04stop\x18\x02 \x01(\x08*C\n\x08\x41ttached\x12\x0f\n\x0b\x41TTACHED_NO\x10\x00\x12\x10\n\x0c\x41TTACHED_YES\x10\x01\x12\x14\n\x10\x41TTACHED_UNKNOWN\x10\x02*W\n\nScalarType\x12\x16\n\x12SCALAR_UNSPECIFIED\x10\x00\x12\x10\n\x0cSCALAR_FLOAT\x10\x01\x12\x0e\n\nSCALAR_INT\x10\x02\x12\x0f\n\x0bSCALAR_BOOL\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'p2pdo.wire.v1.peer_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ATTACHED']._serialized_start=1177
-  _globals['_ATTACHED']._serialized_end=1244
-  _globals['_SCALARTYPE']._serialized_start=1246
-  _globals['_SCALARTYPE']._serialized_end=1333
+  _globals['_ATTACHED']._serialized_start=1192
+  _globals['_ATTACHED']._serialized_end=1259
+  _globals['_SCALARTYPE']._serialized_start=1261
+  _globals['_SCALARTYPE']._serialized_end=1348
   _globals['_LINK']._serialized_start=38
   _globals['_LINK']._serialized_end=93
   _globals['_HELLO']._serialized_start=96
-  _globals['_HELLO']._serialized_end=259
-  _globals['_VALUE']._serialized_start=262
-  _globals['_VALUE']._serialized_end=460
-  _globals['_CHUNK']._serialized_start=462
-  _globals['_CHUNK']._serialized_end=485
-  _globals['_ACK']._serialized_start=487
-  _globals['_ACK']._serialized_end=554
-  _globals['_BYE']._serialized_start=556
-  _globals['_BYE']._serialized_end=598
-  _globals['_LAYOUT']._serialized_start=601
-  _globals['_LAYOUT']._serialized_end=760
-  _globals['_TENSOR']._serialized_start=762
-  _globals['_TENSOR']._serialized_end=800
-  _globals['_ITEMS']._serialized_start=802
-  _globals['_ITEMS']._serialized_end=842
-  _globals['_FIELDS']._serialized_start=844
-  _globals['_FIELDS']._serialized_end=900
-  _globals['_OBSERVATION']._serialized_start=903
-  _globals['_OBSERVATION']._serialized_end=1071
-  _globals['_CALLS']._serialized_start=1073
-  _globals['_CALLS']._serialized_end=1131
-  _globals['_VERDICT']._serialized_start=1133
-  _globals['_VERDICT']._serialized_end=1175
+  _globals['_HELLO']._serialized_end=274
+  _globals['_VALUE']._serialized_start=277
+  _globals['_VALUE']._serialized_end=475
+  _globals['_CHUNK']._serialized_start=477
+  _globals['_CHUNK']._serialized_end=500
+  _globals['_ACK']._serialized_start=502
+  _globals['_ACK']._serialized_end=569
+  _globals['_BYE']._serialized_start=571
+  _globals['_BYE']._serialized_end=613
+  _globals['_LAYOUT']._serialized_start=616
+  _globals['_LAYOUT']._serialized_end=775
+  _globals['_TENSOR']._serialized_start=777
+  _globals['_TENSOR']._serialized_end=815
+  _globals['_ITEMS']._serialized_start=817
+  _globals['_ITEMS']._serialized_end=857
+  _globals['_FIELDS']._serialized_start=859
+  _globals['_FIELDS']._serialized_end=915
+  _globals['_OBSERVATION']._serialized_start=918
+  _globals['_OBSERVATION']._serialized_end=1086
+  _globals['_CALLS']._serialized_start=1088
+  _globals['_CALLS']._serialized_end=1146
+  _globals['_VERDICT']._serialized_start=1148
+  _globals['_VERDICT']._serialized_end=1190
 # @@protoc_insertion_point(module_scope)

@@ -109,6 +109,7 @@ class Hello(_message.Message):
     ANSWER_FIELD_NUMBER: _builtins.int
     OFFER_FIELD_NUMBER: _builtins.int
     ATTACHED_FIELD_NUMBER: _builtins.int
+    SHARE_FIELD_NUMBER: _builtins.int
     workload_id: _builtins.str
     topology_digest: _builtins.bytes
     receive_next: _builtins.int
@@ -121,6 +122,8 @@ class Hello(_message.Message):
     """where the sender's values lie in memory that both share; opaque"""
     attached: Global___Attached.ValueType
     """whether the receiver's memory was found; "no" where none was offered"""
+    share: _builtins.bytes
+    """the sender's 32 bytes of the two nodes' secret, under a monitor"""
     def __init__(
         self,
         *,
@@ -131,10 +134,11 @@ class Hello(_message.Message):
         answer: _builtins.bool = ...,
         offer: _builtins.bytes = ...,
         attached: Global___Attached.ValueType = ...,
+        share: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "attached", b"attached", "credit_to", b"credit_to", "offer", b"offer", "receive_next", b"receive_next", "topology_digest", b"topology_digest", "workload_id", b"workload_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "attached", b"attached", "credit_to", b"credit_to", "offer", b"offer", "receive_next", b"receive_next", "share", b"share", "topology_digest", b"topology_digest", "workload_id", b"workload_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
