@@ -113,6 +113,7 @@ class LogicAnd(Algorithm[ConsensusState]):
     nodes know it; a 0 is never taken back. A value that never arrives costs iterations alone.
     """
 
+    mixes: ClassVar[bool] = False
     requires: ClassVar[Requires] = Requires(weights=Stochastic.NONE)
     limit: ClassVar[Limit] = Limit.ALL
     missing: ClassVar[Missing] = Missing.HOLD

@@ -26,9 +26,10 @@ from p2pdo.algorithms.base import (
     require_share,
     require_strong_convexity,
 )
+from p2pdo.algorithms.edges import edges_of
 from p2pdo.algorithms.invariants import Invariant, zero_mean
 from p2pdo.algorithms.node_admm import NodeState, apart
-from p2pdo.effects import Here, Step, exchange, mix
+from p2pdo.effects import Here, Step, mix
 from p2pdo.errors import ConfigError
 from p2pdo.problems.base import Hessian
 from p2pdo.types import Array
@@ -222,6 +223,7 @@ class Dqm(Algorithm[NodeState]):
 
     rho: float = 1.0
 
+    mixes: ClassVar[bool] = False
     requires: ClassVar[Requires] = Requires(Stochastic.NONE, oracle=Hessian, undirected=True)
     limit: ClassVar[Limit] = Limit.OPTIMUM
     from_costs: ClassVar[Mapping[str, str]] = {"rho": PENALTY}
@@ -238,8 +240,8 @@ class Dqm(Algorithm[NodeState]):
         return NodeState(x, np.zeros_like(x))
 
     def step(self, s: NodeState, problem: Hessian, here: Here) -> Step[NodeState]:
-        theirs = yield from exchange(s.x)
-        away = self.rho * apart(s.x, theirs)
+        edges = edges_of(here)
+        away = self.rho * (yield from apart(s.x, edges))
         p = s.p + away if here.iteration else s.p  # p⁰ = 0 is that of x⁰
-        D = shifted(problem.hessian(s.x), 2 * self.rho * len(theirs))
+        D = shifted(problem.hessian(s.x), 2 * self.rho * edges.degree)
         return NodeState(s.x - np.linalg.solve(D, problem.gradient(s.x) + away + p), p)
