@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from p2pdo.algorithms import catalogue
-from p2pdo.algorithms.base import Requires, Stochastic
+from p2pdo.algorithms.base import CostBounds, Requires, Stochastic
 from p2pdo.config import OptimizationSpec
 from p2pdo.errors import ConfigError
 from p2pdo.protocol.assignment import (
@@ -113,8 +113,10 @@ def test_what_would_not_converge_is_refused(
 
 
 def test_every_parameter_travels_also_the_defaults() -> None:
+    bounds = CostBounds(smoothness=2.0, convexity=0.5, mean_convexity=0.6)
     for name, cls in catalogue.ALGORITHMS.items():
-        resolved = resolved_parameters(cls, {}, 2.0)
+        resolved = resolved_parameters(cls, {}, 2.0, bounds=bounds)
+        told = catalogue.told_by_costs(cls, {}, bounds)
         assert catalogue.build(cls, json.loads(json.dumps(resolved))) == catalogue.build(
-            cls, {}, 2.0
+            cls, told, 2.0
         ), name

@@ -30,7 +30,7 @@ from p2pdo.algorithms.catalogue import ALGORITHMS
 from p2pdo.algorithms.directed import RatioState
 from p2pdo.algorithms.exact_first_order import CorrectedState
 from p2pdo.algorithms.gradient_tracking import TrackingState
-from p2pdo.algorithms.node_admm import NodeState, apart
+from p2pdo.algorithms.node_admm import NodeState
 from p2pdo.api.jobs import resolve
 from p2pdo.api.requests import Request
 from p2pdo.effects import By, Here, Step, exchange, mix
@@ -128,10 +128,11 @@ class HalfCorrected(Extra):
 class OneSided(Dlm):
     """Each node looks at the first of its neighbours only."""
 
+    batched: ClassVar[bool] = False
+
     def step(self, s: NodeState, problem: Any, here: Here) -> Step[NodeState]:
         theirs = yield from exchange(s.x)
-        first = dict(list(theirs.items())[:1])
-        away = self.rho * apart(s.x, first)
+        away = self.rho * (s.x - next(iter(theirs.values())))
         p = s.p + away if here.iteration else s.p
         own_step = 1 / (1 / self.step_size + 2 * self.rho * len(theirs))
         return NodeState(s.x - own_step * (problem.gradient(s.x) + away + p), p)
@@ -268,7 +269,7 @@ def test_a_method_that_states_what_it_keeps_declares_it() -> None:
     declaring = {name for name, cls in ALGORITHMS.items() if cls.invariants}
     of_a_step = {"dmsgd", "decentlam", "qg-dsgdm"}
     of_the_limit = {"edge-admm"}
-    of_some_weights = {"consensus"}
+    of_some_weights = {"consensus", "finite-time"}
     of_a_hull = {"median-consensus", "trimmed-mean", "clipped-gossip"}
     assert stating - declaring == of_a_step | of_the_limit | of_some_weights | of_a_hull
 
@@ -282,14 +283,14 @@ class _Broken(WrongSign):
 
 def test_a_run_looks_by_default_and_simulated_at_every_iteration() -> None:
     costs = [Quadratic(np.eye(2), np.ones(2) * i) for i in range(4)]
+    settings: dict[str, Any] = {"algorithm": _Broken(0.1), "force": True}
     ends = {}
     for on in ("dense", "simulated"):
         with pytest.raises(InvariantBroken) as caught:
-            p2pdo.run(costs, algorithm=_Broken(0.1), on=on, rounds=20, observe_every=10)
+            p2pdo.run(costs, on=on, rounds=20, observe_every=10, **settings)
         ends[on] = caught.value.iteration
     assert ends == {"dense": 10, "simulated": 1}
-    settings: Any = {"rounds": 4, "observe_every": 2}
-    p2pdo.run(costs, algorithm=_Broken(0.1), monitor="off", **settings)
+    p2pdo.run(costs, monitor="off", rounds=4, observe_every=2, **settings)
 
 
 def test_an_unknown_way_to_look_is_refused() -> None:
