@@ -53,8 +53,9 @@ class Files:
             )
             for point in points
         ]
-        path = self._folder / workload / "metrics.jsonl"
-        await self._appender.run(_append, path, "".join(f"{line}\n" for line in lines))
+        if lines:
+            path = self._folder / workload / "metrics.jsonl"
+            await self._appender.run(_append, path, "".join(f"{line}\n" for line in lines))
 
     async def read_points(self, workload: WorkloadId) -> list[tuple[NodeId, Point]]:
         """Every point so far, in order of arrival."""

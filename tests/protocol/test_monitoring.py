@@ -39,8 +39,10 @@ from p2pdo.graphs.topologies import by_name
 from p2pdo.graphs.weights import default, from_matrix
 from p2pdo.problems import Quadratic
 from p2pdo.protocol.judging import Judge, Judgement, Objective, Report
-from p2pdo.protocol.monitoring import Monitor, monitor_of
+from p2pdo.protocol.masking import Masks, from_units, split
+from p2pdo.protocol.monitoring import Hiding, Monitor, monitor_of
 from p2pdo.protocol.plan import Plan, make_start
+from p2pdo.protocol.stepper import quiet
 from p2pdo.simulation.inprocess import run_in_process, run_simulated
 from p2pdo.simulation.lockstep import run_lockstep
 from p2pdo.simulation.network import Weather
@@ -257,6 +259,40 @@ def test_nothing_piles_up_while_nodes_are_apart() -> None:
         monitor.take(0, iteration, state)
         monitor.take(1, iteration, state)
     assert monitor._parts == {}
+
+
+@pytest.mark.parametrize("entry", [np.inf, np.nan, 1.7e308])
+def test_a_part_that_is_not_finite_is_not_told_and_later_ones_are(entry: float) -> None:
+    """Whoever sends the state says so; of the third only the difference overflows."""
+    told: list[int] = []
+    hiding = Hiding(
+        GradientTracking.invariants, 1, 0, lambda: Masks(0, {}), lambda k, _: told.append(k)
+    )
+    with quiet():
+        for iteration, y in enumerate([1.0, entry, 1.0], start=1):
+            hiding.take(0, iteration, TrackingState(np.ones(2), np.full(2, y), np.full(2, -y)))
+    assert told == [1, 3]
+
+
+def test_a_long_part_is_taken_along_one_direction_whole() -> None:
+    """Longer than what is kept of a direction: blocks of it are made anew, and are the same."""
+    told: dict[int, float] = {}
+    hiding = Hiding(
+        GradientTracking.invariants,
+        1,
+        4,
+        lambda: Masks(0, {}),
+        lambda k, numbers: told.update({k: from_units(split(numbers)[0])}),
+    )
+    places = [0, 70_000, 199_999]
+    for iteration, at in enumerate([*places, *places], start=1):
+        part = np.zeros(200_000)
+        part[at] = np.sqrt(part.size)
+        hiding.take(0, iteration, TrackingState(part, part, 0 * part))
+    first, again = list(told.values())[:3], list(told.values())[3:]
+    assert first == again
+    assert len(set(first)) == 3
+    assert all(0 < abs(entry) <= 1 for entry in first)
 
 
 def test_a_method_that_states_what_it_keeps_declares_it() -> None:

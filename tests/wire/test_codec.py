@@ -414,6 +414,7 @@ SEEDS: list[bytes] = [
         Link("node-1", "boot"),
         Verdict(5, True),
         (W, Hello(b"d" * 32, 3, 7, answer=False)),
+        (W, Hello(b"d" * 32, 3, 7, answer=True, share=b"s" * 32)),
         (W, Ack(3, 7)),
         (W, Bye("done")),
         (W, Data(9, TAG, np.arange(5.0))),
