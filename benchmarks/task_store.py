@@ -4,8 +4,8 @@
 
 Coordinator, node and driver are in this process and speak real gRPC. Each task carries so many
 bytes of text to a node, which answers with as many; a few are on their way at a time. Told is the
-largest that the database was, with its log: what is on its way, and some two kilobytes for each
-task that is done, whose row stays until its workload is pruned. `--kept` is a workload with
+largest that the database was, with its log: what is on its way, and some 300 bytes for each task
+that is done, whose row stays until its workload is pruned. `--kept` is a workload with
 `keep=True`, whose results are acknowledged one by one.
 """
 

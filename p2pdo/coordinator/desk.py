@@ -264,11 +264,12 @@ class Desk:
         return task
 
     def _abort(self, record: WorkloadRecord, task: Task, reason: str) -> bool:
-        error = AbortedError(f"aborted: {reason[:1000]}", node=task.node, workload=record.workload)
+        node = self.nodes.get(task.node)
+        words = f"aborted: {reason[:1000]}{node.absence if node else ''}"
+        error = AbortedError(words, node=task.node, workload=record.workload)
         if not self._book.abort(task.task_id, json.dumps(error.to_plain())):
             return False
         record.note_result(task)
-        node = self.nodes.get(task.node)
         if task.state is TaskState.LEASED and node is not None and node.stream is not None:
             node.stream.again.append(task)
             node.wake()

@@ -112,6 +112,13 @@ class NodeRecord:
         return self.state is NodeState.UP
 
     @property
+    def absence(self) -> str:
+        """What who waits for its answer wants to know; empty while it is there."""
+        if self.is_up:
+            return "; nothing is heard of the node at present" if self.is_suspect else ""
+        return "; the node is lost" if self.state is NodeState.LOST else "; the node left"
+
+    @property
     def takes_workloads(self) -> bool:
         return self.is_up and self.is_confirmed and not self.is_draining
 

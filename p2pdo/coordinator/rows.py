@@ -1,5 +1,9 @@
 """Records to rows and back. The columns are in `store.MIGRATIONS`.
 
+What a task carries, and what it was answered, have tables of their own: a row that loses a large
+text leaves its page as empty as it is, and a page without rows is used again. So a task that is
+done costs some 300 bytes.
+
 A writer captures its values when it is made: the record may have changed again by the time that
 the store's thread runs it.
 """
@@ -91,54 +95,57 @@ def write_workload(row: WorkloadRow) -> Write:
 
 
 def write_new_tasks(tasks: Iterable[Task]) -> Write:
-    values = [
-        (
-            task.task_id,
-            task.workload,
-            task.node,
-            task.number,
-            task.executor,
-            task.name,
-            task.payload,
-            str(task.state),
-            task.attempt,
-            task.digest,
-            task.result,
-            task.recorded,
+    values, payloads = [], []
+    for task in tasks:
+        values.append(
+            (
+                task.task_id,
+                task.workload,
+                task.node,
+                task.number,
+                task.executor,
+                task.name,
+                str(task.state),
+                task.attempt,
+                task.digest,
+                task.recorded,
+            )
         )
-        for task in tasks
-    ]
-    return lambda db: _run(
-        db, "INSERT INTO tasks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", values
-    )
+        payloads.append((task.task_id, task.payload))
+
+    def write(db: sqlite3.Connection) -> None:
+        _run(db, "INSERT INTO tasks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", values)
+        _run(db, "INSERT INTO payloads VALUES (?, ?)", payloads)
+
+    return write
 
 
 def write_tasks(tasks: Iterable[Task]) -> Write:
     """What can change of a task; the payload of one that is not sent again goes."""
-    values = [
-        (
-            str(task.state),
-            task.attempt,
-            task.digest,
-            task.result,
-            task.recorded,
-            bool(task.payload),
-            task.task_id,
+    values, results, done = [], [], []
+    for task in tasks:
+        values.append((str(task.state), task.attempt, task.digest, task.recorded, task.task_id))
+        if task.result:
+            results.append((task.task_id, task.result))
+        if not task.payload:
+            done.append((task.task_id,))
+
+    def write(db: sqlite3.Connection) -> None:
+        _run(
+            db,
+            "UPDATE tasks SET state = ?, attempt = ?, digest = ?, recorded = ? WHERE id = ?",
+            values,
         )
-        for task in tasks
-    ]
-    return lambda db: _run(
-        db,
-        "UPDATE tasks SET state = ?, attempt = ?, digest = ?, result = ?, recorded = ?, "
-        "payload = iif(?, payload, '') WHERE id = ?",
-        values,
-    )
+        _run(db, "INSERT OR REPLACE INTO results VALUES (?, ?)", results)
+        _run(db, "DELETE FROM payloads WHERE task = ?", done)
+
+    return write
 
 
 def drop_results(task_ids: Iterable[TaskId]) -> Write:
     """Leaves of these tasks how they ended, and the digest of their results."""
     values = [(task_id,) for task_id in task_ids]
-    return lambda db: _run(db, "UPDATE tasks SET result = '' WHERE id = ?", values)
+    return lambda db: _run(db, "DELETE FROM results WHERE task = ?", values)
 
 
 def write_send(workload: WorkloadId, request_id: str, task_ids: Sequence[TaskId]) -> Write:
@@ -150,6 +157,9 @@ def delete_tasks(workload: WorkloadId) -> Write:
     """All that a workload of tasks has sent, and what it was answered."""
 
     def delete(db: sqlite3.Connection) -> None:
+        for table in ("payloads", "results"):
+            of_it = "SELECT id FROM tasks WHERE workload = ?"
+            _run(db, f"DELETE FROM {table} WHERE task IN ({of_it})", [(workload,)])  # noqa: S608
         _run(db, "DELETE FROM tasks WHERE workload = ?", [(workload,)])
         _run(db, "DELETE FROM sends WHERE workload = ?", [(workload,)])
 
@@ -165,8 +175,8 @@ def read_results(
         texts: list[str] = []
         size = 0
         for task_id in task_ids:
-            row = db.execute("SELECT result FROM tasks WHERE id = ?", (task_id,)).fetchone()
-            if row is None or not row[0]:
+            row = db.execute("SELECT text FROM results WHERE task = ?", (task_id,)).fetchone()
+            if row is None:
                 break
             texts.append(str(row[0]))
             size += len(texts[-1])
@@ -193,13 +203,14 @@ class Everything:
 
 _TASKS = """
 SELECT id, workload, node, number, executor, name,
-    CASE WHEN state IN ('pending', 'leased') AND digest = '' THEN payload ELSE '' END,
+    CASE WHEN state IN ('pending', 'leased') AND digest = ''
+        THEN coalesce((SELECT text FROM payloads WHERE task = id), '') ELSE '' END,
     state, attempt, digest,
     CASE WHEN state IN ('pending', 'leased')
             OR workload NOT IN
                 (SELECT id FROM workloads WHERE json_extract(spec, '$.kind') = 'tasks')
             OR recorded = max(recorded) OVER (PARTITION BY workload, node)
-        THEN result ELSE '' END,
+        THEN coalesce((SELECT text FROM results WHERE task = id), '') ELSE '' END,
     recorded
 FROM tasks ORDER BY number, id
 """

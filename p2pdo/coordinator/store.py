@@ -89,6 +89,14 @@ MIGRATIONS = (
     """
     ALTER TABLE workloads ADD COLUMN acknowledged INTEGER NOT NULL DEFAULT 0;
     """,
+    """
+    CREATE TABLE payloads (task TEXT PRIMARY KEY, text TEXT NOT NULL) STRICT;
+    CREATE TABLE results (task TEXT PRIMARY KEY, text TEXT NOT NULL) STRICT;
+    INSERT INTO payloads SELECT id, payload FROM tasks WHERE payload != '';
+    INSERT INTO results SELECT id, result FROM tasks WHERE result != '';
+    ALTER TABLE tasks DROP COLUMN payload;
+    ALTER TABLE tasks DROP COLUMN result;
+    """,
 )
 """One script per schema version. Never edit one that was released: append."""
 

@@ -10,7 +10,7 @@ from typing import Self, TypeVar
 
 import grpc.aio
 
-from p2pdo.errors import NotFound
+from p2pdo.errors import ConfigError, NotFound
 from p2pdo.transports import rpc
 from p2pdo.types import Plain
 from p2pdo.wire.errors import decode_error
@@ -28,7 +28,18 @@ class Client:
         self.address = address
         self._metadata = rpc.metadata(token)
         self._channel = rpc.make_channel(address)
-        self._stub = pb_grpc.CoordinatorStub(self._channel)
+        self._open_stub: pb_grpc.CoordinatorAsyncStub | None = pb_grpc.CoordinatorStub(
+            self._channel
+        )
+
+    @property
+    def _stub(self) -> pb_grpc.CoordinatorAsyncStub:
+        if self._open_stub is None:
+            raise ConfigError(
+                f"the connection to the coordinator at {self.address} was closed",
+                hint="its runs and drivers are for inside of: async with p2pdo.connect(…) as net",
+            )
+        return self._open_stub
 
     async def __aenter__(self) -> Self:
         return self
@@ -39,6 +50,7 @@ class Client:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self._open_stub = None
         await self._channel.close()
 
     async def submit(self, spec: Mapping[str, Plain], request_id: str) -> str:

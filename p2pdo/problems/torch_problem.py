@@ -148,10 +148,12 @@ class TorchBatch:
 def accuracy(module: Any, inputs: Any, targets: Any) -> float:
     """The share of rows whose largest output is the target, from 0 to 1.
 
-    `inputs` has shape (samples, …) and the module's dtype, `targets` shape (samples,).
+    `inputs` has shape (samples, …) and the module's dtype, `targets` shape (samples,); they are
+    brought to the module's device.
     """
     import torch
 
+    device = next((tensor.device for tensor in module.parameters()), None)
     with torch.no_grad():
-        outputs = module(torch.as_tensor(inputs))
-    return float((outputs.argmax(dim=-1).cpu() == torch.as_tensor(targets)).double().mean())
+        outputs = module(torch.as_tensor(inputs, device=device))
+    return float((outputs.argmax(dim=-1).cpu() == torch.as_tensor(targets).cpu()).double().mean())

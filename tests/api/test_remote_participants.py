@@ -125,6 +125,16 @@ async def test_what_a_site_has_not_installed_or_cannot_call_fails_with_its_name(
             await net.submit(average, "quadratic", nodes=2)
 
 
+async def test_what_is_asked_of_a_closed_connection_is_told(tmp_path: Path) -> None:
+    async with network(tmp_path, "a") as net:
+        address = net.client.address
+        async with p2pdo.connect(address) as other:
+            run = await other.submit("again", nodes=1, rounds=2)
+        with pytest.raises(ConfigError, match=f"the coordinator at {address} was closed") as told:
+            await run.result()
+        assert "inside of: async with p2pdo.connect" in str(told.value.hint)
+
+
 async def test_a_stopped_run_ends_and_its_nodes_take_the_next(tmp_path: Path) -> None:
     async with network(tmp_path, "ab") as net:
         run = await net.submit("stubborn", nodes=2, rounds=10**9)

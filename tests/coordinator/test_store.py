@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sqlite3
 import stat
 from collections.abc import AsyncIterator
@@ -128,6 +129,29 @@ def test_durability_is_full_and_references_are_checked(tmp_path: Path) -> None:
         "user_version": len(MIGRATIONS),
     }
     store.close()
+
+
+def test_texts_of_an_earlier_version_are_kept(tmp_path: Path) -> None:
+    """They stood in the rows of their tasks."""
+    with contextlib.closing(sqlite3.connect(tmp_path / "state.sqlite")) as db:
+        for statement in ";".join(MIGRATIONS[:3]).split(";"):
+            db.execute(statement)
+        db.execute("PRAGMA user_version = 3")
+        db.execute("INSERT INTO nodes VALUES ('a', 'b', '', '', 0, 'up', 1)")
+        db.execute("INSERT INTO workloads VALUES ('w', 'r', '', '', 0, '', 0, '', '', '', 0, 0, 0)")
+        for number, (payload, result) in enumerate((("ask", ""), ("", "answer"), ("", ""))):
+            values = (f"w-0-{number}", number, payload, "pending", result)
+            db.execute(
+                "INSERT INTO tasks VALUES (?, 'w', 'a', ?, 'e', 'n', ?, ?, 1, 'd', ?, 0)", values
+            )
+        db.commit()
+    store = open_store(tmp_path)
+    found = [
+        store.read(lambda db, name=name: db.execute(f"SELECT * FROM {name}").fetchall())  # type: ignore[misc] # noqa: S608
+        for name in ("payloads", "results")
+    ]
+    store.close()
+    assert found == [[("w-0-0", "ask")], [("w-0-1", "answer")]]
 
 
 def test_a_file_in_the_place_of_the_directory_is_told(tmp_path: Path) -> None:

@@ -75,6 +75,9 @@ async def test_what_was_aborted_stays_so_and_the_rest_is_done_by_its_successor(
             await tasks.abort([held, *many[2::4]], "not needed")  # while nobody is there
             await node.start()
             assert (await held).status == "aborted"
+            told = str((await held).error)
+            assert "not needed; " in told
+            assert "the node" in told
             results = [await one for one in many]
             assert [i for i, result in enumerate(results) if result.is_ok] == list(range(0, 100, 4))
             assert all(result.value == i for i, result in enumerate(results) if result.is_ok)

@@ -1,6 +1,6 @@
 """A workload that is ended, in whatever state it is, leaves nothing: two hundred endings.
 
-What belonged to it is free within two seconds; the long test measures that for each state.
+What belonged to it is free within two seconds, which the long test measures for all of them.
 
 A coordinator and three nodes in this process. Before each ending the test notes what belongs to
 the workload: tasks of the loop and threads, by their names, and worker processes. After it, each of
@@ -424,8 +424,9 @@ async def test_two_hundred_endings_leave_nothing(tmp_path: Path) -> None:
         assert {what: (before[what], n) for what, n in after.items() if n > before[what]} == {}
         assert psutil.Process().memory_info().rss - memory < LEAK
     medians = {name: statistics.median(seconds) for name, seconds in took.items()}
+    late = {name: [s for s in seconds if s >= PROMISED] for name, seconds in took.items()}
     for name, seconds in took.items():
         print(f"{name}: median {medians[name]:.2f} s, worst {max(seconds):.2f} s")  # noqa: T201
-    assert max(medians.values()) < PROMISED, (
-        medians
-    )  # one alone may meet a machine that stands still
+    assert max(medians.values()) < PROMISED, medians
+    # One alone may meet a machine that stands still.
+    assert sum(len(seconds) for seconds in late.values()) <= 2, late
