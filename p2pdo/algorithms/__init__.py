@@ -18,6 +18,7 @@ from p2pdo.algorithms.asynchronous import (
 from p2pdo.algorithms.base import Algorithm, HasDecision, Limit, Missing, Requires, Stochastic
 from p2pdo.algorithms.compressed import Beer, CGt, ChocoGossip, ChocoSgd, Lead
 from p2pdo.algorithms.consensus import Consensus, LogicAnd, MaxConsensus, MinConsensus
+from p2pdo.algorithms.constraint_coupled import DualSubgradient, PrimalDecomposition
 from p2pdo.algorithms.directed import Ab, GradientPush, PushDiging, PushPull, PushSum
 from p2pdo.algorithms.edge_admm import AdmmTracking, EdgeAdmm, LtAdmm, LtAdmmVr
 from p2pdo.algorithms.error_feedback import Motef
@@ -59,6 +60,7 @@ __all__ = [
     "Dinno",
     "Dlm",
     "DmSgd",
+    "DualSubgradient",
     "EdgeAdmm",
     "ExactDiffusion",
     "Extra",
@@ -85,6 +87,7 @@ __all__ = [
     "Motef",
     "Nids",
     "PgExtra",
+    "PrimalDecomposition",
     "ProxNids",
     "ProxSkip",
     "PushDiging",

@@ -26,7 +26,8 @@ from p2pdo.effects import freeze
 from p2pdo.errors import ConfigError
 from p2pdo.graphs.topologies import ring
 from p2pdo.graphs.weights import Stochastic, default
-from p2pdo.problems.base import Composite
+from p2pdo.problems.base import Composite, Coupling
+from p2pdo.problems.coupled import Coupled
 from p2pdo.problems.lasso import Lasso
 from p2pdo.problems.least_squares import LeastSquares
 from p2pdo.protocol.asynchronous.plan import AsynchronousPlan
@@ -51,6 +52,7 @@ _ORACLES = {
     "Prox": "a proximal map",
     "Composite": "a smooth part and a proximal map of the rest",
     "FiniteSum": "gradients of its terms",
+    "Coupling": "resources that its nodes share",
 }
 
 _STEP_SIZE = "1/L, L = the largest Lᵢ; a stable share of it where all costs are quadratic"
@@ -220,6 +222,9 @@ def _plan(make: type[P], algorithm: Any, rounds: int) -> P:
     ]
     if algorithm.requires.oracle is Composite:
         costs: list[Any] = [Lasso(A, b, 0.01) for A, b in samples]
+    elif algorithm.requires.oracle is Coupling:
+        one = np.ones(_DIMENSION)
+        costs = [Coupled(one, one, -one, one, np.eye(_DIMENSION), one / 2) for _ in samples]
     else:
         costs = [LeastSquares(A, b) for A, b in samples]
     starts = [freeze(np.zeros(_DIMENSION)) for _ in costs]

@@ -2,6 +2,7 @@
 
 from p2pdo.problems.base import (
     Composite,
+    Coupling,
     FiniteSum,
     Gradient,
     Problem,
@@ -14,6 +15,7 @@ from p2pdo.problems.base import (
 )
 from p2pdo.problems.combined import Scaled, Sum
 from p2pdo.problems.constrained import Affine, Ball, Box, Constrained, Halfspace
+from p2pdo.problems.coupled import Coupled
 from p2pdo.problems.distance import Distance
 from p2pdo.problems.hinge import Hinge
 from p2pdo.problems.jax_problem import JaxProblem
@@ -31,6 +33,8 @@ __all__ = [
     "Box",
     "Composite",
     "Constrained",
+    "Coupled",
+    "Coupling",
     "Distance",
     "FiniteSum",
     "Gradient",
