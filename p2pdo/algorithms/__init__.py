@@ -18,6 +18,7 @@ from p2pdo.algorithms.asynchronous import (
 from p2pdo.algorithms.base import Algorithm, HasDecision, Limit, Missing, Requires, Stochastic
 from p2pdo.algorithms.compressed import Beer, CGt, ChocoGossip, ChocoSgd, Lead
 from p2pdo.algorithms.consensus import Consensus, LogicAnd, MaxConsensus, MinConsensus
+from p2pdo.algorithms.constraint_coupled import DualSubgradient, PrimalDecomposition
 from p2pdo.algorithms.directed import Ab, GradientPush, PushDiging, PushPull, PushSum
 from p2pdo.algorithms.edge_admm import AdmmTracking, EdgeAdmm, LtAdmm, LtAdmmVr
 from p2pdo.algorithms.error_feedback import Motef
@@ -61,6 +62,7 @@ __all__ = [
     "Dlm",
     "DmSgd",
     "Dqm",
+    "DualSubgradient",
     "EdgeAdmm",
     "Esom",
     "ExactDiffusion",
@@ -90,6 +92,7 @@ __all__ = [
     "NewtonTracking",
     "Nids",
     "PgExtra",
+    "PrimalDecomposition",
     "ProxNids",
     "ProxSkip",
     "PushDiging",

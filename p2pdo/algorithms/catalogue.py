@@ -13,6 +13,7 @@ from p2pdo.algorithms.asynchronous.table import ASYNCHRONOUS
 from p2pdo.algorithms.base import CONSENSUS, Algorithm, CostBounds, Method
 from p2pdo.algorithms.compressed import Beer, CGt, ChocoGossip, ChocoSgd, Lead
 from p2pdo.algorithms.consensus import Consensus, LogicAnd, MaxConsensus, MinConsensus
+from p2pdo.algorithms.constraint_coupled import DualSubgradient, PrimalDecomposition
 from p2pdo.algorithms.directed import Ab, GradientPush, PushDiging, PushPull, PushSum
 from p2pdo.algorithms.edge_admm import AdmmTracking, EdgeAdmm, LtAdmm, LtAdmmVr
 from p2pdo.algorithms.error_feedback import Motef
@@ -84,6 +85,8 @@ ALGORITHMS: Mapping[str, type[Algorithm[Any]]] = {
     "motef": Motef,
     "pg-extra": PgExtra,
     "prox-nids": ProxNids,
+    "dual-subgradient": DualSubgradient,
+    "primal-decomposition": PrimalDecomposition,
     "median-consensus": MedianConsensus,
     "trimmed-mean": TrimmedMean,
     "clipped-gossip": ClippedGossip,

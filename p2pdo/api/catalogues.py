@@ -26,7 +26,8 @@ from p2pdo.effects import freeze
 from p2pdo.errors import ConfigError
 from p2pdo.graphs.topologies import ring
 from p2pdo.graphs.weights import Stochastic, default
-from p2pdo.problems.base import Composite, DualGradient, Hessian
+from p2pdo.problems.base import Composite, Coupling, DualGradient, Hessian
+from p2pdo.problems.coupled import Coupled
 from p2pdo.problems.lasso import Lasso
 from p2pdo.problems.least_squares import LeastSquares
 from p2pdo.problems.regression import Ridge
@@ -54,6 +55,7 @@ _ORACLES = {
     "FiniteSum": "gradients of its terms",
     "Hessian": "a gradient and a Hessian",
     "DualGradient": "a gradient of its conjugate",
+    "Coupling": "resources that its nodes share",
 }
 
 _STEP_SIZE = "1/L, L = the largest Lᵢ; a stable share of it where all costs are quadratic"
@@ -226,6 +228,9 @@ def _plan(make: type[P], algorithm: Any, rounds: int) -> P:
         costs: list[Any] = [Lasso(A, b, 0.01) for A, b in samples]
     elif oracle in (Hessian, DualGradient):
         costs = [Ridge(A, b, len(b), 0.01) for A, b in samples]
+    elif algorithm.requires.oracle is Coupling:
+        one = np.ones(_DIMENSION)
+        costs = [Coupled(one, one, -one, one, np.eye(_DIMENSION), one / 2) for _ in samples]
     else:
         costs = [LeastSquares(A, b) for A, b in samples]
     starts = [freeze(np.zeros(d)) for _ in costs]

@@ -18,6 +18,7 @@ from p2pdo.data.real import diabetes, diabetes_huber, digits, wine
 from p2pdo.data.synthetic import (
     all_averaging,
     all_least_squares,
+    allocation,
     averaging,
     least_squares,
     quadratic,
@@ -27,10 +28,12 @@ from p2pdo.data.two_moons import two_moons
 from p2pdo.errors import ConfigError, did_you_mean
 from p2pdo.problems.base import Smooth
 from p2pdo.problems.checks import FLOATS, nonnegative, whole_number
+from p2pdo.problems.coupled import Coupled
 from p2pdo.problems.many import Many, Stack
 from p2pdo.types import Plain
 
-Factory: TypeAlias = Callable[..., Smooth]
+Cost: TypeAlias = Smooth | Coupled
+Factory: TypeAlias = Callable[..., Cost]
 
 
 def _defaults(factory: Factory) -> dict[str, Plain]:
@@ -48,6 +51,7 @@ PROBLEMS: Mapping[str, Factory] = {
     "quadratic": quadratic,
     "least-squares": least_squares,
     "averaging": averaging,
+    "allocation": allocation,
 }
 
 AT_ONCE: Mapping[str, Callable[..., Stack]] = {
@@ -72,10 +76,11 @@ DESCRIPTIONS: Mapping[str, str] = {
     "quadratic": "random strongly convex quadratics, eigenvalues in [1, 10]",
     "least-squares": "noisy linear measurements of one planted x",
     "averaging": "half the squared distance from a random point: the optimum is the points' mean",
+    "allocation": "decisions of each node's own that share resources; x are the resources' prices",
 }
 
 
-SYNTHETIC = frozenset({"quadratic", "least-squares", "averaging"})
+SYNTHETIC = frozenset({"quadratic", "least-squares", "averaging", "allocation"})
 """Those that have no labels to be shared out by."""
 
 
@@ -116,7 +121,7 @@ def build(
     *,
     dtype: np.dtype[Any] | str = "float64",
     parameters: Mapping[str, Plain] | None = None,
-) -> Smooth:
+) -> Cost:
     """One node's cost.
 
     Raises:
@@ -145,7 +150,7 @@ def build_all(
     *,
     dtype: np.dtype[Any] | str = "float64",
     parameters: Mapping[str, Plain] | None = None,
-) -> Sequence[Smooth]:
+) -> Sequence[Cost]:
     """Every node's cost, in node order; raises what `build` raises.
 
     Of more than `MANY` nodes it is a `Many`, where the problem can make all at once.

@@ -13,7 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from p2pdo.data.partition import check_partition, no_labels
+from p2pdo.errors import ConfigError
 from p2pdo.problems.checks import nonnegative, whole_number
+from p2pdo.problems.coupled import Coupled
 from p2pdo.problems.distance import Distance, DistanceStack
 from p2pdo.problems.least_squares import LeastSquares, LeastSquaresStack
 from p2pdo.problems.quadratic import Quadratic
@@ -111,6 +113,33 @@ def all_averaging(
     require_iid(partition)
     d = whole_number("dimension", dimension)
     return DistanceStack(uniform(seed, CENTRE_STREAM, range(nodes), d).astype(dtype, copy=False))
+
+
+def allocation(
+    node_index: int,
+    nodes: int,  # noqa: ARG001  # every factory is called alike
+    partition: str,
+    seed: int,
+    dtype: npt.DTypeLike,
+    *,
+    dimension: int = 3,
+    decisions: int = 5,
+    scarcity: float = 0.3,
+) -> Coupled:
+    """H in [1, 10], wishes c/h in [½, 1½] of what [0, 1] allows, uses A in [0, 1].
+
+    The node's share of each resource is what it would like to use, less `scarcity` of it.
+    """
+    require_iid(partition)
+    p, m = whole_number("dimension", dimension), whole_number("decisions", decisions)
+    rng = _node_rng(seed, node_index)
+    h = rng.uniform(SMALLEST_EIGENVALUE, LARGEST_EIGENVALUE, m)
+    wishes, uses = rng.uniform(0.5, 1.5, m), rng.uniform(0, 1, (p, m))
+    if not 0 <= scarcity < 1:
+        raise ConfigError(f"scarcity must lie in [0, 1), got {scarcity}", hint="scarcity=0.3")
+    share = (1 - scarcity) * uses @ np.minimum(wishes, 1)
+    arrays = (h, h * wishes, np.zeros(m), np.ones(m), uses, share)
+    return Coupled(*(a.astype(dtype) for a in arrays))
 
 
 def planted(seed: int, dimension: int) -> Array:

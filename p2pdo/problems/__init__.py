@@ -2,6 +2,7 @@
 
 from p2pdo.problems.base import (
     Composite,
+    Coupling,
     DualGradient,
     FiniteSum,
     Gradient,
@@ -16,6 +17,7 @@ from p2pdo.problems.base import (
 )
 from p2pdo.problems.combined import Scaled, Sum
 from p2pdo.problems.constrained import Affine, Ball, Box, Constrained, Halfspace
+from p2pdo.problems.coupled import Coupled
 from p2pdo.problems.distance import Distance
 from p2pdo.problems.hinge import Hinge
 from p2pdo.problems.jax_problem import JaxProblem
@@ -33,6 +35,8 @@ __all__ = [
     "Box",
     "Composite",
     "Constrained",
+    "Coupled",
+    "Coupling",
     "Distance",
     "DualGradient",
     "FiniteSum",

@@ -123,6 +123,26 @@ class Composite(Problem, Protocol):
 
 
 @runtime_checkable
+class Coupling(Composite, Protocol):
+    """The dual cost of a node that shares resources; see `problems.coupled`.
+
+    A price λ is what nodes agree on: shape (p,). A decision u is the node's own: shape (m,).
+    """
+
+    def response(self, x: Array) -> Array:
+        """Return the decision u at the price `x`."""
+        ...
+
+    def excess(self, u: Array) -> Array:
+        """Return what u uses beyond the node's own share, shape (p,)."""
+        ...
+
+    def multiplier(self, y: Array, near: Array, most: float) -> Array:
+        """Return the price, 0 ≤ μ ≤ most, at which the node uses y more than its share."""
+        ...
+
+
+@runtime_checkable
 class FiniteSum(Gradient, Protocol):
     """A cost that is the mean of m terms, one a sample: f = (1/m) Σₖ fₖ."""
 

@@ -7,6 +7,8 @@ from threadpoolctl import threadpool_limits
 from p2pdo.data.catalogue import DEFAULTS, PROBLEMS, build, build_all, describe
 from p2pdo.errors import ConfigError
 from p2pdo.problems import (
+    Coupled,
+    Coupling,
     Distance,
     Huber,
     LeastSquares,
@@ -30,12 +32,17 @@ CLASSES = {
     "quadratic": Quadratic,
     "least-squares": LeastSquares,
     "averaging": Distance,
+    "allocation": Coupled,
 }
 
 
 @pytest.fixture(params=sorted(PROBLEMS))
 def name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
+
+
+def gradient_of(problem: Any) -> Any:
+    return problem.smooth_gradient if isinstance(problem, Coupling) else problem.gradient
 
 
 def contents(problem: Any) -> dict[str, Any]:
@@ -50,6 +57,9 @@ def test_every_problem_is_built_for_every_node(name: str) -> None:
     assert len(problems) == 4
     for problem in problems:
         assert type(problem) is CLASSES[name]
+        if isinstance(problem, Coupling):  # a gradient alone would leave its prices negative
+            assert hasattr(problem, "minimiser")
+            continue
         assert isinstance(problem, Smooth)
         assert isinstance(problem, Stackable)
         assert isinstance(problem, Solvable)
@@ -71,7 +81,7 @@ def test_nodes_and_seeds_differ(name: str) -> None:
 @pytest.mark.parametrize("dtype", ["float32", "float64", np.dtype(np.float32), np.dtype("f8")])
 def test_the_dtype_is_the_datas_and_the_gradients(name: str, dtype: np.dtype[Any] | str) -> None:
     problem: Any = build(name, 1, 4, dtype=dtype)
-    assert problem.gradient(np.ones(problem.dimension, dtype)).dtype == dtype
+    assert gradient_of(problem)(np.ones(problem.dimension, dtype)).dtype == dtype
     arrays = [value for value in vars(problem).values() if isinstance(value, np.ndarray)]
     assert {array.dtype for array in arrays} == {np.dtype(dtype)}
 
@@ -80,7 +90,11 @@ def test_the_network_has_a_minimiser(name: str) -> None:
     problems: Any = build_all(name, 4)
     with threadpool_limits(1):  # as in a run
         x = type(problems[0]).minimiser(problems)
-    assert np.linalg.norm(sum(p.gradient(x) for p in problems)) < 1e-12
+    g = sum(gradient_of(p)(x) for p in problems)
+    if isinstance(problems[0], Coupling):
+        assert np.abs(np.minimum(x, g)).max() < 1e-12, "no price falls where it could"
+    else:
+        assert np.linalg.norm(g) < 1e-12
 
 
 def test_help_names_every_parameter_with_its_default(name: str) -> None:
@@ -101,6 +115,7 @@ def test_the_parameters_are_those_documented() -> None:
         "quadratic": {"dimension": 10},
         "least-squares": {"dimension": 10, "samples": 50, "noise": 0.1},
         "averaging": {"dimension": 10},
+        "allocation": {"dimension": 3, "decisions": 5, "scarcity": 0.3},
     }
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from p2pdo.problems.coupled import Coupled
 from p2pdo.problems.lasso import Lasso
 from p2pdo.problems.least_squares import LeastSquares
 from p2pdo.problems.logistic import Logistic
@@ -132,11 +133,35 @@ def lasso(n: int) -> Cost:
     )
 
 
+def coupled(n: int) -> Cost:
+    """Dual costs of 6 decisions a node that share 4 resources, of which there is too little."""
+    rng = np.random.default_rng([6, n])
+    h = rng.uniform(1, 2, (n, 6))
+    A = rng.uniform(0, 0.5, (n, DIMENSION, 6)) + 1.5 * np.eye(DIMENSION, 6)
+    c = rng.uniform(1, 3, (n, 6))
+    b = 0.7 * np.einsum("ipm,im->ip", A, c / h)
+    lower, upper = np.full(6, -2.0), np.full(6, 4.0)
+
+    def formula(i: int) -> NodeCost:
+        def used(price: Array) -> Array:
+            u = np.minimum(np.maximum((c[i] - A[i].T @ price) / h[i], lower), upper)
+            return np.asarray(A[i] @ u)
+
+        def positive(v: Array, _rho: float) -> Array:
+            return np.where(v > 0, v, 0.0)
+
+        return NodeCost(lambda price: b[i] - used(price), positive)
+
+    problems = [Coupled(h[i], c[i], lower, upper, A[i], b[i]) for i in range(n)]
+    return Cost(problems, [formula(i) for i in range(n)])
+
+
 COSTS: Mapping[str, Callable[[int], Cost]] = {
     "quadratic": quadratic,
     "logistic": logistic,
     "least-squares": least_squares,
     "lasso": lasso,
+    "coupled": coupled,
 }
 
 
