@@ -3,6 +3,8 @@
 Those that no rounds hold together are in `asynchronous`.
 """
 
+from p2pdo.algorithms.accelerated import AccDngd, Mudag, Opapc
+from p2pdo.algorithms.accelerated_dual import Msda, Ssda
 from p2pdo.algorithms.accelerated_gossip import ChebyshevGossip, FastMix
 from p2pdo.algorithms.adapt_then_combine import AtcTracking, AugDgm
 from p2pdo.algorithms.asynchronous import (
@@ -36,6 +38,7 @@ from p2pdo.algorithms.variance_reduced import GtSaga, GtSarah, GtVr
 
 __all__ = [
     "Ab",
+    "AccDngd",
     "AdPsgd",
     "AdmmTracking",
     "Algorithm",
@@ -88,9 +91,12 @@ __all__ = [
     "MinConsensus",
     "Missing",
     "Motef",
+    "Msda",
+    "Mudag",
     "NetworkNewton",
     "NewtonTracking",
     "Nids",
+    "Opapc",
     "PgExtra",
     "PrimalDecomposition",
     "ProxNids",
@@ -102,6 +108,7 @@ __all__ = [
     "RandomizedGossip",
     "Requires",
     "RobustPushSum",
+    "Ssda",
     "Stochastic",
     "TrimmedMean",
     "WangElia",

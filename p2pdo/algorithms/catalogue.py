@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import MISSING, fields
 from typing import Any, TypeAlias, TypeVar
 
+from p2pdo.algorithms.accelerated import AccDngd, Mudag, Opapc
+from p2pdo.algorithms.accelerated_dual import Msda, Ssda
 from p2pdo.algorithms.accelerated_gossip import ChebyshevGossip, FastMix
 from p2pdo.algorithms.adapt_then_combine import AtcTracking, AugDgm
 from p2pdo.algorithms.asynchronous.contract import AsynchronousAlgorithm
@@ -52,6 +54,11 @@ ALGORITHMS: Mapping[str, type[Algorithm[Any]]] = {
     "exact-diffusion": ExactDiffusion,
     "nids": Nids,
     "wang-elia": WangElia,
+    "acc-dngd": AccDngd,
+    "mudag": Mudag,
+    "opapc": Opapc,
+    "ssda": Ssda,
+    "msda": Msda,
     "k-gt": KGt,
     "led": Led,
     "proxskip": ProxSkip,

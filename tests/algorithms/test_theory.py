@@ -20,6 +20,7 @@ from p2pdo.simulation.linearised import linearise
 
 N, D, MANY = 6, 3, 2000
 WITH_STEP = ["dgd", "dgd-cta", "atc", "gradient-tracking", "extra", "exact-diffusion", "nids"]
+TOLD = ["opapc", "ssda", "msda"]  # whose steps come from L, μ and W
 ROUNDING = 1e-9
 
 
@@ -51,7 +52,7 @@ def exact_rate(of: Job) -> float:
 
 def test_every_theorem_of_the_library_is_held_to_runs_here() -> None:
     spoken = {name for name, cls in ALGORITHMS.items() if cls.theorem is not None}
-    assert spoken == {*WITH_STEP, "consensus", "fastmix", "chebyshev-gossip"}
+    assert spoken == {*WITH_STEP, *TOLD, "consensus", "fastmix", "chebyshev-gossip"}
 
 
 @pytest.mark.parametrize("topology", ["ring", "star", "path", "complete"])
@@ -71,6 +72,21 @@ def test_no_method_is_slower_than_its_theorem_nor_unstable_within_it(
             rate = exact_rate(of)
             assert rate < 1 + ROUNDING
             assert rate <= theorem.rate(of.plan.algorithm, at) + ROUNDING
+
+
+@pytest.mark.parametrize("topology", ["ring", "star", "path", "complete"])
+@pytest.mark.parametrize("name", TOLD)
+def test_no_method_that_is_told_all_is_slower_than_its_theorem(name: str, topology: str) -> None:
+    for seed in range(4):
+        of = job(name, seed, topology)
+        at, cls = constants(of.plan), ALGORITHMS[name]
+        assert at is not None
+        assert cls.theorem is not None
+        bound = cls.theorem.rate(of.plan.algorithm, at)
+        assert exact_rate(of) <= bound + ROUNDING
+        assert bound < 1
+        steeper = replace(at, smoothness=2 * (at.smoothness or 0))
+        assert cls.theorem.rate(of.plan.algorithm, steeper) == 1, "it was not told of such costs"
 
 
 @pytest.mark.slow

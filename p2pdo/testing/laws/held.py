@@ -352,6 +352,11 @@ class _NearEnough(Judge):
             self.stopped_at = report.iteration
         return []
 
+    def receive_all(self, reports: Sequence[Report]) -> list[Judgement]:
+        for report in reports:
+            self.receive(report)
+        return []
+
 
 def _final(plan: Plan, target: Array, within: float) -> Array:
     """X after the plan's iterations, or when it is near enough."""
