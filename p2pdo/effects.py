@@ -29,6 +29,7 @@ from functools import cached_property
 from typing import Any, ClassVar, NamedTuple, TypeAlias, TypeVar, overload
 
 import numpy as np
+from numpy import ndarray
 
 from p2pdo.errors import LocalProtocolError
 from p2pdo.types import Array, Plain, Value
@@ -206,39 +207,42 @@ class Row:
         return tuple([w for _, w in self.entries])
 
     @cached_property
-    def _typed_weights(self) -> dict[np.dtype[Any], list[Array]]:
+    def _typed_weights(self) -> dict[np.dtype[Any], tuple[Array, list[Array]]]:
         return {}
 
-    def _weights_as(self, dtype: np.dtype[Any]) -> list[Array]:
-        """The weights as arrays without axes: NumPy would make them anew in each product."""
-        if dtype not in self._typed_weights:
-            self._typed_weights[dtype] = [np.array(w, dtype) for w in self._weights]
-        return self._typed_weights[dtype]
+    def _weights_as(self, dtype: np.dtype[Any]) -> tuple[Array, list[Array]]:
+        """Zero and the weights as arrays without axes: NumPy would make them anew in each sum."""
+        typed = self._typed_weights.get(dtype)
+        if typed is None:
+            weights = [np.array(w, dtype) for w in self._weights]
+            typed = self._typed_weights[dtype] = np.zeros((), dtype), weights
+        return typed
 
     def _sum(self, values: Sequence[Any]) -> Any:
         first = values[0]
-        if isinstance(first, np.ndarray):
-            return self._array_sum(values)
         if isinstance(first, tuple):
-            return tuple(
-                [
-                    self._array_sum(leaf) if type(leaf[0]) is np.ndarray else self._sum(leaf)
-                    for leaf in zip(*values, strict=True)
-                ]
-            )
+            return tuple([self._sum(leaf) for leaf in zip(*values, strict=True)])
+        if isinstance(first, ndarray):
+            return self._array_sum(values)
         if isinstance(first, dict):
             return {key: self._sum([v[key] for v in values]) for key in first}
         return _scalar_sum(self._weights, values)
 
     def _array_sum(self, arrays: Sequence[Array]) -> Array:
         first = arrays[0]
-        dtype = first.dtype if first.dtype.kind in "fc" else _FLOAT64
-        if first.size == 1 and first.dtype is _FLOAT64:  # a Python float is one too, and faster
+        dtype, size = first.dtype, first.size
+        if size == 1 and dtype is _FLOAT64:  # a Python float is one too, and faster
             one = np.empty(first.shape)
             one.fill(_scalar_sum(self._weights, [v.item() for v in arrays]))
             return one
-        weights = self._weights_as(dtype)
-        if first.size > _BLOCK and all(v.flags.c_contiguous for v in arrays):
+        if dtype.kind not in "fc":
+            dtype = _FLOAT64
+        zero, weights = self._weights_as(dtype)
+        if size <= _FEW:
+            total = sum(map(np.multiply, weights, arrays), zero)
+            if type(total) is ndarray and total.shape == first.shape and total.dtype == dtype:
+                return total
+        if size > _BLOCK and all(v.flags.c_contiguous for v in arrays):
             total = np.empty(first.shape, dtype)
             _add_blocks(total.reshape(-1), weights, [v.reshape(-1) for v in arrays])
             return total
@@ -247,6 +251,9 @@ class Row:
             total += w * v
         return total
 
+
+_FEW = 1 << 10
+"""Entries of which new arrays are made faster than old ones are changed."""
 
 _BLOCK = 1 << 15
 """Entries of every array that are added up while they are in the processor's cache."""
@@ -269,7 +276,7 @@ _FLOAT64 = np.dtype(np.float64)
 
 def _scalar_sum(weights: Sequence[float], scalars: Sequence[Any]) -> Any:
     total: Any = 0.0
-    for w, v in zip(weights, scalars, strict=True):
+    for w, v in zip(weights, scalars):  # noqa: B905 - as many: one for each entry of the row
         total = total + w * v
     return total
 
@@ -299,10 +306,10 @@ def freeze(value: V) -> V:
 
 
 def _freeze(value: Any) -> Any:
-    if isinstance(value, np.ndarray):
-        return _freeze_array(value)
     if isinstance(value, tuple):
-        return tuple([_freeze_array(v) if type(v) is np.ndarray else _freeze(v) for v in value])
+        return tuple([_freeze_array(v) if type(v) is ndarray else _freeze(v) for v in value])
+    if isinstance(value, ndarray):
+        return _freeze_array(value)
     if isinstance(value, dict) and all(isinstance(key, str) for key in value):
         return {key: _freeze(item) for key, item in value.items()}
     scalar = value.item() if isinstance(value, np.generic) else value
@@ -318,15 +325,22 @@ _INT_END = 1 << 63
 
 
 def _freeze_array(a: Array) -> Array:
-    if a.dtype.num not in _DTYPE_NUMBERS:
+    dtype, layout = a.dtype, a.flags.num
+    if dtype.num not in _DTYPE_NUMBERS:
         raise LocalProtocolError(
-            f"an array of dtype {a.dtype} cannot be exchanged",
+            f"an array of dtype {dtype} cannot be exchanged",
             hint=f"use one of {', '.join(DTYPES)}",
         )
-    flags = a.flags
-    if not (flags.owndata and flags.c_contiguous and a.dtype.isnative):
-        a = np.array(a, dtype=a.dtype.newbyteorder("="), order="C", copy=True)
-        flags = a.flags
-    if flags.writeable:
-        flags.writeable = False
+    if layout & _OWN_IN_ORDER != _OWN_IN_ORDER or not dtype.isnative:
+        a = np.array(a, dtype=dtype.newbyteorder("="), order="C", copy=True)
+        a.setflags(write=False)
+    elif layout & _WRITEABLE:
+        a.setflags(write=False)
     return a
+
+
+_OWN_IN_ORDER = 0x001 | 0x004
+"""Of `flags.num`: NPY_ARRAY_C_CONTIGUOUS and NPY_ARRAY_OWNDATA. One look costs half of two."""
+
+_WRITEABLE = 0x400
+"""NPY_ARRAY_WRITEABLE."""

@@ -21,8 +21,10 @@ from p2pdo.errors import LocalProtocolError
 from p2pdo.protocol.coding import Coder
 from p2pdo.protocol.drops import Drops
 from p2pdo.protocol.frames import EffectKind, Tag
-from p2pdo.protocol.values import is_finite, like_tuple, size_of
+from p2pdo.protocol.values import Layout, is_finite, size_of
 from p2pdo.types import Value
+
+_MIX, _EXCHANGE, _EXCHANGE_EACH = EffectKind.MIX, EffectKind.EXCHANGE, EffectKind.EXCHANGE_EACH
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,7 @@ class Exchanging(ABC):
 
     def __init__(self, place: Place, coder: Coder | None = None) -> None:
         self.place = place
+        self._told = len(place.out_neighbors)
         self.coder = coder
         self.row = place.row  # of this iteration
         self.iteration = 0
@@ -74,7 +77,9 @@ class Exchanging(ABC):
         self.messages_sent = 0
         self.bytes_sent = 0
         self._next = (0, 0)  # (iteration, exchange within it) of the next one
+        self._layouts: dict[int, Layout] = {}  # of the own values, by the exchange in an iteration
         self._mixed: tuple[Value, ...] | None = None  # the own value, where it is to be mixed
+        self._layout = Layout(())  # its
         self._by: tuple[By, ...] = ()
         drops = place.drops
         self._arrivals = None if drops is None else drops.at(place.node, place.in_neighbors)
@@ -99,44 +104,57 @@ class Exchanging(ABC):
             LocalProtocolError: it is no effect, or holds something that cannot be exchanged.
             WorkloadFailed: a value is not finite.
         """
-        neighbors = self.place.out_neighbors
-        each: Mapping[int, Value] | None = None
-        value: Value = ()
         self._mixed = None
         if isinstance(effect, Mix):
-            if self._arrivals is not None:
-                raise LocalProtocolError(
-                    f"a value to be mixed may never arrive at {self.place.name}, and without it a "
-                    "weighted sum means nothing",
-                    hint="exchange(…) or exchange_each(…) return what has come",
-                )
-            shares = self._shares(effect) if effect.by else effect.values
-            kind, value = EffectKind.MIX, freeze(shares)
-            self._mixed, self._by = value, effect.by
+            outgoing = self._to_mix(effect)
         elif isinstance(effect, Exchange):
-            kind, value = EffectKind.EXCHANGE, freeze(effect.value)
+            outgoing = self._to_all(_EXCHANGE, freeze(effect.value), effect)
         elif isinstance(effect, ExchangeEach):
-            kind, each = EffectKind.EXCHANGE_EACH, self._each(effect.values)
+            outgoing = self._to_each(effect)
         else:
             raise LocalProtocolError(
                 f"the step yielded {effect!r}, which is no effect",
                 hint="use 'yield from mix(…)', exchange(…) or exchange_each(…)",
             )
-        tag = self._tag(kind)
-        if each is None:
-            self._check_finite(value)
-            if self.coder is not None:
-                value = self._coded(self.coder, tag, effect)
-            self.bytes_sent += len(neighbors) * size_of(value)
-        else:
-            for sent in each.values():
-                self._check_finite(sent)
-                self.bytes_sent += size_of(sent)
-            if self.coder is not None:
-                raise self.coder.refuse()
         self.exchanges += 1
-        self.messages_sent += len(neighbors)
-        return Outgoing(tag, value, each)
+        self.messages_sent += self._told
+        return outgoing
+
+    def _to_mix(self, effect: Mix) -> Outgoing:
+        if self._arrivals is not None:
+            raise LocalProtocolError(
+                f"a value to be mixed may never arrive at {self.place.name}, and without it a "
+                "weighted sum means nothing",
+                hint="exchange(…) or exchange_each(…) return what has come",
+            )
+        by = self._by = effect.by
+        own = self._mixed = freeze(self._shares(effect) if by else effect.values)
+        return self._to_all(_MIX, own, effect)
+
+    def _to_all(self, kind: EffectKind, value: Value, effect: Effect) -> Outgoing:
+        """One value for every out-neighbour. Most are laid out as in the last iteration."""
+        tag = self._tag(kind)
+        if not is_finite(value):
+            raise self.not_finite(value)
+        layout = self._layouts.get(tag.phase)
+        if layout is None or not layout.fits(value):
+            layout = self._layouts[tag.phase] = Layout(value)
+        self._layout, size = layout, layout.size
+        if self.coder is not None:
+            value = self._coded(self.coder, tag, effect)
+            size = size_of(value)
+        self.bytes_sent += self._told * size
+        return Outgoing(tag, value)
+
+    def _to_each(self, effect: ExchangeEach) -> Outgoing:
+        each = self._each(effect.values)
+        tag = self._tag(_EXCHANGE_EACH)
+        for value in each.values():
+            self._check_finite(value)
+            self.bytes_sent += size_of(value)
+        if self.coder is not None:
+            raise self.coder.refuse()
+        return Outgoing(tag, (), each)
 
     def _coded(self, coder: Coder, tag: Tag, effect: Effect) -> Value:
         """The bytes in the value's place."""
@@ -192,8 +210,9 @@ class Exchanging(ABC):
             return {j: inbox[j] for j in arrived}
         if self.coder is not None:
             return self.coder.mix(inbox)
+        fits = self._layout.fits
         for sender in place.in_neighbors:
-            if not like_tuple(own, inbox[sender]):
+            if not fits(inbox[sender]):
                 raise self.unlike(own, inbox[sender], sender)
         heard: dict[int, Any] = {**inbox, place.node: own}
         if not self._by:

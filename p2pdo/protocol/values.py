@@ -24,13 +24,13 @@ def size_of(value: Value) -> int:
 
 
 def is_finite(value: Value) -> bool:
-    if isinstance(value, np.ndarray):
-        return _is_finite_array(value)
     if isinstance(value, tuple):
         for item in value:
             if not (_is_finite_array(item) if type(item) is ndarray else is_finite(item)):
                 return False
         return True
+    if isinstance(value, ndarray):
+        return _is_finite_array(value)
     if isinstance(value, dict):
         return all(map(is_finite, value.values()))
     return bool(np.isfinite(value))
@@ -59,7 +59,7 @@ def same_layout(a: Value, b: Value) -> bool:
     if isinstance(a, np.ndarray):
         return isinstance(b, np.ndarray) and a.shape == b.shape and a.dtype == b.dtype
     if isinstance(a, tuple):
-        return like_tuple(a, b)
+        return isinstance(b, tuple) and len(a) == len(b) and all(map(same_layout, a, b))
     if isinstance(a, dict):
         return (
             isinstance(b, dict)
@@ -69,17 +69,43 @@ def same_layout(a: Value, b: Value) -> bool:
     return not isinstance(b, np.ndarray | tuple | dict)
 
 
-def like_tuple(a: tuple[Value, ...], b: Value) -> bool:
-    """`same_layout` where one is known to be a tuple, as what is mixed always is."""
-    if not isinstance(b, tuple) or len(a) != len(b):
-        return False
-    for x, y in zip(a, b, strict=True):
-        if type(x) is ndarray and type(y) is ndarray:  # most are: without a call
-            if x.shape != y.shape or x.dtype != y.dtype:
+class Layout:
+    """A value's layout, looked at once: an iteration exchanges what the last one did.
+
+    Attributes:
+        size: payload bytes.
+    """
+
+    __slots__ = ("_arrays", "_like", "size")
+
+    def __init__(self, value: Value) -> None:
+        self.size = size_of(value)
+        self._like = _weightless(value)
+        self._arrays: list[tuple[tuple[int, ...], np.dtype[Any]]] | None = None
+        if isinstance(value, tuple):  # of arrays alone, as what is mixed mostly is
+            arrays = [(v.shape, v.dtype) for v in value if isinstance(v, ndarray)]
+            self._arrays = arrays if len(arrays) == len(value) else None
+
+    def fits(self, value: Value) -> bool:
+        """`same_layout` as the value's that it was made of."""
+        arrays = self._arrays
+        if arrays is None or type(value) is not tuple or len(value) != len(arrays):
+            return same_layout(self._like, value)
+        for v, (shape, dtype) in zip(value, arrays):  # noqa: B905 - their lengths are equal
+            if not isinstance(v, ndarray) or v.shape != shape or v.dtype != dtype:
                 return False
-        elif not same_layout(x, y):
-            return False
-    return True
+        return True
+
+
+def _weightless(value: Value) -> Value:
+    """A value laid out alike that takes no memory for its numbers."""
+    if isinstance(value, ndarray):
+        return np.broadcast_to(np.zeros((), value.dtype), value.shape)
+    if isinstance(value, tuple):
+        return tuple(map(_weightless, value))
+    if isinstance(value, dict):
+        return {key: _weightless(item) for key, item in value.items()}
+    return value
 
 
 def describe(value: Any) -> str:

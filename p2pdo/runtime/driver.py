@@ -18,7 +18,7 @@ from typing import Any
 
 from p2pdo.protocol.exchanging import Outgoing
 from p2pdo.protocol.judging import Report
-from p2pdo.protocol.stepper import Stepper
+from p2pdo.protocol.stepper import Stepper, quiet
 from p2pdo.runtime.compute import Compute
 from p2pdo.runtime.exchange import Exchanger, LocalLane
 from p2pdo.runtime.judged import JudgedRun, Observer
@@ -110,17 +110,22 @@ class Driver(JudgedRun):
     ) -> Outgoing | None:
         """On the workload's thread. Returns the exchange to go on with; it may have begun."""
         until = time.monotonic() + TURN
-        while outgoing is not None and time.monotonic() < until:
-            self._exchanger.at(outgoing.tag.iteration)
-            inbox = lane.collect(outgoing.tag) if lane.publish(outgoing) else None
-            if inbox is None:
-                break
-            outgoing = self._compute_on(inbox, pause_at)
+        with quiet():
+            while outgoing is not None and time.monotonic() < until:
+                self._exchanger.at(outgoing.tag.iteration)
+                inbox = lane.collect(outgoing.tag) if lane.publish(outgoing) else None
+                if inbox is None:
+                    break
+                outgoing = self._compute_quietly(inbox, pause_at)
         return outgoing
 
     def _compute_on(self, inbox: Mapping[int, Value] | None, pause_at: int) -> Outgoing | None:
+        with quiet():
+            return self._compute_quietly(inbox, pause_at)
+
+    def _compute_quietly(self, inbox: Mapping[int, Value] | None, pause_at: int) -> Outgoing | None:
         """The state at the boundary is part of it: freezing it may copy it."""
-        outgoing = self._stepper.advance(inbox, pause_at)
+        outgoing = self._stepper.advance_quietly(inbox, pause_at)
         if outgoing is None:
             self._whole = self._stepper.report()
         return outgoing

@@ -2,7 +2,8 @@
 
 A wait is for a *change*: it returns at once if the word is no longer what it was when the caller
 looked, so a wake between the look and the wait is not lost. It may also return for no reason;
-look again. ctypes lets go of the interpreter while the thread sleeps.
+look again. ctypes lets go of the interpreter while the thread sleeps, and keeps it for a wake,
+which does not: to take it again would cost as much as the call.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import sys
 _NUMBER = 202  # of the system call, on x86-64
 _WAIT, _WAKE = 0, 1  # the forms that work between processes
 _ALL = 0x7FFFFFFF
+_WORD = (ctypes.c_long, ctypes.c_void_p, ctypes.c_int, ctypes.c_uint32)
 
 
 class _Seconds(ctypes.Structure):
@@ -25,23 +27,22 @@ class Futex:
 
     def __init__(self) -> None:
         """Only where `is_available`."""
-        call = ctypes.CDLL(None).syscall
-        call.restype = ctypes.c_long
-        call.argtypes = (
-            *(ctypes.c_long, ctypes.c_void_p, ctypes.c_int, ctypes.c_uint32),
-            *(ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint32),
-        )
-        self._call = call
+        self._wait = ctypes.CDLL(None).syscall
+        self._wait.argtypes = (*_WORD, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint32)
+        self._wake = ctypes.PyDLL(None).syscall
+        self._wake.argtypes = _WORD
+        for call in (self._wait, self._wake):
+            call.restype = None
 
     def wait(self, address: int, seen: int, seconds: float) -> None:
         """Sleeps while the word at `address` is `seen`, until a wake, or for so long."""
         whole, rest = divmod(seconds, 1.0)
         limit = _Seconds(int(whole), int(rest * 1e9))
-        self._call(_NUMBER, address, _WAIT, seen, ctypes.addressof(limit), None, 0)
+        self._wait(_NUMBER, address, _WAIT, seen, ctypes.addressof(limit), None, 0)
 
     def wake(self, address: int) -> None:
         """Wakes all who wait for the word at `address`, in whichever process."""
-        self._call(_NUMBER, address, _WAKE, _ALL, None, None, 0)
+        self._wake(_NUMBER, address, _WAKE, _ALL)
 
 
 def is_available() -> bool:

@@ -52,7 +52,7 @@ class SharedMemoryLane:
         self._segment = Segment(self._futex)
         self._neighbours: dict[int, Neighbour] = {}
         self._senders: dict[int, Neighbour] = {}
-        self._receivers: list[Neighbour] = []
+        self._only_told: list[Neighbour] = []
         self._current: Tag | None = None  # of the exchange that is published and not collected
         self._why_not: dict[int, str] = {}
         self._check: Callable[[], None] = lambda: None
@@ -82,7 +82,7 @@ class SharedMemoryLane:
     def begin(self, senders: list[int], receivers: list[int], check: Callable[[], None]) -> None:
         """The neighbours of this lane are known; `check` raises what ended the exchange."""
         self._senders = {j: self._neighbours[j] for j in senders}
-        self._receivers = [self._neighbours[j] for j in receivers]
+        self._only_told = [self._neighbours[j] for j in receivers if j not in self._senders]
         self._check = check
         for peer in self._neighbours.keys() - {*senders, *receivers}:
             del self._neighbours[peer]
@@ -112,7 +112,7 @@ class SharedMemoryLane:
             return True
         until = time.monotonic() + TURN
         needed = self._segment.published - SLOTS + 1
-        for receiver in self._receivers:
+        for receiver in self._only_told:
             while True:
                 events = receiver.events
                 if receiver.consumed >= needed or receiver.has_finished:
@@ -136,7 +136,7 @@ class SharedMemoryLane:
         seq = self._segment.published - 1
         until = time.monotonic() + TURN
         for sender in self._senders.values():
-            while True:
+            while sender.published <= seq:
                 events = sender.events
                 if sender.published > seq:
                     break
@@ -144,7 +144,10 @@ class SharedMemoryLane:
                 if not self._sleep(sender, events, until):
                     return None
         self._check()
-        inbox = {j: self._read(sender, seq, tag) for j, sender in self._senders.items()}
+        head, node = self._segment.head, self._node
+        inbox = {j: sender.read(seq, tag, node, head) for j, sender in self._senders.items()}
+        if tag.effect is not EffectKind.MIX:
+            inbox = {j: _own(value) for j, value in inbox.items()}
         self._current = None
         return inbox
 
@@ -171,10 +174,6 @@ class SharedMemoryLane:
                 node=sender.name,
                 iteration=tag.iteration,
             )
-
-    def _read(self, sender: Neighbour, seq: int, tag: Tag) -> Value:
-        value = sender.read(seq, tag, self._node)
-        return value if tag.effect is EffectKind.MIX else _own(value)
 
 
 def _own(value: Value) -> Value:

@@ -43,7 +43,7 @@ from p2pdo.errors import RemoteProtocolError
 from p2pdo.protocol.exchanging import Outgoing
 from p2pdo.protocol.frames import EffectKind, Tag
 from p2pdo.protocol.rounds import disagreement
-from p2pdo.protocol.values import same_layout
+from p2pdo.protocol.values import Layout
 from p2pdo.transports.shared_memory.futex import Futex
 from p2pdo.types import Value
 from p2pdo.wire.arrays import SMALL, Part, pack, reader
@@ -121,6 +121,10 @@ class _Mapped:
         at = _slot_at(seq)
         return self.words[at], self.words[at + 1], self.words[at + 2]
 
+    def head(self, offset: int) -> memoryview:
+        """A record's, in words, which are compared faster than bytes."""
+        return self.bytes[offset : offset + _RECORD.size].cast("Q")
+
     def version(self, seq: int) -> int:
         return self.words[_slot_at(seq) + 3]
 
@@ -130,11 +134,12 @@ def _slot_at(seq: int) -> int:
 
 
 class Written(NamedTuple):
-    """A record for all, as both ends keep it: where it is, and its value in that memory."""
+    """A record for all, as both ends keep it: its head and its value in that memory."""
 
     version: int
-    offset: int
+    head: memoryview
     value: Value
+    layout: Layout
 
 
 class Segment:
@@ -155,22 +160,30 @@ class Segment:
         self._mapped = self._map()
         self._mapped.bytes[:8] = _MAGIC
         self._mapped.bytes[_NONCE] = nonce
-        self._written: dict[int, Written] = {}  # by slot
+        self._written: list[Written | None] = [None] * SLOTS
+        self._head: memoryview | None = None
         self.offer = Offer(this_host(), os.getpid(), self._descriptor, nonce.hex())
 
     @property
     def published(self) -> int:
         return self._mapped.words[_PUBLISHED]
 
+    @property
+    def head(self) -> memoryview | None:
+        """Of the last record, as long as it is there; None where it is not one for all."""
+        return self._head
+
     def publish(self, outgoing: Outgoing) -> None:
         """Writes the next exchange's values, over those of `SLOTS` exchanges before."""
         seq = self.published
-        written = self._written.get(seq % SLOTS)
-        if written and outgoing.each is None and same_layout(written.value, outgoing.value):
+        written = self._written[seq % SLOTS]
+        if written and outgoing.each is None and written.layout.fits(outgoing.value):
             _fill(written.value, outgoing.value)
-            _write_head(self._mapped.bytes, written.offset, seq, outgoing.tag, 1)
+            _write_head(written.head, 0, seq, outgoing.tag, 1)
         else:
             self._write(seq, outgoing)
+            written = self._written[seq % SLOTS]
+        self._head = None if written is None else written.head
         words = self._mapped.words
         words[_CONSUMED] = seq  # what came for earlier exchanges is looked at no more
         words[_PUBLISHED] = seq + 1
@@ -189,12 +202,13 @@ class Segment:
         version = mapped.version(seq) + 1
         mapped.words[_slot_at(seq) + 2] = length
         mapped.words[_slot_at(seq) + 3] = version
-        self._written.pop(seq % SLOTS, None)
+        self._written[seq % SLOTS] = None
         if outgoing.each is None:
             layout, size = entries[0].layout, entries[0].size
             value = reader(layout).view(mapped.bytes[at - size : at])
             if value is not None:
-                self._written[seq % SLOTS] = Written(version, offset, value)
+                head = mapped.head(offset)
+                self._written[seq % SLOTS] = Written(version, head, value, Layout(value))
 
     def finish(self) -> None:
         """Nothing follows, and nothing that came is looked at any more."""
@@ -243,7 +257,7 @@ class Neighbour:
         self.name = name
         self._descriptor = descriptor
         self._mapped = self._map()
-        self._written: dict[int, Written] = {}  # by slot
+        self._written: list[Written | None] = [None] * SLOTS
 
     def __del__(self) -> None:
         os.close(self._descriptor)
@@ -290,8 +304,10 @@ class Neighbour:
         """Where `events` is."""
         return self._mapped.events
 
-    def read(self, seq: int, tag: Tag, node: int) -> Value:
+    def read(self, seq: int, tag: Tag, node: int, head: memoryview | None = None) -> Value:
         """What it published for `node` in an exchange, which must be the one of `tag`.
+
+        `head` is that of the reader's own record of that exchange: theirs has the same words.
 
         Arrays may be views of the segment: they are valid until this node has consumed the
         exchange.
@@ -299,18 +315,19 @@ class Neighbour:
         Raises:
             RemoteProtocolError: it is another exchange, or what is written there is none.
         """
-        written = self._written.get(seq % SLOTS)
+        written = self._written[seq % SLOTS]
         if written is not None and written.version == self._mapped.version(seq):
-            self._check_head(written.offset, seq, tag)
+            if written.head != head:
+                self._check_head(written.head, seq, tag)
             return written.value
         mapped = self._reaching(seq)
         offset, _, length = mapped.slot(seq)
-        count = self._check_head(offset, seq, tag)
+        count = self._check_head(mapped.head(offset), seq, tag)
         return self._value(seq, mapped.bytes[offset : offset + length], offset, count, node)
 
-    def _check_head(self, offset: int, seq: int, tag: Tag) -> int:
+    def _check_head(self, head: memoryview, seq: int, tag: Tag) -> int:
         """Looks whether the record is of this exchange; returns the number of its entries."""
-        theirs, iteration, phase, effect, count = _RECORD.unpack_from(self._mapped.bytes, offset)
+        theirs, iteration, phase, effect, count = _RECORD.unpack(head)
         if theirs != seq or effect not in _EFFECTS:
             raise self._nonsense(f"exchange {seq}")
         if (iteration, phase, effect) != (tag.iteration, tag.phase, tag.effect):
@@ -346,11 +363,11 @@ class Neighbour:
 
     def _keep(self, seq: int, offset: int, layout: bytes, payload: memoryview) -> None:
         """Makes arrays of this slot's memory, for as long as its version stays."""
-        self._written.pop(seq % SLOTS, None)
+        self._written[seq % SLOTS] = None
         value = reader(layout).view(payload) if len(payload) == reader(layout).size else None
         if value is not None:
-            version = self._mapped.version(seq)
-            self._written[seq % SLOTS] = Written(version, offset, value)
+            version, head = self._mapped.version(seq), self._mapped.head(offset)
+            self._written[seq % SLOTS] = Written(version, head, value, Layout(value))
 
     def _nonsense(self, what: str) -> RemoteProtocolError:
         return RemoteProtocolError(
@@ -401,11 +418,14 @@ def _write_head(memory: memoryview, at: int, seq: int, tag: Tag, entries: int) -
 
 def _fill(place: Value, value: Value) -> None:
     """Copies every array into its place in a value of the same layout."""
-    if isinstance(place, np.ndarray):
-        np.copyto(place, value)  # type: ignore[arg-type]
-    elif isinstance(place, tuple):
+    if isinstance(place, tuple):
         for a, b in zip(place, value, strict=True):  # type: ignore[arg-type]
-            _fill(a, b)
+            if isinstance(a, np.ndarray):
+                a[...] = b
+            else:
+                _fill(a, b)
+    elif isinstance(place, np.ndarray):
+        place[...] = value
     elif isinstance(place, dict):
         for key, a in place.items():
             _fill(a, value[key])  # type: ignore[index,call-overload]
