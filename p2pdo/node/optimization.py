@@ -215,7 +215,7 @@ class Optimization(Executor):
 
     def _watching(self, spec: Mapping[str, Any]) -> contextlib.AbstractAsyncContextManager[_Watch]:
         if spec["observer"] is not None:
-            return _observed(spec["observer"], self._site.token)
+            return _observed(spec["observer"], self._site)
         return _metered(self._site.control, self._context)
 
     @contextlib.asynccontextmanager
@@ -288,9 +288,9 @@ class _Watch:
 
 
 @contextlib.asynccontextmanager
-async def _observed(address: str, token: str | None) -> AsyncIterator[_Watch]:
+async def _observed(address: str, site: Site) -> AsyncIterator[_Watch]:
     """States go to the launcher, its verdicts come back."""
-    client = ObserverClient(address, token)
+    client = ObserverClient(address, site.token, site.control.host)
     watch = _Watch(client.observe)
 
     async def run() -> None:
