@@ -75,3 +75,21 @@ def test_a_cancellation_that_meets_a_failing_group_is_not_forgotten() -> None:
 
     clock.run(main())
     assert tries == 1
+
+
+def test_a_task_that_fails_at_the_end_of_its_group_cancels_nobody() -> None:
+    async def fail_late() -> None:
+        await asyncio.sleep(1)
+        raise ValueError("late")
+
+    async def main() -> tuple[int, float]:
+        with contextlib.suppress(ValueError):
+            async with task_group() as group:
+                group.create_task(fail_late())
+                group.create_task(asyncio.sleep(100))
+        await asyncio.sleep(5)
+        life = asyncio.current_task()
+        assert life is not None
+        return life.cancelling(), asyncio.get_running_loop().time()
+
+    assert clock.run(main()) == (0, 6.0)

@@ -20,7 +20,9 @@ from p2pdo.driving.results import TaskStatus
 
 SEEDS = range(30)
 FOUND = {
-    95: "a peer's link that was dialled while its last workload left stayed for ever",
+    44: "a driver that keeps its workload could not go on behind a broken connection",
+    85: "a peer's link that came up when its last workload had left stayed for ever",
+    95: "the same, after a partition",
 }
 """Seeds that found something; what it was."""
 
