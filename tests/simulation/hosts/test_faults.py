@@ -10,13 +10,29 @@ with tests/helpers on the path; its trace is in `lines`.
 
 from __future__ import annotations
 
+import asyncio
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
-from hosts_scenarios import NODES, TASKS, Faults, Outcome, Played, play
+from hosts_scenarios import (
+    NODES,
+    RUN,
+    TASKS,
+    Faults,
+    Outcome,
+    Played,
+    deployment,
+    play,
+    run_to_the_end,
+)
 
 import p2pdo
+from p2pdo.driving.patience import follow
 from p2pdo.driving.results import TaskStatus
+from p2pdo.simulation.hosts.deployment import COORDINATOR, run_hosts
+from p2pdo.wire.v1 import coordinator_pb2 as pb
 
 SEEDS = range(30)
 FOUND = {
@@ -84,3 +100,61 @@ def check_driver(played: Played, told: str) -> None:
         assert by_future == {r.task_id: (r.status, r.value) for r in driven.results}, told
     else:
         assert "coordinator" in str(driven.error) or "nodes" in str(driven.error), told
+
+
+@pytest.mark.parametrize("phase", ["configuring", "running", "iterating"])
+@pytest.mark.parametrize("is_back", [False, True], ids=["for-good", "and-started-again"])
+def test_a_node_that_is_killed_ends_its_run_by_its_name(
+    phase: str, is_back: bool, tmp_path: Path
+) -> None:
+    """Before its config, before its first iteration, and in the midst; nothing resumes."""
+
+    async def main() -> tuple[str, dict[str, Any], float]:
+        async with deployment(7, tmp_path, computing=0.05).running() as network:
+            async with network.client() as client:
+                workload = await client.submit({**RUN, "observe_every": 1}, "r")
+                killed_at = None
+                async for event in follow(client, workload):
+                    if killed_at is None and phase_of(event) == phase:
+                        killed_at = asyncio.get_running_loop().time()
+                        network.kill("b")
+                        if is_back:
+                            network.start_node("b")
+                end = await client.workload(workload)
+            assert killed_at is not None
+            took = asyncio.get_running_loop().time() - killed_at
+        assert not network.bugs
+        return end.status, json.loads(end.error), took
+
+    status, error, took = run_hosts(7, main)
+    assert status == "failed"
+    assert error["message"].startswith("node b was ")
+    assert ("restarted" in error["message"]) == is_back
+    assert error["node"] == "b"
+    assert (error.get("iteration") is not None) == (phase == "iterating")
+    assert took < (1.0 if is_back else 6.0)
+
+
+def phase_of(event: pb.WorkloadEvent) -> str:
+    if event.HasField("metric"):
+        return "iterating" if event.metric.iteration >= 5 else ""
+    return str(event.status.status)
+
+
+def test_a_killed_coordinator_costs_a_run_nothing_while_it_iterates(tmp_path: Path) -> None:
+    """The values do not pass it; the results wait until it is back, and the bits are the same."""
+
+    async def main() -> tuple[Outcome, float]:
+        async with deployment(8, tmp_path, computing=0.05).running() as network:
+            going = asyncio.create_task(run_to_the_end(network, "r"))
+            await asyncio.sleep(1.0)
+            network.kill(COORDINATOR)
+            await asyncio.sleep(20.0)  # the run is long done
+            network.start_coordinator()
+            began = asyncio.get_running_loop().time()
+            outcome = await going
+            return outcome, asyncio.get_running_loop().time() - began
+
+    outcome, took = run_hosts(8, main)
+    assert outcome.status == "done", outcome.error
+    assert took < 10.0
