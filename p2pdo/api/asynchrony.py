@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 from p2pdo.errors import ConfigError
 from p2pdo.protocol.asynchronous.plan import AsynchronousPlan, Asynchrony
+from p2pdo.simulation.activation.reading import read_activation
 
 if TYPE_CHECKING:
     from p2pdo.api.jobs import Job
     from p2pdo.api.requests import Request
 
-WEATHER = ("delay", "drop", "duplicate")
+WEATHER = ("delay", "drop", "duplicate", "activation")
 """What only a simulated network has."""
 
 _ROUNDS = ("dense", "stacked")
@@ -55,6 +56,7 @@ def check_asynchronous(job: Job, executor: str, *, has_timeline: bool) -> None:
             f"--{odd[0]} is of a simulated network; with --on {executor} the network is what it is",
             hint=f"--on simulated, or leave --{odd[0]} out",
         )
+    read_activation(asked.activation, job.plan.nodes)
 
 
 def asynchrony_of(request: Request) -> Asynchrony:
@@ -95,5 +97,5 @@ def require_synchrony(request: Request, name: str) -> None:
     if request.asynchrony != Asynchrony():
         raise ConfigError(
             f"{name} is synchronous: its nodes do not drift apart",
-            hint="--max-staleness, --delay and --duplicate are of asynchronous algorithms",
+            hint="--max-staleness, --delay, --duplicate and --activation are of asynchronous ones",
         )

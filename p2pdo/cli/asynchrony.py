@@ -12,7 +12,7 @@ from p2pdo.cli.options import F, group
 if TYPE_CHECKING:
     from p2pdo.protocol.asynchronous.plan import Asynchrony
 
-NAMES = ("max_staleness", "delay", "duplicate")
+NAMES = ("max_staleness", "delay", "duplicate", "activation")
 
 max_staleness = click.option(
     "--max-staleness",
@@ -31,6 +31,12 @@ _weather = [
         "[default: 0.5]",
     ),
     click.option("--duplicate", type=float, metavar="P", help="Simulated: a message comes twice."),
+    click.option(
+        "--activation",
+        metavar="WHO",
+        help="Simulated: who wakes when: poisson:rate=1,3=0.1 (node 3 is slow), "
+        "markov:fails=0.1,recovers=0.5 (edges come and go), cyclic:at_once=2.  [default: poisson]",
+    ),
 ]
 
 
@@ -63,5 +69,5 @@ def require_none(given: Asynchrony) -> None:
     if given != Asynchrony():
         raise ConfigError(
             "a comparison runs asynchronous algorithms in the default weather",
-            hint="leave --max-staleness, --delay and --duplicate out, or run one by one",
+            hint="leave --max-staleness, --delay, --duplicate, --activation out, or run one by one",
         )

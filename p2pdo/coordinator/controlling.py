@@ -18,6 +18,7 @@ from p2pdo.driving.controllers import Controller, find, run_controller
 from p2pdo.errors import P2pdoError, WorkloadFailed
 from p2pdo.protocol.workload import ControllerFailed, ControllerFinished
 from p2pdo.runtime.groups import task_group
+from p2pdo.transports.host import THIS_HOST, Host
 from p2pdo.types import WorkloadId
 
 
@@ -25,9 +26,14 @@ class Controlling:
     """Runs controllers for a desk, over connections to its own coordinator."""
 
     def __init__(
-        self, desk: Desk, controllers: Mapping[str, Controller], token: str | None
+        self,
+        desk: Desk,
+        controllers: Mapping[str, Controller],
+        token: str | None,
+        host: Host = THIS_HOST,
     ) -> None:
         self._desk = desk
+        self._host = host
         self._controllers = controllers
         self._token = token
         self._address = ""
@@ -67,7 +73,7 @@ class Controlling:
         event: ControllerFinished | ControllerFailed
         try:
             controller = find(self._controllers, spec.controller or "")
-            async with Client(self._address, self._token) as client:
+            async with Client(self._address, self._token, self._host) as client:
                 event = ControllerFinished(await run_controller(controller, client, workload, spec))
         except P2pdoError as error:
             event = ControllerFailed(error.to_plain())

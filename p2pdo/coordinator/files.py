@@ -22,16 +22,16 @@ from typing import IO
 from p2pdo.coordinator.watching import Point
 from p2pdo.errors import NotFound
 from p2pdo.reporting.file_names import to_file_name
-from p2pdo.runtime.compute import ThreadCompute
+from p2pdo.transports.host import THIS_HOST, Host
 from p2pdo.types import NodeId, WorkloadId
 
 
 class Files:
     """The files of all workloads of a state directory."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, host: Host = THIS_HOST) -> None:
         self._folder = folder / "workloads"
-        self._appender = ThreadCompute("metrics")
+        self._appender = host.compute("metrics")
         self._uploads = itertools.count()
 
     def close(self) -> None:

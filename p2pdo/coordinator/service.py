@@ -39,6 +39,7 @@ from p2pdo.protocol.tasks import Task, TaskState
 from p2pdo.protocol.workload import TERMINAL, Status, TaskQueue
 from p2pdo.runtime.groups import task_group
 from p2pdo.transports import rpc
+from p2pdo.transports.host import THIS_HOST, Host
 from p2pdo.types import NodeId, WorkloadId
 from p2pdo.wire.errors import encode_error
 from p2pdo.wire.plain import LARGE
@@ -445,6 +446,8 @@ async def serving(
     token: str | None = None,
     settings: Settings | None = None,
     grace: float = 1.0,
+    host: Host = THIS_HOST,
+    wall: Callable[[], float] = time.time,
 ) -> AsyncIterator[str]:
     """A coordinator on this state directory for as long as the block lasts; gives its address.
 
@@ -458,16 +461,16 @@ async def serving(
     """
     settings = settings or Settings()
     loop = asyncio.get_running_loop()
-    store = await asyncio.to_thread(open_store, folder)
-    files = Files(folder)
+    store = await asyncio.to_thread(open_store, folder, host)
+    files = Files(folder, host)
     try:
         kept = await asyncio.to_thread(store.read, read_everything)
-        desk = Desk(kept, store, settings, loop, time.time)
+        desk = Desk(kept, store, settings, loop, wall)
         broken: asyncio.Future[None] = loop.create_future()
         store.start(on_broken=broken.set_exception)
-        controlling = Controlling(desk, settings.controllers, token)
+        controlling = Controlling(desk, settings.controllers, token, host)
         service = Service(store, desk, files, settings, controlling)
-        server = rpc.make_server(token)
+        server = host.server(token)
         wire_grpc.add_CoordinatorServicer_to_server(service, server)
         bound = rpc.bind(server, address)
         await server.start()

@@ -23,15 +23,15 @@ import asyncio
 import contextlib
 import fcntl
 import os
-import queue
 import sqlite3
-import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
 from p2pdo.errors import ConfigError, Conflict, P2pdoError
+from p2pdo.runtime.batches import Batches
+from p2pdo.transports.host import THIS_HOST, Host
 
 T = TypeVar("T")
 Write = Callable[[sqlite3.Connection], None]
@@ -111,27 +111,28 @@ class _Job:
 class Store:
     """An open state directory. Made by `open_store`; close it with `close`."""
 
-    def __init__(self, folder: Path, lock: IO[str], connection: sqlite3.Connection) -> None:
+    def __init__(
+        self, folder: Path, lock: IO[str], connection: sqlite3.Connection, host: Host
+    ) -> None:
         self.folder = folder
         self.epoch = 0
         self.commits = 0
         self.broken: P2pdoError | None = None
         self._lock = lock
         self._connection = connection
-        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._jobs: Batches[_Job] = host.batches("store", self._work)
         self._unit: list[Write] = []  # what the present step of the loop has submitted
         self._submitted = 0
         self._durable = 0  # Invariant: the first `_durable` submitted writes are committed
         self._loop: asyncio.AbstractEventLoop | None = None
         self._on_broken: Callable[[P2pdoError], None] = lambda _error: None
-        self._thread = threading.Thread(target=self._work, name="store", daemon=True)
 
     def start(self, on_broken: Callable[[P2pdoError], None] | None = None) -> None:
         """Starts the writer for the running loop; `on_broken` is called at most once, on it."""
         self._loop = asyncio.get_running_loop()
         if on_broken is not None:
             self._on_broken = on_broken
-        self._thread.start()
+        self._jobs.start()
 
     def read(self, query: Callable[[sqlite3.Connection], T]) -> T:
         """Reads on the caller's thread. Only before `start`."""
@@ -186,31 +187,18 @@ class Store:
 
     def close(self) -> None:
         """Commits what is queued, then gives the directory free. Blocks for that commit."""
-        if self._thread.is_alive():
+        if self._loop is not None:
             self._flush()
-            self._jobs.put(None)
-            self._thread.join()
+        self._jobs.close()
         self._connection.close()
         self._lock.close()
 
-    def _work(self) -> None:
-        while (first := self._jobs.get()) is not None:
-            jobs, is_last = self._gather(first)
-            writes = [write for job in jobs for write in job.writes]
-            error = self._commit(writes)
-            answers, error = self._answer(jobs, error)
-            self._call(self._settle, jobs, answers, len(writes), error)
-            if is_last:
-                return
-
-    def _gather(self, first: _Job) -> tuple[list[_Job], bool]:
-        """Everything that is queued by now, and whether the end is among it."""
-        jobs = [first]
-        with contextlib.suppress(queue.Empty):
-            while (job := self._jobs.get_nowait()) is not None:
-                jobs.append(job)
-            return jobs, True
-        return jobs, False
+    def _work(self, jobs: list[_Job]) -> None:
+        """Commits and answers a batch, on the writer's thread."""
+        writes = [write for job in jobs for write in job.writes]
+        error = self._commit(writes)
+        answers, error = self._answer(jobs, error)
+        self._call(self._settle, jobs, answers, len(writes), error)
 
     def _commit(self, writes: list[Write]) -> P2pdoError | None:
         if self.broken is not None or not writes:
@@ -263,7 +251,7 @@ class Store:
                 job.done.set_exception(error)
 
 
-def open_store(folder: Path) -> Store:
+def open_store(folder: Path, host: Host = THIS_HOST) -> Store:
     """Opens a state directory, makes it if need be, and counts one more start.
 
     Raises:
@@ -287,7 +275,7 @@ def open_store(folder: Path) -> Store:
             hint="stop it first, or choose another directory: --state DIR",
         ) from None
     try:
-        return _open_database(folder, lock)
+        return _open_database(folder, lock, host)
     except (sqlite3.Error, ConfigError) as error:
         lock.close()
         if isinstance(error, ConfigError):
@@ -298,7 +286,7 @@ def open_store(folder: Path) -> Store:
         ) from None
 
 
-def _open_database(folder: Path, lock: IO[str]) -> Store:
+def _open_database(folder: Path, lock: IO[str], host: Host) -> Store:
     connection = sqlite3.connect(
         folder / "state.sqlite", isolation_level=None, check_same_thread=False
     )
@@ -312,7 +300,7 @@ def _open_database(folder: Path, lock: IO[str]) -> Store:
             "INSERT INTO meta VALUES ('epoch', 1) ON CONFLICT (key) DO UPDATE SET value = value + 1"
         )
         connection.execute("COMMIT")
-        store = Store(folder, lock, connection)
+        store = Store(folder, lock, connection, host)
         (store.epoch,) = connection.execute("SELECT value FROM meta WHERE key = 'epoch'").fetchone()
     except BaseException:
         connection.close()

@@ -8,6 +8,10 @@ rest. Such acknowledgements are sent for many results at once. A workload that i
 driver after this one, so there it is the program that knows: what `Tasks.results` has given out is
 acknowledged when the loop comes back for the next one, and `Tasks.acknowledge` does so by hand.
 
+A kept workload's driver is told twice: by the reader that every driver has, and by `results`. What
+the one has given out and the other has not seen yet must not be dropped: the reader could not go
+on behind a broken connection. So what is in good hands is acknowledged once both know it.
+
 One acknowledgement is on its way at a time; meanwhile later ones replace each other, for each says
 "the first so many".
 """
@@ -32,7 +36,7 @@ class Acknowledging:
 
     Attributes:
         by_itself: whether what is told is in good hands.
-        told: how many results have come.
+        told: how many results have come to the driver's reader.
         safe: how many of them are in good hands.
     """
 
@@ -55,6 +59,8 @@ class Acknowledging:
     def note_told(self, place: int, size: int) -> None:
         """The result at that place has come, with so many characters."""
         self.told = place
+        if self.safe > self._acknowledged:
+            self._changed.set()
         self._size += size
         is_due = place - self.safe >= _MANY or self._size >= _MUCH
         if self.by_itself and is_due:
@@ -67,15 +73,15 @@ class Acknowledging:
             self.safe = seen
             self._changed.set()
 
-    async def send(self, workload_id: str) -> None:
-        """Returns when the coordinator knows.
+    async def send(self, workload_id: str, *, at_last: bool = False) -> None:
+        """Returns when the coordinator knows; `at_last` also what the reader has not seen.
 
         Raises:
             P2pdoError: it refuses, or stays away.
         """
-        seen = self.safe
+        seen = self.safe if at_last else min(self.safe, self.told)
         if seen > self._acknowledged:
-            await persist(lambda: self._client.acknowledge(workload_id, seen))
+            await persist(self._client, lambda: self._client.acknowledge(workload_id, seen))
             self._acknowledged = max(self._acknowledged, seen)
 
     async def keep_sending(self, workload_id: str) -> None:

@@ -48,7 +48,7 @@ class AttachedTasks(Tasks):
         self._seen = seen
 
     async def _open(self) -> None:
-        workload = await persist(lambda: self.client.find(self.workload_id))
+        workload = await persist(self.client, lambda: self.client.find(self.workload_id))
         spec = json.loads(workload.spec)
         _check(workload, spec, self._seen)
         seen = workload.acknowledged if self._seen is None else self._seen

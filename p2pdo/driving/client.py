@@ -12,6 +12,7 @@ import grpc.aio
 
 from p2pdo.errors import ConfigError, NotFound
 from p2pdo.transports import rpc
+from p2pdo.transports.host import THIS_HOST, Host
 from p2pdo.types import Plain
 from p2pdo.wire.errors import decode_error
 from p2pdo.wire.v1 import coordinator_pb2 as pb, coordinator_pb2_grpc as pb_grpc
@@ -23,11 +24,12 @@ _DEADLINE = 10.0  # seconds for one answer of the coordinator
 class Client:
     """Speaks with one coordinator; use as a context manager."""
 
-    def __init__(self, address: str, token: str | None = None) -> None:
+    def __init__(self, address: str, token: str | None = None, host: Host = THIS_HOST) -> None:
         rpc.split_address(address)
         self.address = address
+        self.host = host
         self._metadata = rpc.metadata(token)
-        self._channel = rpc.make_channel(address)
+        self._channel = host.channel(address)
         self._open_stub: pb_grpc.CoordinatorAsyncStub | None = pb_grpc.CoordinatorStub(
             self._channel
         )

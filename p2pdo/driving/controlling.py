@@ -6,7 +6,6 @@ The controllers themselves are in `controllers`; the coordinator runs them.
 from __future__ import annotations
 
 import json
-import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -37,7 +36,7 @@ async def control(
         "controller": controller,
         "parameters": dict(parameters),
     }
-    workload_id = await client.submit(spec, uuid.uuid4().hex)
+    workload_id = await client.submit(spec, client.host.fresh_id())
     end: pb.Workload | None = None
     async for event in follow(client, workload_id):
         if event.HasField("status"):

@@ -13,7 +13,6 @@ from typing import TypeVar
 from p2pdo.driving.client import Client
 from p2pdo.errors import DeadlineExceeded, Unreachable
 from p2pdo.protocol.workload import TERMINAL
-from p2pdo.runtime.backoff import Backoff
 from p2pdo.wire.v1 import coordinator_pb2 as pb
 
 T = TypeVar("T")
@@ -25,9 +24,9 @@ PATIENCE = 30.0
 class Patience:
     """Waits between tries, and gives up when there was no answer for too long."""
 
-    def __init__(self, seconds: float | None = None) -> None:
+    def __init__(self, client: Client, seconds: float | None = None) -> None:
         self._seconds = PATIENCE if seconds is None else seconds
-        self._backoff = Backoff()
+        self._backoff = client.host.backoff()
         self._missed: float | None = None  # since when
 
     def heard(self) -> None:
@@ -50,13 +49,15 @@ class Patience:
         await self._backoff.wait()
 
 
-async def persist(call: Callable[[], Awaitable[T]], seconds: float | None = None) -> T:
-    """Calls until the coordinator answers.
+async def persist(
+    client: Client, call: Callable[[], Awaitable[T]], seconds: float | None = None
+) -> T:
+    """Calls until the client's coordinator answers.
 
     Raises:
         P2pdoError: it refuses, or does not answer for so many seconds.
     """
-    patience = Patience(seconds)
+    patience = Patience(client, seconds)
     while True:
         try:
             return await call()
@@ -75,7 +76,7 @@ async def follow(
     Raises:
         P2pdoError: it stays away, or does not know the workload.
     """
-    patience = Patience()
+    patience = Patience(client)
     while True:
         is_over = False
         try:

@@ -28,7 +28,6 @@ import asyncio
 import contextlib
 import json
 import logging
-import uuid
 from collections.abc import (
     AsyncIterator,
     Awaitable,
@@ -51,6 +50,7 @@ from p2pdo.driving.sending import Order, batches_of, encode_payload
 from p2pdo.driving.waiting import Waiting, fail_all
 from p2pdo.errors import (
     ConfigError,
+    Conflict,
     DeadlineExceeded,
     P2pdoError,
     Unreachable,
@@ -96,6 +96,7 @@ class Tasks:
         self._keep = keep
         self._acknowledging = Acknowledging(client, by_itself=not keep)
         self._waiting = Waiting()
+        self._shown = 0  # the place of the last result that `results` has given out
         self._block = contextlib.AsyncExitStack()
         self._group: asyncio.TaskGroup | None = None
         self._helpers: set[asyncio.Task[None]] = set()
@@ -140,12 +141,12 @@ class Tasks:
             spec["roles"] = self._roles
         if self._keep:
             spec["keep"] = True
-        self.workload_id = await self.client.submit(spec, uuid.uuid4().hex)
+        self.workload_id = await self.client.submit(spec, self.client.host.fresh_id())
 
     async def _acknowledge_at_last(self) -> None:
         with contextlib.suppress(P2pdoError):  # it is told again, and that was said before
             async with asyncio.timeout(_LAST_WORDS):
-                await self._acknowledging.send(self.workload_id)
+                await self._acknowledging.send(self.workload_id, at_last=True)
 
     async def _end(self, *, is_idle: bool) -> None:
         """Tells the coordinator, which would keep the workload for ever."""
@@ -156,7 +157,7 @@ class Tasks:
             return self.client.stop(self.workload_id, "its driver was closed")
 
         try:
-            await persist(leave, _LAST_WORDS)
+            await persist(self.client, leave, _LAST_WORDS)
         except (Unreachable, DeadlineExceeded) as error:
             log.warning(
                 "workload %s stays open at the coordinator, which is away: %s; when it is back: "
@@ -282,6 +283,7 @@ class Tasks:
         async with contextlib.aclosing(events):  # type: ignore[type-var]
             while waiting := await self._sent_behind(seen):
                 async for result in results_in(events):
+                    self._shown = max(self._shown, result.place)
                     yield result
                     seen = result.place
                     self._acknowledging.note_safe(seen)
@@ -296,16 +298,24 @@ class Tasks:
     async def acknowledge(self, place: int) -> None:
         """The results up to that place (`TaskResult.place`) are not told again, to nobody.
 
-        Drivers with `keep` do so for what they have stored; all others need not.
+        Drivers with `keep` do so for what they have stored; all others need not. The coordinator
+        hears of it as soon as this driver's own reader has come as far.
 
         Raises:
             Conflict: so many were never told.
         """
+        told = max(self._acknowledging.told, self._shown)
+        if place > told:
+            raise Conflict(
+                f"{told} results were told, and {place} are said to be stored",
+                hint="acknowledge the place of a result",
+                workload=self.workload_id,
+            )
         self._acknowledging.note_safe(place)
         await self._acknowledging.send(self.workload_id)
 
     async def _sent_behind(self, seen: int) -> set[TaskId]:
-        sent = await persist(lambda: self.client.list_tasks(self.workload_id, seen))
+        sent = await persist(self.client, lambda: self.client.list_tasks(self.workload_id, seen))
         return {TaskId(task.task_id) for task in sent}
 
     async def abort(
@@ -314,7 +324,9 @@ class Tasks:
         """Aborts tasks that have no result yet; their futures get one that says so."""
         ids = self._waiting.ids_of(futures)
         if ids:
-            await persist(lambda: self.client.abort_tasks(self.workload_id, ids, reason))
+            await persist(
+                self.client, lambda: self.client.abort_tasks(self.workload_id, ids, reason)
+            )
 
     # ---- inside ----
 
@@ -345,8 +357,10 @@ class Tasks:
         task.add_done_callback(self._helpers.discard)
 
     async def _send_batch(self, batch: Sequence[Order]) -> list[asyncio.Future[TaskResult]]:
-        request_id = uuid.uuid4().hex
-        ids = await persist(lambda: self.client.send_tasks(self.workload_id, request_id, batch))
+        request_id = self.client.host.fresh_id()
+        ids = await persist(
+            self.client, lambda: self.client.send_tasks(self.workload_id, request_id, batch)
+        )
         return [self._waiting.future_of(TaskId(task_id)) for task_id in ids]
 
     async def _watch_deadline(

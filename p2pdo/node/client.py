@@ -22,7 +22,7 @@ from p2pdo.node.executors import aborted
 from p2pdo.node.workplace import Roster, Workplace
 from p2pdo.protocol.routing import Result, Task
 from p2pdo.runtime.actor import Actor
-from p2pdo.runtime.compute import ThreadCompute
+from p2pdo.transports.host import THIS_HOST, Host
 from p2pdo.types import TaskId, WorkloadId
 
 log = logging.getLogger(__name__)
@@ -45,12 +45,13 @@ class ClientActor(Actor[Task]):
         finished: Callable[[Result], None],
         inbox: int,
         idle: float = 30.0,
+        host: Host = THIS_HOST,
     ) -> None:
         super().__init__(f"client {workload}", inbox=inbox)
         self._workload = workload
         self._took = took
         self._finished = finished
-        self._compute = ThreadCompute(f"workload {workload}", idle=idle)
+        self._compute = host.compute(f"workload {workload}", idle=idle)
         self._abort = Abort()  # of the task in hand
         self._in_hand: Task | None = None
         self._life: asyncio.Task[object] | None = None

@@ -16,7 +16,6 @@ import asyncio
 import contextlib
 import json
 import logging
-import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,7 +34,9 @@ from p2pdo.errors import (
 )
 from p2pdo.protocol.routing import Result, Task
 from p2pdo.runtime.backoff import Backoff
+from p2pdo.runtime.groups import task_group
 from p2pdo.transports import rpc
+from p2pdo.transports.host import THIS_HOST, Host
 from p2pdo.types import NodeId, TaskId, WorkloadId
 from p2pdo.wire.errors import decode_error
 from p2pdo.wire.plain import LARGE, parse_plain
@@ -56,7 +57,7 @@ class Identity:
     node: str
     address: str
     return_states: bool = True
-    boot_id: str = field(default_factory=lambda: secrets.token_hex(16))
+    boot_id: str = field(default_factory=THIS_HOST.fresh_id)
 
 
 @dataclass(frozen=True)
@@ -110,12 +111,14 @@ class Control:
         *,
         token: str | None = None,
         pull: Pull | None = None,
+        host: Host = THIS_HOST,
     ) -> None:
         self.identity = identity
+        self.host = host
         self._coordinator = coordinator
         self._metadata = rpc.metadata(token)
         self._pull = pull or Pull()
-        self._channel = rpc.make_channel(coordinator)
+        self._channel = host.channel(coordinator)
         self._stub = pb_grpc.CoordinatorStub(self._channel)
         self._heartbeat_seconds = 1.0
         self._credits: dict[WorkloadId, int] = {}  # not told yet
@@ -146,7 +149,7 @@ class Control:
         """
         pull = self._stream if self._pull.mode == "stream" else self._poll
         try:
-            async with asyncio.TaskGroup() as group:
+            async with task_group() as group:
                 group.create_task(self._heartbeat(), name="heartbeat")
                 group.create_task(self._for_ever(lambda b: pull(orders, b)), name="orders")
         except* Conflict as conflicts:
@@ -159,7 +162,7 @@ class Control:
             await self._call(self._stub.Leave(request, timeout=timeout, metadata=self._metadata))
 
     async def _join_within(self, seconds: float) -> None:
-        backoff = Backoff()
+        backoff = self.host.backoff()
         reason: P2pdoError | None = None
         try:
             async with asyncio.timeout(seconds):
@@ -226,7 +229,7 @@ class Control:
         self._credits_changed.set()
 
     async def _for_ever(self, pull: Callable[[Backoff], Awaitable[None]]) -> None:
-        backoff = Backoff()
+        backoff = self.host.backoff()
         while True:
             try:
                 await pull(backoff)
@@ -247,7 +250,7 @@ class Control:
         orders.stream_opened()
         call = self._stub.Tasks(metadata=self._metadata)
         try:
-            async with asyncio.TaskGroup() as group:
+            async with task_group() as group:
                 writing = group.create_task(self._tell_credits(call, orders), name="credits")
                 async for order in _read(call):
                     backoff.reset()
@@ -404,7 +407,7 @@ class Control:
 
     async def _persist(self, call: Callable[[], Awaitable[T]]) -> T:
         """Calls until the coordinator answers, however long it is away."""
-        backoff = Backoff()
+        backoff = self.host.backoff()
         while True:
             try:
                 return await self._call(call())

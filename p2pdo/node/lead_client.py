@@ -46,10 +46,10 @@ from p2pdo.protocol.routing import (
     TasksArrived,
 )
 from p2pdo.runtime.actor import ActorRef
-from p2pdo.runtime.backoff import Backoff
 from p2pdo.runtime.compute import limit_blas_threads
 from p2pdo.runtime.groups import task_group
 from p2pdo.runtime.supervisor import Supervisor
+from p2pdo.transports.host import THIS_HOST, Host
 from p2pdo.types import WorkloadId
 
 log = logging.getLogger(__name__)
@@ -79,13 +79,15 @@ class LeadClient:
         grant: Grant,
         report: SendReport,
         inbox: int = INBOX,
+        host: Host = THIS_HOST,
     ) -> None:
         self._node = node
+        self._host = host
         self._workplace = workplace
         self._grant = grant
         self._inbox = inbox
         self._routing = Routing(node, workplace.names, capacity=inbox)
-        self._outbox = Outbox(report, self._acknowledged)
+        self._outbox = Outbox(report, self._acknowledged, host)
         self._clients: dict[WorkloadId, ActorRef[Task]] = {}
         self._actors: dict[WorkloadId, ClientActor] = {}  # the latest of each
         self._settled = asyncio.Event()  # set at each change that may complete a drain
@@ -200,6 +202,7 @@ class LeadClient:
                 took=self._took,
                 finished=self._finished,
                 inbox=self._inbox,
+                host=self._host,
             )
             return actor
 
@@ -227,8 +230,14 @@ class LeadClient:
 class Outbox:
     """Results on their way to the coordinator, sent in batches until acknowledged."""
 
-    def __init__(self, send: SendReport, acknowledged: Callable[[Sequence[Result]], None]) -> None:
+    def __init__(
+        self,
+        send: SendReport,
+        acknowledged: Callable[[Sequence[Result]], None],
+        host: Host = THIS_HOST,
+    ) -> None:
         self._send = send
+        self._host = host
         self._acknowledged = acknowledged
         self._results: deque[Result] = deque()
         self._under_way: list[Result] = []
@@ -262,7 +271,7 @@ class Outbox:
         return batch
 
     async def _send_until_answered(self, batch: Sequence[Result]) -> Sequence[Result]:
-        backoff = Backoff()
+        backoff = self._host.backoff()
         while True:
             try:
                 return await self._send(batch)

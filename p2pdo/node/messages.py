@@ -57,7 +57,7 @@ from p2pdo.node.topics import (
     nobody_answers,
     on_message,
 )
-from p2pdo.runtime.compute import ThreadCompute
+from p2pdo.runtime.compute import Compute
 from p2pdo.runtime.foreign import contained
 from p2pdo.transports import rpc
 from p2pdo.types import NodeId, WorkloadId
@@ -139,6 +139,9 @@ class Mailroom:
     def close(self, workload: WorkloadId) -> None:
         self._boxes.pop(workload, None)
 
+    def compute(self, name: str) -> Compute:
+        return self._control.host.compute(name)
+
     async def members(self, workload: WorkloadId) -> Mapping[NodeId, str]:
         return await self._control.members(workload)
 
@@ -147,7 +150,7 @@ class Mailroom:
     async def ask(self, address: str, node: NodeId, request: bytes, seconds: float) -> Reply:
         """One target's reply; never raises what went wrong there."""
         if address not in self._channels:
-            self._channels[address] = rpc.make_channel(address)
+            self._channels[address] = self._control.host.channel(address)
         call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]
         call = self._channels[address].unary_unary(METHOD)
         try:
@@ -228,7 +231,7 @@ class Mailbox:
         self._room = room
         self._workload = workload
         self._handlers: dict[str, Callable[..., Any]] = {}
-        self._compute = ThreadCompute(f"messages {workload}")
+        self._compute = room.compute(f"messages {workload}")
         self._members: Mapping[NodeId, str] | None = None
         self._expected = 0  # blocks in which topics may be taken up
         self._changed = asyncio.Event()  # set and replaced at the end of each

@@ -243,7 +243,7 @@ class Optimization(Executor):
     ) -> contextlib.AbstractAsyncContextManager[_Watch]:
         """Who is told of states: a launcher. Else counters go to the coordinator."""
         if spec["observer"] is not None:
-            return _observed(spec["observer"], self._site.token)
+            return _observed(spec["observer"], self._site)
         return contextlib.nullcontext(_Watch(lambda report: batches.tell(report, {})))
 
     @contextlib.asynccontextmanager
@@ -339,9 +339,9 @@ class _Watch:
 
 
 @contextlib.asynccontextmanager
-async def _observed(address: str, token: str | None) -> AsyncIterator[_Watch]:
+async def _observed(address: str, site: Site) -> AsyncIterator[_Watch]:
     """States go to the launcher, its verdicts come back."""
-    client = ObserverClient(address, token)
+    client = ObserverClient(address, site.token, site.control.host)
     watch = _Watch(client.observe)
 
     async def run() -> None:

@@ -24,6 +24,7 @@ from p2pdo.node.site import Provider, Services, default_executors
 from p2pdo.node.workplace import Workplace
 from p2pdo.runtime.groups import task_group
 from p2pdo.transports import rpc
+from p2pdo.transports.host import THIS_HOST, Host
 
 _LAST_WORDS = 2.0  # seconds for the last report and the goodbye of a node that is told to stop now
 
@@ -66,6 +67,7 @@ async def run_node(
     *,
     stop: Stop | None = None,
     ready: Callable[[str], None] = lambda _address: None,
+    host: Host = THIS_HOST,
 ) -> None:
     """Runs a node until `stop`; `ready` is told its address once it has joined.
 
@@ -80,11 +82,15 @@ async def run_node(
     if settings.advertise is not None:
         rpc.require_plaintext_allowed(settings.advertise, insecure=settings.insecure)
     _make_folder(settings.state)
-    server = rpc.make_server(settings.token)
+    server = host.server(settings.token)
     address = rpc.bind(server, settings.listen)
     dialled = settings.advertise or address
-    identity = Identity(settings.name, dialled, return_states=not settings.keep_states)
-    control = Control(settings.coordinator, identity, token=settings.token, pull=settings.pull)
+    identity = Identity(
+        settings.name, dialled, return_states=not settings.keep_states, boot_id=host.fresh_id()
+    )
+    control = Control(
+        settings.coordinator, identity, token=settings.token, pull=settings.pull, host=host
+    )
     services = Services(
         name=settings.name,
         address=address,
@@ -100,7 +106,7 @@ async def run_node(
         _started(server, provide(services)) as workplace,
         control.joined(timeout=settings.connect_timeout),
         LeadClient(
-            settings.name, workplace, grant=control.grant, report=control.report
+            settings.name, workplace, grant=control.grant, report=control.report, host=host
         ).running() as lead,
     ):
         ready(address)

@@ -81,7 +81,11 @@ async def default_executors(
     async with (
         mailroom.running(),
         PeerLinks(
-            NodeId(services.name), boot_id, services.token, value_limit=services.value_limit
+            NodeId(services.name),
+            boot_id,
+            services.token,
+            value_limit=services.value_limit,
+            host=services.control.host,
         ) as links,
     ):
         links.register(services.server)

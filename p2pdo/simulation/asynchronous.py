@@ -1,7 +1,9 @@
 """Asynchronous nodes in simulated time: clocks, delays, losses, one seed, one order of events.
 
-Each node wakes by a Poisson clock of its own, once in a unit of time on average. A message takes an
-exponential delay, each its own, so later ones overtake earlier ones; it may be lost or come twice.
+Each node wakes by a Poisson clock of its own, once in a unit of time on average, unless the plan
+has another activation: then its ticks say who wakes, and with edges that come and go, over which of
+them messages are carried until the next tick. A message takes an exponential delay, each its own,
+so later ones overtake earlier ones; it may be lost or come twice.
 A node whose clock rings while it is too far ahead does not wake; it says again what it has said,
 because what it waits for may be waiting for that. So does one that is done. Nothing is computed
 twice and no real time passes: the events stand in one queue, in order of time.
@@ -13,17 +15,19 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
 from p2pdo.protocol.asynchronous.channels import Message
 from p2pdo.protocol.asynchronous.member import Member
-from p2pdo.protocol.asynchronous.plan import AsynchronousPlan
+from p2pdo.protocol.asynchronous.plan import ACTIVATION, AsynchronousPlan
 from p2pdo.protocol.judging import Judge, Judgement, Report
 from p2pdo.runtime.compute import limit_blas_threads
+from p2pdo.simulation.activation.reading import read_activation
+from p2pdo.simulation.activation.tick import Tick
 
 WEATHER_STREAM = 21
 """No other generator is made from (seed, this)."""
@@ -33,7 +37,7 @@ class Event(NamedTuple):
     """What has happened.
 
     Attributes:
-        time: in mean times between two wake-ups of a node.
+        time: in the activation's unit; by default the mean time between two wake-ups of a node.
         what: "wake", "wait" (it was too far ahead) or "arrival".
         node: whose clock rang, or to whom something came.
         sender: of whom it came.
@@ -54,6 +58,10 @@ class _Arrival(NamedTuple):
     sender: int
     receiver: int
     message: Message
+
+
+_Due: TypeAlias = "int | _Arrival | Tick"
+"""A node's clock rings, something arrives, or a schedule has a moment."""
 
 
 @dataclass
@@ -125,7 +133,11 @@ class Simulation:
         self._watch = watch
         self._sky = _Sky(plan, np.random.default_rng([delay_seed, WEATHER_STREAM]))
         self._order = itertools.count()  # of events at one time
-        self._queue: list[tuple[float, int, int | _Arrival]] = []  # a node's clock, or an arrival
+        self._queue: list[tuple[float, int, _Due]] = []
+        self._ticks = self._schedule(delay_seed)
+        self._up: frozenset[tuple[int, int]] | None = (
+            None  # where not all edges are, those that are
+        )
         self._now = 0.0
         self._final: dict[int, Report] = {}
         self._is_over = False
@@ -133,24 +145,52 @@ class Simulation:
     def run(self, check_stop: Callable[[], None]) -> list[Report]:
         for member in self.members:
             self._observe(member)
-            self._post(self._sky.pause(), member.place.node)
+            if self._ticks is None:
+                self._post(self._sky.pause(), member.place.node)
+        self._post_tick()
         while not self._is_over:
             self._now, _, event = heapq.heappop(self._queue)
             if isinstance(event, _Arrival):
                 self._arrive(*event)
+            elif isinstance(event, Tick):
+                check_stop()
+                self._begin(event)
             else:
                 check_stop()
+                self._post(self._sky.pause(), event)
                 self._ring(self.members[event])
         if self._judge.stopped_at is not None:
             return list(self._judge.latest)
         return [self._final[node] for node in range(self._plan.nodes)]
 
-    def _post(self, delay: float, event: int | _Arrival) -> None:
+    def _schedule(self, seed: int) -> Iterator[Tick] | None:
+        """The ticks, where it is not each node's own clock: that one draws as it goes."""
+        plan = self._plan
+        if plan.asynchrony.activation == ACTIVATION:
+            return None
+        schedule = read_activation(plan.asynchrony.activation, plan.nodes)
+        self._is_by_edges = schedule.by_edges
+        return schedule.ticks(plan.graph, seed)
+
+    def _post(self, delay: float, event: _Due) -> None:
         heapq.heappush(self._queue, (self._now + delay, next(self._order), event))
+
+    def _post_tick(self) -> None:
+        if self._ticks is not None:
+            tick = next(self._ticks)
+            self._post(tick.time - self._now, tick)
+
+    def _begin(self, tick: Tick) -> None:
+        """What is up and who is awake, until the next one."""
+        self._post_tick()
+        if self._is_by_edges:
+            self._up = frozenset(tick.edges)
+        for node in tick.nodes:
+            if not self._is_over:
+                self._ring(self.members[node])
 
     def _ring(self, member: Member[Any]) -> None:
         node = member.place.node
-        self._post(self._sky.pause(), node)
         if node not in self._final and member.may_wake:
             self._send(node, member.wake())
             self._happened("wake", node)
@@ -169,6 +209,8 @@ class Simulation:
 
     def _send(self, sender: int, messages: Iterable[tuple[int, Message]]) -> None:
         for receiver, message in messages:
+            if self._up is not None and (sender, receiver) not in self._up:
+                continue
             for delay in self._sky.delays():
                 self._post(delay, _Arrival(sender, receiver, message))
 

@@ -7,7 +7,8 @@ then the link comes back and the sessions have to make up for it. In virtual tim
 makes the same weather.
 
 A silence, of a frozen node or between the parts of a partition, holds frames until it is over. One
-that is longer than the product bears ends as there: the link is cut, or a node is given up.
+that is longer than the product bears ends as there: the link is cut, or a node is given up. A crash
+cuts all links of a node until it is back; a link comes back when both its ends are there.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from p2pdo.protocol.frames import Ack, Data, Frame
+from p2pdo.runtime.exchange import Exchanger
 from p2pdo.simulation.links.conditions import LINK, WEATHER_STREAM, Conditions, conditions_of
 from p2pdo.simulation.links.silences import Interval, Schedule
 from p2pdo.simulation.links.weather import Weather
@@ -212,9 +214,39 @@ class SimulatedNetwork(MemoryNetwork):
 
     def _heal(self, link: _Link) -> None:
         a, b = link.ends
+        if (rest := self._back_in(link)) > 0:
+            self._post(rest, lambda: self._heal(link))
+            return
         link.life += 1
         self.member(a).link_up(b)
         self.member(b).link_up(a)
+
+    # ---- crashes ----
+
+    def join(self, name: NodeId, member: Exchanger) -> None:
+        super().join(name, member)
+        now = asyncio.get_running_loop().time()
+        for gone in self.conditions.gone(self._nodes.number(name)):
+            self._post(max(0.0, gone.begins - now), self._crash(name, member, gone))
+
+    def _crash(self, name: NodeId, member: Exchanger, gone: Interval) -> Callable[[], None]:
+        """Cuts its links; a neighbour that has missed one for the grace gives it up."""
+        grace = self.conditions.patience.grace
+
+        def crash() -> None:
+            for peer in member.peers:
+                self._cut(self._link(name, peer), gone.length)
+                if gone.length > grace:
+                    neighbor, why = self.member(peer), f"it crashed, and was gone for {grace:g} s"
+                    self._post(grace, lambda neighbor=neighbor, why=why: neighbor.lost(name, why))  # type: ignore[misc]
+
+        return crash
+
+    def _back_in(self, link: _Link) -> float:
+        """Seconds until both ends of a link are there."""
+        now = asyncio.get_running_loop().time()
+        gone = (i for end in link.ends for i in self.conditions.gone(self._nodes.number(end)))
+        return max((i.ends - now for i in gone if i.begins <= now < i.ends), default=0.0)
 
     # ---- silences ----
 

@@ -17,6 +17,7 @@ from p2pdo.errors import RemoteProtocolError, Unreachable
 from p2pdo.protocol.judging import Judgement, Report
 from p2pdo.runtime.groups import task_group
 from p2pdo.transports import rpc
+from p2pdo.transports.host import THIS_HOST, Host
 from p2pdo.wire.codec import Decoder, Message_, Verdict, encode, pack_frames
 
 METHOD = "/p2pdo.v1.Observer/Observe"
@@ -78,9 +79,10 @@ class ObserverServer:
 class ObserverClient:
     """A node's end; `runtime.driver.Observer`."""
 
-    def __init__(self, address: str, token: str | None) -> None:
+    def __init__(self, address: str, token: str | None, host: Host = THIS_HOST) -> None:
         self._address = address
         self._token = token
+        self._host = host
         self._outbox = _Outbox()
 
     def observe(self, report: Report) -> None:
@@ -99,7 +101,7 @@ class ObserverClient:
             grpc.aio.AioRpcError: the launcher is gone, or refused us.
             Unreachable: it ended the stream before we did.
         """
-        async with rpc.make_channel(self._address) as channel:
+        async with self._host.channel(self._address) as channel:
             call: grpc.aio.StreamStreamCall[bytes, bytes] = channel.stream_stream(METHOD)(
                 metadata=rpc.metadata(self._token)
             )

@@ -36,6 +36,7 @@ from p2pdo.errors import RemoteProtocolError
 from p2pdo.protocol.frames import Frame
 from p2pdo.runtime.groups import task_group
 from p2pdo.transports import rpc
+from p2pdo.transports.host import THIS_HOST, Host
 from p2pdo.types import NodeId, WorkloadId
 from p2pdo.wire.codec import Decoder, Encoder, Link, Message_, pack_frames
 
@@ -80,12 +81,14 @@ class PeerLinks:
         *,
         grace: float = GRACE,
         value_limit: int | None = None,
+        host: Host = THIS_HOST,
     ) -> None:
         """No value of more than `value_limit` bytes is taken; see `wire.codec.VALUE_LIMIT`."""
         self.node = node
         self.hello = Link(node, boot_id)
         self.token = token
         self.grace = grace
+        self.host = host
         self._peers: dict[NodeId, _Peer] = {}
         self._block = contextlib.AsyncExitStack()
         self._group: asyncio.TaskGroup | None = None
@@ -398,6 +401,8 @@ class _Peer:
         self._changed.set()
         for workload in list(self.ports):
             self._greet(workload)
+        if stream.dialled_by_us and not self.ports:
+            stream.close()  # the last workload has left while we dialled
         try:
             await stream.run(
                 lambda message: self._receive(stream, message), self.ports.__contains__
@@ -483,7 +488,7 @@ class _Peer:
 
     async def _dial(self) -> None:
         """One attempt; returns when the stream has ended."""
-        async with rpc.make_channel(self._address) as channel:
+        async with self._links.host.channel(self._address) as channel:
             call: grpc.aio.StreamStreamCall[bytes, bytes] = channel.stream_stream(METHOD)(
                 metadata=rpc.metadata(self._links.token)
             )

@@ -249,7 +249,8 @@ ASYNC = ["-a", "robust-push-sum", "--nodes", "4", "--rounds", "60"]
 def test_an_asynchronous_run_in_bad_weather_is_told_like_any_other(call: Call) -> None:
     data = call(
         *("run", "quadratic", *ASYNC, "--on", "simulated", "--drop", "0.3"),
-        *("--duplicate", "0.2", "--delay", "1", "--max-staleness", "6", "--json"),
+        *("--duplicate", "0.2", "--delay", "1", "--max-staleness", "6"),
+        *("--activation", "markov:fails=0.1,recovers=0.6", "--json"),
     ).data
     assert (data["status"], data["iterations"], data["algorithm"]) == (
         "done",
@@ -261,6 +262,7 @@ def test_an_asynchronous_run_in_bad_weather_is_told_like_any_other(call: Call) -
     assert [settings[name] for name in ("drop", "duplicate", "delay", "max_staleness")] == [
         *(0.3, 0.2, 1.0, 6)
     ]
+    assert settings["activation"] == "markov:fails=0.1,recovers=0.6"
     assert (folder / "convergence.png").exists()
 
 
@@ -268,6 +270,8 @@ def test_an_asynchronous_run_in_bad_weather_is_told_like_any_other(call: Call) -
     ("asked", "says"),
     [
         (["--on", "dense"], "--on simulated"),
+        (["--on", "inprocess", "--activation", "cyclic"], "--on simulated"),
+        (["--on", "simulated", "--activation", "poisson:9=1"], "--activation poisson:rate=2"),
         (["--on", "inprocess", "--drop", "0.1"], "--on simulated"),
         (["--on", "inprocess", "--timeline", "t.json"], "leave --timeline out"),
         (["--lane", "shared-memory"], "--lane auto"),

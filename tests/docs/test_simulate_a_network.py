@@ -23,7 +23,7 @@ def blocks(language: str) -> list[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", range(3))
+@pytest.mark.parametrize("number", range(4))
 def test_its_commands_run(number: int, tmp_path: Path) -> None:
     (tmp_path / "links.toml").write_text(blocks("toml")[0])
     words = shlex.split(blocks("sh")[number])[1:]
@@ -39,6 +39,8 @@ def test_its_commands_run(number: int, tmp_path: Path) -> None:
     data: dict[str, Any] = json.loads(done.stdout)["data"]
     if "--drop" in words:
         assert data["dropped"] > 0
+    elif "--activation" in words:
+        assert data["iterations"] == 300
     else:
         told = data["simulated"]
         assert told["seconds"] > data["iterations"] * 0.005
@@ -53,6 +55,7 @@ def test_every_key_of_the_file_is_there() -> None:
         models.EdgeTable,
         models.SlowTable,
         models.FreezeTable,
+        models.CrashTable,
         models.PartitionTable,
         models.PatienceTable,
         models.MatrixTable,

@@ -19,6 +19,7 @@ from p2pdo.coordinator.settings import Settings
 from p2pdo.driving.patience import PATIENCE, follow, persist
 from p2pdo.errors import P2pdoError, Unreachable, WorkloadStopped
 from p2pdo.testing import clock
+from p2pdo.transports.host import THIS_HOST
 from p2pdo.wire.v1 import coordinator_pb2 as pb
 
 Script = Callable[[], AsyncIterator[pb.WorkloadEvent]]
@@ -36,6 +37,8 @@ def result(task_id: str, value: object) -> pb.WorkloadEvent:
 
 class Fake:
     """A client whose coordinator plays one script for each connection, then stays away."""
+
+    host = THIS_HOST
 
     def __init__(self, *scripts: Script) -> None:
         self.scripts = list(scripts)
@@ -99,6 +102,7 @@ def test_each_result_is_told_once_and_in_order_however_often_the_coordinator_bre
 
     class Breaking:
         breaks = 0
+        host = THIS_HOST
 
         async def watch(self, _workload: str, seen: int) -> AsyncIterator[pb.WorkloadEvent]:
             assert 0 <= seen <= total
@@ -143,7 +147,8 @@ def test_a_call_is_repeated_until_it_is_answered() -> None:
                 raise answer
             return str(answer)
 
-        return await persist(call)
+        client: Any = Fake()
+        return await persist(client, call)
 
     assert clock.run(main()) == "here"
 

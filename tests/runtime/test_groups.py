@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 import pytest
 
@@ -41,3 +42,54 @@ def test_without_a_failure_it_is_a_task_group() -> None:
         return task.result()
 
     assert clock.run(main()) == 7
+
+
+def test_a_cancellation_that_meets_a_failing_group_is_not_forgotten() -> None:
+    """Who tries again after every failure can be ended at any moment."""
+    tries = 0
+
+    async def try_for_ever() -> None:
+        nonlocal tries
+        while True:
+            tries += 1
+            with contextlib.suppress(ValueError):
+                async with task_group() as group:
+                    group.create_task(slow_to_go())
+                    await asyncio.sleep(0.1)
+                    raise ValueError("again")
+            await asyncio.sleep(1)
+
+    async def slow_to_go() -> None:
+        try:
+            await asyncio.sleep(100)
+        finally:
+            await asyncio.sleep(1)
+
+    async def main() -> None:
+        trying = asyncio.create_task(try_for_ever())
+        await asyncio.sleep(0.5)
+        trying.cancel()  # while the failed group waits for its other task
+        async with asyncio.timeout(10):
+            with pytest.raises(asyncio.CancelledError):
+                await trying
+
+    clock.run(main())
+    assert tries == 1
+
+
+def test_a_task_that_fails_at_the_end_of_its_group_cancels_nobody() -> None:
+    async def fail_late() -> None:
+        await asyncio.sleep(1)
+        raise ValueError("late")
+
+    async def main() -> tuple[int, float]:
+        with contextlib.suppress(ValueError):
+            async with task_group() as group:
+                group.create_task(fail_late())
+                group.create_task(asyncio.sleep(100))
+        await asyncio.sleep(5)
+        life = asyncio.current_task()
+        assert life is not None
+        return life.cancelling(), asyncio.get_running_loop().time()
+
+    assert clock.run(main()) == (0, 6.0)

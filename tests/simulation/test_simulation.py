@@ -28,7 +28,7 @@ from p2pdo.simulation.inprocess import Simulation
 from p2pdo.simulation.links.compute import ComputeTime, Slow
 from p2pdo.simulation.links.conditions import Conditions, Patience
 from p2pdo.simulation.links.delay import Constant, LogNormal
-from p2pdo.simulation.links.silences import Freeze, Partition
+from p2pdo.simulation.links.silences import Crash, Freeze, Partition
 from p2pdo.simulation.links.weather import Weather
 from p2pdo.simulation.lockstep import run_lockstep
 
@@ -180,6 +180,7 @@ def test_a_long_partition_cuts_the_links_and_the_sessions_go_on() -> None:
             23.5,
         ),
         (constant(0.02, freezes=[Freeze((2,), 11.0, at=0.5)]), "stood still for 10 s", 10.5),
+        (constant(0.02, crashes=[Crash((2,), 0.5, 9.0)]), "crashed, and was gone for 8 s", 8.5),
         (constant(0.02, freezes=[Freeze((2,), float("inf"), at=0.5)]), "node-2 in iteration", 10.5),
     ],
 )
@@ -204,6 +205,23 @@ def test_more_patience_may_be_tried() -> None:
     assert simulated(plan_of(60), patient).seconds == pytest.approx(51.2, abs=0.2)
 
 
+def test_a_crashed_node_comes_back_with_its_state_and_what_was_on_its_links_is_sent_again() -> None:
+    """The bits are those of the clean run, which `simulated` checks."""
+    clean, gone = constant(0.02), constant(0.02, crashes=[Crash((2,), 0.5, 3.0)])
+    found = simulated(plan_of(60), gone)
+    assert found.traffic.cuts == 2  # of a ring
+    longer = found.seconds - simulated(plan_of(60), clean).seconds
+    assert 3.0 <= longer < 3.1  # the link's Hello, and what it asks for
+
+
+def test_a_link_is_back_when_both_its_ends_are() -> None:
+    both = constant(0.02, crashes=[Crash((2,), 0.5, 2.0), Crash((3,), 1.5, 2.0)])
+    found = simulated(plan_of(60), both)
+    assert found.traffic.cuts == 3  # the link between the two was down already
+    longer = found.seconds - simulated(plan_of(60), constant(0.02)).seconds
+    assert 3.0 <= longer < 3.2
+
+
 @pytest.mark.parametrize("topology", ["ring", "directed-ring", "complete"])
 def test_all_of_it_together_changes_no_bit(topology: str) -> None:
     for seed in range(4):
@@ -212,6 +230,7 @@ def test_all_of_it_together_changes_no_bit(topology: str) -> None:
             compute=ComputeTime((0.003,), 0.5, [Slow((1,), 5.0, 0.3)]),
             freezes=[Freeze((0, 3), 0.3, every=2.0)],
             partitions=[Partition((0, 1), 1.0, 0.5)],
+            crashes=[Crash((2,), 0.3, 0.7), Crash((2, 3), 1.2, 0.4)],
         )
         plan = plan_of(60, GradientTracking(0.05), topology)
         found = simulated(plan, rough, seed)

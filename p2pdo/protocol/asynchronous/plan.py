@@ -11,6 +11,7 @@ from p2pdo.errors import ConfigError
 from p2pdo.protocol.plan import Plan
 
 MAX_STALENESS = 4
+ACTIVATION = "poisson"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,16 +20,18 @@ class Asynchrony:
 
     Attributes:
         max_staleness: wake-ups by which a node may be ahead of what it last heard of a neighbour.
-        delay: mean of the exponential delays of a simulated network, in mean times between two
-            wake-ups of a node.
+        delay: mean of the exponential delays of a simulated network, in the activation's unit of
+            time: by default the mean time between two wake-ups of a node.
         drop: probability that a simulated network loses a message.
         duplicate: probability that it delivers one twice.
+        activation: who wakes when on a simulated network; see `simulation.activation.reading`.
     """
 
     max_staleness: int = MAX_STALENESS
     delay: float = 0.5
     drop: float = 0.0
     duplicate: float = 0.0
+    activation: str = ACTIVATION
 
     def __post_init__(self) -> None:
         """Refuses what is out of range.

@@ -6,6 +6,7 @@ A schedule yields ticks without end, in order of time: which nodes wake, or whic
     poisson.Edges      each edge by a clock of its own, as in pairwise gossip
     markov.Edges       in each round, the edges that are up: two-state chains
     cyclic.Nodes       one after another, or some at once
+    reading            all of them as they are written: "poisson:rate=2"
 
     for tick in poisson.Nodes(rate=2.0).ticks(graph, seed=1):
         ...  # tick.time, tick.nodes

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count
+from typing import ClassVar
 
 from p2pdo.errors import ConfigError
 from p2pdo.graphs.graph import Graph
@@ -14,6 +15,8 @@ from p2pdo.simulation.activation.tick import Tick, waking
 @dataclass(frozen=True)
 class Nodes:
     """Tick k wakes the `at_once` nodes from k·at_once on, modulo their number."""
+
+    by_edges: ClassVar[bool] = False
 
     at_once: int = 1
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count
+from typing import ClassVar
 
 import numpy as np
 
@@ -19,6 +20,8 @@ class Edges:
 
     It begins in the stationary distribution. Where fails + recovers = 1, rounds are independent.
     """
+
+    by_edges: ClassVar[bool] = True
 
     fails: float
     recovers: float

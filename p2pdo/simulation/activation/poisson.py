@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 
@@ -15,6 +16,8 @@ from p2pdo.simulation.activation.tick import ACTIVATION_STREAM, Tick, pairs_of, 
 @dataclass(frozen=True)
 class Nodes:
     """Each node wakes `rate` times in a unit of time on average; `rates` names others."""
+
+    by_edges: ClassVar[bool] = False
 
     rate: float = 1.0
     rates: Mapping[int, float] = field(default_factory=dict)
@@ -28,6 +31,8 @@ class Nodes:
 @dataclass(frozen=True)
 class Edges:
     """Each edge is used `rate` times in a unit of time on average, alone."""
+
+    by_edges: ClassVar[bool] = True
 
     rate: float = 1.0
 

@@ -26,8 +26,14 @@ class Tick(NamedTuple):
 
 
 class Schedule(Protocol):
-    """Who is active when."""
+    """Who is active when.
 
+    Attributes:
+        by_edges: whether its ticks say which edges are up, and not only who is awake.
+    """
+
+    @property
+    def by_edges(self) -> bool: ...
     def ticks(self, graph: Graph, seed: int) -> Iterator[Tick]: ...
 
 

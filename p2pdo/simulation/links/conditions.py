@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from p2pdo.simulation.links.compute import ComputeTime
-from p2pdo.simulation.links.silences import Freeze, Partition, Schedule
+from p2pdo.simulation.links.silences import Crash, Freeze, Interval, Partition, Schedule
 from p2pdo.simulation.links.weather import Weather
 
 WEATHER_STREAM = 4
@@ -41,6 +41,7 @@ class Conditions:
         compute: how long an iteration takes; nothing unless something is said.
         freezes: when nodes stand still.
         partitions: when groups of nodes cannot hear each other.
+        crashes: when nodes are gone.
         patience: how long silence is borne.
     """
 
@@ -50,19 +51,23 @@ class Conditions:
     freezes: Sequence[Freeze] = ()
     partitions: Sequence[Partition] = ()
     patience: Patience = field(default_factory=Patience)
+    crashes: Sequence[Crash] = ()
 
     def of(self, sender: int, receiver: int) -> Weather:
         return self.edges.get((sender, receiver), self.weather)
 
     def frozen(self, node: int, seed: int) -> Schedule:
-        """When the node stands still."""
-        return Schedule(
-            [
-                freeze.intervals(np.random.default_rng([seed, WEATHER_STREAM, FREEZING, node, k]))
-                for k, freeze in enumerate(self.freezes)
-                if node in freeze.nodes
-            ]
-        )
+        """When the node stands still, or is gone."""
+        frozen = [
+            freeze.intervals(np.random.default_rng([seed, WEATHER_STREAM, FREEZING, node, k]))
+            for k, freeze in enumerate(self.freezes)
+            if node in freeze.nodes
+        ]
+        return Schedule([*frozen, *(iter([gone]) for gone in self.gone(node))])
+
+    def gone(self, node: int) -> list[Interval]:
+        """When the node has crashed."""
+        return [crash.interval for crash in self.crashes if node in crash.nodes]
 
     def parted(self, a: int, b: int) -> Schedule:
         """When nothing comes through between the two."""

@@ -21,6 +21,11 @@ nodes = [5]
 at = "10s"
 for = "3s"                            # with every = "1h": now and then, 3 s on average
 
+[[crashes]]                           # are gone with their links, and back with their state
+nodes = [4]
+at = "15s"
+for = "2s"
+
 [[partitions]]                        # these hear each other, and nobody else
 nodes = [0, 1, 2]
 at = "20s"
@@ -146,6 +151,12 @@ class FreezeTable(Strict):
     every: Annotated[float, BeforeValidator(units.seconds), Field(gt=0)] | None = None
 
 
+class CrashTable(Strict):
+    nodes: Nodes
+    at: Annotated[float, BeforeValidator(units.seconds), Field(gt=0)]  # it has to be there before
+    lasts: Seconds = Field(alias="for")
+
+
 class PartitionTable(Strict):
     nodes: Nodes
     at: Seconds
@@ -165,5 +176,6 @@ class LinksFile(Strict):
     edges: list[EdgeTable] = []
     compute: ComputeTable = ComputeTable()
     freezes: list[FreezeTable] = []
+    crashes: list[CrashTable] = []
     partitions: list[PartitionTable] = []
     patience: PatienceTable = PatienceTable()

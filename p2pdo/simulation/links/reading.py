@@ -26,7 +26,7 @@ from p2pdo.simulation.links.models import (
     LinkTable,
     MatrixTable,
 )
-from p2pdo.simulation.links.silences import Freeze, Partition
+from p2pdo.simulation.links.silences import Crash, Freeze, Partition
 from p2pdo.simulation.links.weather import Weather
 
 HINT = "docs/how-to/simulate-a-network.md has every key"
@@ -117,6 +117,7 @@ class _Made:
                 [Freeze(tuple(f.nodes), f.lasts, f.at, f.every) for f in file.freezes],
                 [Partition(tuple(p.nodes), p.at, p.lasts) for p in file.partitions],
                 replace(Patience(), **_given(file.patience)),
+                [Crash(tuple(c.nodes), c.at, c.lasts) for c in file.crashes],
             ),
             file.compute.time == MEASURED,
         )
@@ -162,6 +163,7 @@ def _misplaced(file: LinksFile, graph: Graph, source: _Source) -> Iterator[str]:
     """Nodes and links that the network does not have."""
     tables: list[tuple[Location, Any]] = [
         (("freezes",), file.freezes),
+        (("crashes",), file.crashes),
         (("partitions",), file.partitions),
         (("compute", "slow"), file.compute.slow),
     ]

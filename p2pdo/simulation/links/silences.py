@@ -1,8 +1,11 @@
-"""Silences: a node that is frozen for a while, and groups of nodes that cannot hear each other.
+"""Silences: nodes that are frozen or crash for a while, and groups that cannot hear each other.
 
 A frozen node computes nothing, sends nothing and hears nothing; then it goes on where it was, as a
-process that was stopped and continued, or a machine that slept. Its memory is not lost: p2pdo knows
-no node that loses it and comes back, a process that was killed ends its workload.
+process that was stopped and continued, or a machine that slept.
+
+A node that crashes is one whose state is on its disk: it comes back with it. What was on its links
+is lost, as are the links, which come back with it; the sessions repair them. p2pdo's own nodes do
+not keep their state so: a process that was killed ends its workload.
 
 While a partition lasts, nothing comes through between its nodes and all others. What was under way
 arrives when it is over.
@@ -55,6 +58,19 @@ class Freeze:
             begins = ended + float(rng.exponential(self.every))
             ended = begins + float(rng.exponential(self.lasts))
             yield Interval(begins, ended)
+
+
+@dataclass(frozen=True, slots=True)
+class Crash:
+    """Nodes are gone from `at` on, with their links, and back with their state `lasts` later."""
+
+    nodes: tuple[int, ...]
+    at: float
+    lasts: float
+
+    @property
+    def interval(self) -> Interval:
+        return Interval(self.at, self.at + self.lasts)
 
 
 @dataclass(frozen=True, slots=True)
