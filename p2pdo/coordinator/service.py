@@ -203,7 +203,7 @@ class Service(wire_grpc.CoordinatorServicer):
             )
             for point in request.points
         ]
-        self._desk.add_points(node, request.workload_id, points)
+        self._desk.add_points(node, request.workload_id, points, request.lanes)
         try:
             await self._files.append_points(WorkloadId(request.workload_id), node, points)
         except OSError as error:  # a run does not end because a disk is full that it does not need

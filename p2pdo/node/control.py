@@ -318,8 +318,10 @@ class Control:
             if verdict != pb.ReportReply.STALE_ATTEMPT
         ]
 
-    async def push_metrics(self, workload_id: WorkloadId, points: Sequence[MetricPoint]) -> None:
-        """Tells metrics; tries until they have arrived.
+    async def push_metrics(
+        self, workload_id: WorkloadId, points: Sequence[MetricPoint], lanes: Mapping[str, str]
+    ) -> None:
+        """Tells metrics, and the lane to each neighbour; tries until they have arrived.
 
         Raises:
             P2pdoError: the coordinator refuses them for good.
@@ -338,6 +340,7 @@ class Control:
                 )
                 for point in points
             ],
+            lanes=lanes,
         )
         await self._persist(lambda: self._stub.PushMetrics(request, metadata=self._metadata))
 

@@ -29,8 +29,13 @@ Tell = Callable[[Counters, Mapping[str, float | None]], None]
 
 
 @contextlib.asynccontextmanager
-async def metered(control: Control, context: WorkloadContext) -> AsyncIterator[Tell]:
-    """Yields who takes counters, and what was logged with them; all have arrived at the end."""
+async def metered(
+    control: Control, context: WorkloadContext, lanes: Callable[[], Mapping[str, str]]
+) -> AsyncIterator[Tell]:
+    """Yields who takes counters, and what was logged with them; all have arrived at the end.
+
+    `lanes` says which way each neighbour's values take; it is told with each batch.
+    """
     loop = asyncio.get_running_loop()
     began = loop.time()
     points: list[MetricPoint] = []
@@ -46,7 +51,7 @@ async def metered(control: Control, context: WorkloadContext) -> AsyncIterator[T
     async def push() -> None:
         batch = points[:]
         if batch:
-            await control.push_metrics(context.workload_id, batch)
+            await control.push_metrics(context.workload_id, batch, lanes())
             del points[: len(batch)]  # not before: at the end this is cancelled, and called again
 
     async def run() -> None:

@@ -147,7 +147,8 @@ class Optimization(Executor):
         drive = await self._context.compute.run(self._make, algorithm, config, exchanger)
         loop = asyncio.get_running_loop()
         began = loop.time()
-        async with self._watching(config.spec) as watch, self._recording(watch, config.spec):
+        watching = self._watching(exchanger, config.spec)
+        async with watching as watch, self._recording(watch, config.spec):
             driver = drive(
                 watch,
                 rounds=config.spec["rounds"],
@@ -216,10 +217,12 @@ class Optimization(Executor):
                 hint="submit a problem and an algorithm of the catalogues",
             )
 
-    def _watching(self, spec: Mapping[str, Any]) -> contextlib.AbstractAsyncContextManager[_Watch]:
+    def _watching(
+        self, exchanger: Exchanger, spec: Mapping[str, Any]
+    ) -> contextlib.AbstractAsyncContextManager[_Watch]:
         if spec["observer"] is not None:
             return _observed(spec["observer"], self._site.token)
-        return _metered(self._site.control, self._context)
+        return _metered(self._site.control, self._context, exchanger)
 
     @contextlib.asynccontextmanager
     async def _recording(self, watch: _Watch, spec: Mapping[str, Any]) -> AsyncIterator[None]:
@@ -314,9 +317,11 @@ async def _observed(address: str, token: str | None) -> AsyncIterator[_Watch]:
 
 
 @contextlib.asynccontextmanager
-async def _metered(control: Control, context: WorkloadContext) -> AsyncIterator[_Watch]:
+async def _metered(
+    control: Control, context: WorkloadContext, exchanger: Exchanger
+) -> AsyncIterator[_Watch]:
     """Counters go to the coordinator."""
-    async with metered(control, context) as tell:
+    async with metered(control, context, lambda: exchanger.lanes) as tell:
         yield _Watch(lambda report: tell(report, {}))
 
 

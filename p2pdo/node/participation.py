@@ -115,7 +115,7 @@ class Participating(Executor):
         )
         loop = asyncio.get_running_loop()
         began = loop.time()
-        async with metered(self._site.control, self._context) as tell:
+        async with metered(self._site.control, self._context, lambda: exchanger.lanes) as tell:
             outcome = await take_part(
                 part,
                 exchanger,

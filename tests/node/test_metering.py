@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,9 +27,13 @@ class SlowControl:
 
     def __init__(self) -> None:
         self.taken: list[int] = []
+        self.lanes: list[Mapping[str, str]] = []
         self.begun = asyncio.Event()
 
-    async def push_metrics(self, _workload: str, points: Sequence[MetricPoint]) -> None:
+    async def push_metrics(
+        self, _workload: str, points: Sequence[MetricPoint], lanes: Mapping[str, str]
+    ) -> None:
+        self.lanes.append(lanes)
         self.begun.set()
         await asyncio.sleep(10)
         self.taken += [point.iteration for point in points]
@@ -39,10 +43,13 @@ def test_what_is_under_way_at_the_end_arrives() -> None:
     async def main() -> list[int]:
         control: Any = SlowControl()
         context: Any = WorkloadContext("n", WorkloadId("w"), InlineCompute(), Any)  # type: ignore[arg-type]
-        async with metered(control, context) as tell:
+        lanes: dict[str, str] = {}
+        async with metered(control, context, lambda: {**lanes}) as tell:
             tell(At(1), {})
             await control.begun.wait()
+            lanes["b"] = "grpc"
             tell(At(2), {})
+        assert control.lanes == [{}, {"b": "grpc"}], "as they are when it is told"
         return list(control.taken)
 
     assert clock.run(main()) == [1, 2]
