@@ -27,19 +27,31 @@ def cpu_seconds(pids: Iterable[int]) -> float | None:
 
 
 def peak_memory(pids: Iterable[int]) -> float | None:
-    """MB of the one that has had most resident at a time; shared pages are counted in each."""
+    """MB of the one that has had most resident at a time.
+
+    Of segments of memory that processes share, as they are now, each is counted its part: all of
+    it once. Where the system does not tell the parts, each counts the whole.
+    """
     found = [_peak_of(pid) for pid in pids]
     known = [peak for peak in found if peak is not None]
     return max(known) if known and len(known) == len(found) else None
 
 
 def _peak_of(pid: int) -> float | None:
+    peak, shared = _megabytes(pid, "status", "VmHWM"), _megabytes(pid, "status", "RssShmem")
+    part = _megabytes(pid, "smaps_rollup", "Pss_Shmem")
+    if peak is None or shared is None or part is None:
+        return peak
+    return peak - shared + part
+
+
+def _megabytes(pid: int, file: str, name: str) -> float | None:
     try:
-        lines = (_PROC / str(pid) / "status").read_text().splitlines()
+        lines = (_PROC / str(pid) / file).read_text().splitlines()
     except OSError:
         return None
-    peaks = (int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
-    return next((kilobytes * 1024 / 1e6 for kilobytes in peaks), None)
+    found = (int(line.split()[1]) for line in lines if line.startswith(f"{name}:"))
+    return next((kilobytes * 1024 / 1e6 for kilobytes in found), None)
 
 
 def machine_memory() -> float | None:

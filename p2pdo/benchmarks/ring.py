@@ -22,6 +22,7 @@ from p2pdo.reporting.formats import plural
 from p2pdo.types import Array, Plain
 
 _DTYPE = np.dtype("float32")
+_FEWEST = 10  # iterations of a window: the launcher sees its ends late by an observation's transfer
 _COPIES = 8  # of a value that a node and this process hold of it, about
 
 
@@ -87,6 +88,7 @@ class Size:
 
     floats: int
     iterations: int
+    kept: int  # values for which a node may have room: degree + 3
     windows: list[Window] = field(default_factory=list)
 
     @property
@@ -105,6 +107,13 @@ class Size:
     def memory_mb(self) -> Spread | None:
         return Spread.of(window.last.memory for window in self.windows)
 
+    @property
+    def beyond_mb(self) -> Spread | None:
+        """What a node's memory is over the values that it may keep."""
+        values = self.kept * self.floats * _DTYPE.itemsize / 1e6
+        peaks = [window.last.memory for window in self.windows]
+        return Spread.of(None if peak is None else peak - values for peak in peaks)
+
     def to_plain(self) -> dict[str, Plain]:
         return {
             "floats": self.floats,
@@ -113,6 +122,7 @@ class Size:
             "cpu_ms_per_node_iteration": plain(self.cpu_ms),
             "sent_mb_per_s_per_node": plain(self.sent_mb),
             "peak_memory_mb_per_node": plain(self.memory_mb),
+            "peak_memory_mb_over_the_values": plain(self.beyond_mb),
         }
 
 
@@ -127,7 +137,8 @@ async def measure_ring(asked: Ring, tell: Callable[[str], None]) -> list[Size]:
     sizes = []
     for floats in asked.sizes:
         tell(f"{plural(floats, 'float')}: how many iterations take {asked.seconds:g} s?")
-        sizes.append(Size(floats, await ring_iterations(asked, floats)))
+        kept = min(2, asked.nodes - 1) + 3
+        sizes.append(Size(floats, await ring_iterations(asked, floats), kept))
     for turn in range(1, asked.repeat + 1):
         for size in sizes:
             window = await ring_window(asked, size.floats, size.iterations)
@@ -143,7 +154,7 @@ async def ring_iterations(asked: Ring, floats: int) -> int:
     async def measure(iterations: int) -> Window:
         return await ring_window(asked, floats, iterations)
 
-    return await calibrate(measure, asked.seconds, guess=max(2, min(100, 10**7 // floats)))
+    return await calibrate(measure, asked.seconds, guess=max(_FEWEST, min(100, 10**7 // floats)))
 
 
 async def ring_window(asked: Ring, floats: int, iterations: int) -> Window:

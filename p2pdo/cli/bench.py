@@ -104,11 +104,20 @@ def ring(*, quiet: bool, **asked: Any) -> Reply:
         rows = [
             [
                 f"{size.floats:,}",
-                *map(in_words, (size.rate, size.cpu_ms, size.sent_mb, size.memory_mb)),
+                *map(
+                    in_words, (size.rate, size.cpu_ms, size.sent_mb, size.memory_mb, size.beyond_mb)
+                ),
             ]
             for size in sizes
         ]
-        columns = ["FLOATS", "IT/S", "CPU MS/NODE-IT", "SENT MB/S/NODE", "PEAK MB/NODE"]
+        columns = [
+            "FLOATS",
+            "IT/S",
+            "CPU MS/NODE-IT",
+            "SENT MB/S/NODE",
+            "PEAK MB/NODE",
+            "OVER THE VALUES, MB",
+        ]
         _table(console, columns, rows)
 
     return Reply(data, show)

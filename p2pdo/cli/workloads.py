@@ -78,7 +78,7 @@ def ls(*, coordinator: str, quiet: bool) -> Reply:
 @click.option(
     "--links",
     is_flag=True,
-    help="Also how values went between each two nodes, where one has ended.",
+    help="Also which way values take between each two nodes, once one has begun.",
 )
 def show(*, workload_id: str, coordinator: str, links: bool) -> Reply:
     """Show workload ID: what it is, and how far each node is."""
@@ -228,6 +228,7 @@ def _details(workload: pb.Workload) -> dict[str, Any]:
             "bytes_sent": member.bytes_sent,
             "messages_sent": member.messages_sent,
             "result": json.loads(member.result) if member.result else None,
+            "lanes": dict(member.lanes),
         }
         for member in sorted(workload.members, key=lambda member: member.index)
     ]
@@ -259,7 +260,8 @@ def _links(members: list[dict[str, Any]]) -> list[dict[str, str]]:
     """Each pair of neighbours once, in the order of the nodes."""
     found: dict[frozenset[str], dict[str, str]] = {}
     for member in members:
-        for neighbour, lane in ((member["result"] or {}).get("lanes") or {}).items():
+        told = member["lanes"] or (member["result"] or {}).get("lanes") or {}
+        for neighbour, lane in sorted(told.items()):
             pair = frozenset((member["node"], neighbour))
             link = {"node": member["node"], "neighbour": neighbour, "lane": lane}
             found.setdefault(pair, link)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from p2pdo.config import OptimizationSpec
 from p2pdo.coordinator.records import WorkloadRecord
 from p2pdo.coordinator.watching import Point
 from p2pdo.errors import ConfigError, NotFound
+from p2pdo.protocol.session import Lane
 from p2pdo.types import NodeId
 
 _SHOWN = 20  # names in an error
@@ -56,6 +57,12 @@ def require_states(record: WorkloadRecord) -> None:
             f"workload {record.workload} does not return states",
             hint="submit with --return-states",
         )
+
+
+def known_lanes(record: WorkloadRecord, lanes: Mapping[str, str]) -> dict[str, str]:
+    """Of the lanes that a node tells, those between members, by names that there are."""
+    names = [lane.value for lane in Lane]
+    return {peer: lane for peer, lane in lanes.items() if peer in record.index and lane in names}
 
 
 def check_points(node: NodeId, points: Iterable[Point]) -> None:

@@ -70,6 +70,7 @@ def _describe_briefly(record: WorkloadRecord, now: float) -> wire.Workload:
         described.spec = json.dumps(spec)
     for member in described.members:
         member.ClearField("result")
+        member.ClearField("lanes")
     return described
 
 
@@ -85,6 +86,7 @@ def _describe_member(record: WorkloadRecord, index: int) -> wire.Member:
         iteration=point.iteration if point else 0,
         bytes_sent=point.bytes_sent if point else 0,
         messages_sent=point.messages_sent if point else 0,
+        lanes=record.lanes.get(name),
     )
 
 

@@ -16,7 +16,13 @@ from typing import TypeAlias, assert_never
 
 from p2pdo.coordinator import monitoring, planning, restoring, rows
 from p2pdo.coordinator.abandonment import Abandonment
-from p2pdo.coordinator.admission import check_points, require_member, require_states, require_target
+from p2pdo.coordinator.admission import (
+    check_points,
+    known_lanes,
+    require_member,
+    require_states,
+    require_target,
+)
 from p2pdo.coordinator.describing import describe, describe_point, list_briefly
 from p2pdo.coordinator.nodes import Clock, NodeRecord, Registry, Stream
 from p2pdo.coordinator.orders import MUCH, ORDERS_BYTES, next_batch, to_wire
@@ -395,8 +401,10 @@ class Desk:
             self._store.submit(rows.write_tasks(new))
         return new
 
-    def add_points(self, node: NodeId, workload: str, points: Sequence[Point]) -> None:
-        """Takes a member's metrics.
+    def add_points(
+        self, node: NodeId, workload: str, points: Sequence[Point], lanes: Mapping[str, str]
+    ) -> None:
+        """Takes a member's metrics, and the lanes to its neighbours.
 
         Raises:
             NotFound: no such workload, or the node is no member of it.
@@ -405,6 +413,7 @@ class Desk:
         record = self.find(workload)
         require_member(record, node)
         check_points(node, points)
+        record.lanes[node] = known_lanes(record, lanes)
         for point in points:
             network = record.meter.add(node, point)
             if network is not None and record.hub:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from p2pdo.config import Spec
@@ -32,6 +32,7 @@ class WorkloadRecord:
         latest: each member's latest task.
         shown: each member's latest result; empty where it is too large to be shown.
         monitor: of a monitored run, once a node has told it something; a restart forgets it.
+        lanes: which way the values of each member's neighbours take, as it told last.
         ended: its end's place among all durable events; 0 while it is not over.
     """
 
@@ -50,6 +51,7 @@ class WorkloadRecord:
     counts: dict[NodeId, int] = field(default_factory=dict)
     latest: dict[NodeId, Task] = field(default_factory=dict)
     shown: dict[NodeId, str] = field(default_factory=dict)
+    lanes: dict[NodeId, Mapping[str, str]] = field(default_factory=dict)
     index: dict[NodeId, int] = field(init=False)
 
     def __post_init__(self) -> None:

@@ -204,7 +204,7 @@ class Service(wire_grpc.CoordinatorServicer):
             )
             for point in request.points
         ]
-        self._desk.add_points(node, request.workload_id, points)
+        self._desk.add_points(node, request.workload_id, points, request.lanes)
         if request.hidden:
             told = [(part.iteration, part.numbers) for part in request.hidden]
             self._desk.add_hidden(node, request.workload_id, told)

@@ -333,9 +333,12 @@ class Control:
         self,
         workload_id: WorkloadId,
         points: Sequence[MetricPoint],
+        lanes: Mapping[str, str],
         hidden: Sequence[HiddenPart] = (),
     ) -> None:
-        """Tells metrics, and what is for the monitor; tries until they have arrived.
+        """Tells metrics, the lane to each neighbour, and what is for the monitor.
+
+        It tries until they have arrived.
 
         Raises:
             P2pdoError: the coordinator refuses them for good.
@@ -357,6 +360,7 @@ class Control:
             hidden=[
                 pb.HiddenPart(iteration=part.iteration, numbers=part.numbers) for part in hidden
             ],
+            lanes=lanes,
         )
         await self._persist(lambda: self._stub.PushMetrics(request, metadata=self._metadata))
 

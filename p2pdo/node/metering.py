@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Protocol
 
 from p2pdo.node.control import Control, HiddenPart, MetricPoint
@@ -36,8 +36,12 @@ class Counters(Protocol):
 class Batches:
     """What waits for the coordinator, and what is on its way there."""
 
-    def __init__(self, control: Control, context: WorkloadContext) -> None:
+    def __init__(
+        self, control: Control, context: WorkloadContext, lanes: Callable[[], Mapping[str, str]]
+    ) -> None:
+        """`lanes` says which way each neighbour's values take; it is told with each batch."""
         self._control = control
+        self._lanes = lanes
         self._workload = context.workload_id
         self._loop = asyncio.get_running_loop()
         self._began = 0.0
@@ -76,7 +80,8 @@ class Batches:
 
     async def _push(self) -> None:
         while batch := self._next():
-            await self._control.push_metrics(self._workload, *batch)
+            points, hidden = batch
+            await self._control.push_metrics(self._workload, points, self._lanes(), hidden)
             self._on_way = None  # not before: at the end this is cancelled, and called again
 
     async def _push_for_ever(self) -> None:

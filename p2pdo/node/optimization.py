@@ -152,7 +152,7 @@ class Optimization(Executor):
             raise LocalProtocolError("run_algorithm came before config")
         parameters: Any = task.payload["parameters"]
         algorithm = self._algorithm(config.spec["algorithm"], parameters)
-        batches = Batches(self._site.control, self._context)
+        batches = Batches(self._site.control, self._context, lambda: exchanger.lanes)
         monitor = _monitor(algorithm, config, exchanger, batches)
         drive = await self._context.compute.run(self._make, algorithm, config, exchanger, monitor)
         loop = asyncio.get_running_loop()

@@ -115,7 +115,7 @@ class Participating(Executor):
         )
         loop = asyncio.get_running_loop()
         began = loop.time()
-        batches = Batches(self._site.control, self._context)
+        batches = Batches(self._site.control, self._context, lambda: exchanger.lanes)
         async with batches.sent():
             outcome = await take_part(
                 part,

@@ -1,5 +1,6 @@
 """Spreads, the processes' figures, and the problem that is measured with."""
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -61,6 +62,35 @@ def test_the_peak_of_memory_is_remembered() -> None:
         child.communicate()
     assert peak is not None
     assert 200 < peak < 300
+
+
+@linux
+def test_memory_that_two_processes_share_is_counted_once() -> None:
+    code = (
+        "import sys, mmap; m = mmap.mmap(int(sys.argv[1]), 0); s = sum(m[::4096]); "
+        "print(flush=True); sys.stdin.read()"
+    )
+    size = 200_000_000
+    segment = os.memfd_create("shared")
+    os.truncate(segment, size)
+    with contextlib.ExitStack() as both:
+        peaks = []
+        for _ in range(2):
+            child = subprocess.Popen(
+                [sys.executable, "-c", code, str(segment)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                pass_fds=[segment],
+            )
+            both.enter_context(child)
+            assert child.stdin is not None
+            both.callback(child.stdin.close)
+            assert child.stdout is not None
+            child.stdout.readline()
+            peaks.append(child.pid)
+        os.close(segment)
+        each = [peak_memory([pid]) for pid in peaks]
+    assert all(peak is not None and 100 < peak < 160 for peak in each), each
 
 
 def test_a_process_that_is_gone_has_no_figures() -> None:

@@ -53,6 +53,10 @@ def test_a_ring_is_measured_in_rate_cpu_traffic_and_memory(call: Call) -> None:
     # a node sends its 1000 floats of 4 bytes to both neighbours in each iteration
     assert sent["runs"] == pytest.approx([it * 2 * 4000 / 1e6 for it in rate["runs"]])
     check_spread(row["peak_memory_mb_per_node"], 2)
+    values = (2 + 3) * 1000 * 4 / 1e6  # of each neighbour, and three more
+    assert row["peak_memory_mb_over_the_values"]["runs"] == pytest.approx(
+        [peak - values for peak in row["peak_memory_mb_per_node"]["runs"]]
+    )
     assert row["cpu_ms_per_node_iteration"].keys() == SPREAD
     assert "run 2 of 2, 1,000 floats: " in told.stderr
 

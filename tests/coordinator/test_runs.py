@@ -199,6 +199,27 @@ async def test_stop_ends_a_workload_at_once_and_only_once(tmp_path: Path) -> Non
             await client.call("Stop", wire.StopRequest(workload_id="nothere1"))
 
 
+@pytest.mark.asyncio
+async def test_of_the_lanes_that_a_node_tells_those_to_members_are_shown_while_it_runs(
+    tmp_path: Path,
+) -> None:
+    async with coordinator(tmp_path) as client:
+        nodes = await up(client, "a", "b", "c")
+        workload = await client.submit(optimization(nodes=2))
+        told = {"b": "grpc", "c": "grpc", "nobody": "shared-memory"}
+        for lanes in ({}, {**told, "b": "a tale"}, told, told):  # with each batch
+            await client.call(
+                "PushMetrics",
+                wire.PushMetricsRequest(
+                    node="a", boot_id=nodes[0].boot_id, workload_id=workload, lanes=lanes
+                ),
+            )
+        shown = {member.node: dict(member.lanes) for member in (await client.get(workload)).members}
+        assert shown == {"a": {"b": "grpc"}, "b": {}}
+        (brief,) = (await client.call("ListWorkloads", wire.ListWorkloadsRequest())).workloads
+        assert not any(member.lanes for member in brief.members)
+
+
 # ---- participants ----
 
 

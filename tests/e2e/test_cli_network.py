@@ -1,6 +1,7 @@
 """A coordinator and three nodes, started by hand on loopback, and the verbs that speak to them."""
 
 import contextlib
+import itertools
 import json
 import secrets
 import signal
@@ -106,6 +107,11 @@ def test_a_long_run_is_watched_until_somebody_stops_it(network: Network) -> None
     assert any(line.startswith("iteration") for line in watching.stderr)
     code, error = network.call("results", workload)
     assert (code, error["code"]) == (4, "conflict")
+    links = network.data("show", workload, "--links")["links"]
+    assert {frozenset((link["node"], link["neighbour"])) for link in links} == {
+        frozenset(pair) for pair in itertools.combinations(NAMES, 2)
+    }
+    assert {link["lane"] for link in links} <= {"grpc", "shared-memory"}
     reason = ["--reason", "lunch"]
     assert network.data("stop", workload, *reason) == {"workload_id": workload, "status": "stopped"}
     stdout, _ = watching.communicate(timeout=60)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,11 +30,17 @@ class SlowControl:
     def __init__(self) -> None:
         self.taken: list[int] = []
         self.hidden: list[list[int]] = []  # of each batch
+        self.lanes: list[Mapping[str, str]] = []
         self.begun = asyncio.Event()
 
     async def push_metrics(
-        self, _workload: str, points: Sequence[MetricPoint], hidden: Sequence[HiddenPart]
+        self,
+        _workload: str,
+        points: Sequence[MetricPoint],
+        lanes: Mapping[str, str],
+        hidden: Sequence[HiddenPart],
     ) -> None:
+        self.lanes.append(lanes)
         self.begun.set()
         await asyncio.sleep(10)
         self.taken += [point.iteration for point in points]
@@ -44,11 +50,15 @@ class SlowControl:
 def test_what_is_under_way_at_the_end_arrives() -> None:
     async def main() -> list[int]:
         control: Any = SlowControl()
-        batches = Batches(control, CONTEXT)
+        lanes: dict[str, str] = {}
+        batches = Batches(control, CONTEXT, lambda: {**lanes})
         async with batches.sent():
             batches.tell(At(1), {})
             await control.begun.wait()
+            lanes["b"] = "grpc"
             batches.tell(At(2), {})
+        assert control.lanes[0] == {}
+        assert control.lanes[-1] == {"b": "grpc"}, "as they are when it is told"
         return list(control.taken)
 
     assert clock.run(main()) == [1, 2]
@@ -57,7 +67,7 @@ def test_what_is_under_way_at_the_end_arrives() -> None:
 def test_what_the_monitor_is_told_goes_in_batches_in_order_without_a_metric() -> None:
     async def main() -> list[list[int]]:
         control: Any = SlowControl()
-        batches = Batches(control, CONTEXT)
+        batches = Batches(control, CONTEXT, dict)
         async with batches.sent():
             for iteration in range(1, HIDDEN_A_BATCH + 11):
                 batches.tell_monitor(iteration, b"")
@@ -73,7 +83,7 @@ def test_what_the_monitor_is_told_goes_in_batches_in_order_without_a_metric() ->
 def test_while_the_coordinator_is_away_the_oldest_looks_are_given_up() -> None:
     async def main() -> list[list[int]]:
         control: Any = SlowControl()
-        batches = Batches(control, CONTEXT)
+        batches = Batches(control, CONTEXT, dict)
         async with batches.sent():
             batches.tell_monitor(1, b"")
             await control.begun.wait()

@@ -432,7 +432,7 @@ async def test_metrics_and_states_reach_the_coordinator(
     async with coordinator_factory() as hub, Node(hub.address, tmp_path).running() as node:
         assert node.services is not None
         control = node.services.control
-        await control.push_metrics(WorkloadId("w"), [MetricPoint(10, 0.5, 800, 20)])
+        await control.push_metrics(WorkloadId("w"), [MetricPoint(10, 0.5, 800, 20)], {})
         assert [(m.workload_id, m.points[0].iteration) for m in hub.metrics] == [("w", 10)]
         state = bytes(range(256)) * 10_000  # 2.5 chunks
         (tmp_path / "state").write_bytes(state)

@@ -488,11 +488,32 @@ Global___HiddenPart: _TypeAlias = HiddenPart  # noqa: Y015
 class PushMetricsRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class LanesEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     NODE_FIELD_NUMBER: _builtins.int
     BOOT_ID_FIELD_NUMBER: _builtins.int
     WORKLOAD_ID_FIELD_NUMBER: _builtins.int
     POINTS_FIELD_NUMBER: _builtins.int
     HIDDEN_FIELD_NUMBER: _builtins.int
+    LANES_FIELD_NUMBER: _builtins.int
     node: _builtins.str
     boot_id: _builtins.str
     workload_id: _builtins.str
@@ -500,6 +521,10 @@ class PushMetricsRequest(_message.Message):
     def points(self) -> _containers.RepeatedCompositeFieldContainer[Global___MetricPoint]: ...
     @_builtins.property
     def hidden(self) -> _containers.RepeatedCompositeFieldContainer[Global___HiddenPart]: ...
+    @_builtins.property
+    def lanes(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """which way each neighbour's values take, by its name"""
+
     def __init__(
         self,
         *,
@@ -508,10 +533,11 @@ class PushMetricsRequest(_message.Message):
         workload_id: _builtins.str = ...,
         points: _abc.Iterable[Global___MetricPoint] | None = ...,
         hidden: _abc.Iterable[Global___HiddenPart] | None = ...,
+        lanes: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["boot_id", b"boot_id", "hidden", b"hidden", "node", b"node", "points", b"points", "workload_id", b"workload_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["boot_id", b"boot_id", "hidden", b"hidden", "lanes", b"lanes", "node", b"node", "points", b"points", "workload_id", b"workload_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1123,6 +1149,26 @@ Global___Workload: _TypeAlias = Workload  # noqa: Y015
 class Member(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class LanesEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     NODE_FIELD_NUMBER: _builtins.int
     INDEX_FIELD_NUMBER: _builtins.int
     TASK_FIELD_NUMBER: _builtins.int
@@ -1131,6 +1177,7 @@ class Member(_message.Message):
     ITERATION_FIELD_NUMBER: _builtins.int
     BYTES_SENT_FIELD_NUMBER: _builtins.int
     MESSAGES_SENT_FIELD_NUMBER: _builtins.int
+    LANES_FIELD_NUMBER: _builtins.int
     node: _builtins.str
     index: _builtins.int
     task: _builtins.str
@@ -1142,6 +1189,10 @@ class Member(_message.Message):
     iteration: _builtins.int
     bytes_sent: _builtins.int
     messages_sent: _builtins.int
+    @_builtins.property
+    def lanes(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """as the node told them last"""
+
     def __init__(
         self,
         *,
@@ -1153,10 +1204,11 @@ class Member(_message.Message):
         iteration: _builtins.int = ...,
         bytes_sent: _builtins.int = ...,
         messages_sent: _builtins.int = ...,
+        lanes: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bytes_sent", b"bytes_sent", "index", b"index", "iteration", b"iteration", "messages_sent", b"messages_sent", "node", b"node", "result", b"result", "state", b"state", "task", b"task"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bytes_sent", b"bytes_sent", "index", b"index", "iteration", b"iteration", "lanes", b"lanes", "messages_sent", b"messages_sent", "node", b"node", "result", b"result", "state", b"state", "task", b"task"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
