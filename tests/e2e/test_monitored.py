@@ -13,7 +13,7 @@ from started_daemons import BIN, Network, network_of
 
 import p2pdo
 
-pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(300)]
 
 FORGETFUL = """
     from dataclasses import dataclass
