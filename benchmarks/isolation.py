@@ -468,19 +468,28 @@ async def measure_pairs(
     *,
     nice: int,
 ) -> tuple[dict[str, list[Pair]], dict[str, int]]:
-    """The pairs of each kind, and how often each has failed; they take turns, in random order."""
+    """The pairs of each kind, and how often each has failed; they take turns, in random order.
+
+    A turn that the time does not suffice for is not counted; the first is finished in any case.
+    """
     victims = Victims(place)
     found: dict[str, list[Pair]] = {}
     async with victims.working(), disturbers(place, nice) as kinds:
         for turn in range(pairs):
             names = [name for name in kinds if name != "loop here" or turn % HERE_EVERY == 0]
+            pairs_now: dict[str, Pair] = {}
             for name in rng.permutation(names):
+                if turn and time.monotonic() > until:  # a turn may take a minute where all is busy
+                    break
                 on_first = bool(rng.integers(2))
                 pair = await measure_pair(victims, kinds[name], seconds, on_first=on_first)
-                found.setdefault(str(name), []).append(pair)
-            tell_progress(turn + 1, pairs)
-            if time.monotonic() > until:
-                break
+                pairs_now[str(name)] = pair
+            else:
+                for name, pair in pairs_now.items():
+                    found.setdefault(name, []).append(pair)
+                tell_progress(turn + 1, pairs)
+                continue
+            break
         return found, {name: kind.times for name, kind in kinds.items()}
 
 

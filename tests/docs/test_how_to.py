@@ -287,6 +287,29 @@ def test_a_history_is_read_as_the_page_reads_it(
 
 
 @pytest.mark.slow
+@pytest.mark.e2e
+def test_the_handler_of_the_page_on_worker_processes_shares_its_rows(tmp_path: Path) -> None:
+    (handler,) = blocks("worker-processes.md", "python")
+    handler = handler.replace("    ...\n", "    weights = [len(part), context.world_size]\n")
+    (text,) = blocks("worker-processes.md", "toml")
+    head = "import p2pdo\nfrom p2pdo import task\n\n\nclass Trainer(p2pdo.Executor):\n"
+    made = "    def __init__(self, rows):\n        self.rows = list(range(rows))\n\n"
+    (tmp_path / "trainers.py").write_text(head + made + textwrap.indent(handler, "    "))
+    config = tmp_path / "p2pdo.toml"
+    config.write_text(
+        f'[node]\npython_path = ["."]\n{text}'.replace("ward:", "trainers:").replace("400", "401")
+    )
+
+    async def use() -> p2pdo.TaskResult:
+        async with p2pdo.local(1, config=config) as net, net.driver() as tasks:
+            return await tasks.send_and_wait("train", to="node-0")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "path", list(sys.path))
+        assert asyncio.run(use()).unwrap() == {"weights": [201, 2]}
+
+
+@pytest.mark.slow
 def test_flowers_strategy_is_that_function() -> None:
     class Trainer(p2pdo.Executor):
         @p2pdo.task
