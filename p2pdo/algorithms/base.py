@@ -118,6 +118,10 @@ class Method(ABC):
         """
         return {}
 
+    def privacy(self, iterations: int) -> Mapping[str, float]:  # noqa: ARG002 - most have none
+        """What so many iterations tell of one sample of a node; empty where nothing is hidden."""
+        return {}
+
     @classmethod
     def safe_share(cls, modes: Array) -> float:  # noqa: ARG003 - of many it is one
         """The share of 1/L that is a stable step size on quadratic costs, with a margin.

@@ -25,6 +25,7 @@ from p2pdo.algorithms.installed import installed_algorithms, load
 from p2pdo.algorithms.local_training import KGt, Led, ProxSkip
 from p2pdo.algorithms.momentum import DecentLam, DmSgd, QgDsgdm
 from p2pdo.algorithms.node_admm import ConsensusAdmm, Dinno, Dlm
+from p2pdo.algorithms.private import DpDgd
 from p2pdo.algorithms.proximal import PgExtra, ProxNids
 from p2pdo.algorithms.robust import ClippedGossip, MedianConsensus, TrimmedMean
 from p2pdo.algorithms.variance_reduced import GtSaga, GtSarah, GtVr
@@ -82,6 +83,7 @@ ALGORITHMS: Mapping[str, type[Algorithm[Any]]] = {
     "prox-nids": ProxNids,
     "dual-subgradient": DualSubgradient,
     "primal-decomposition": PrimalDecomposition,
+    "dp-dgd": DpDgd,
     "median-consensus": MedianConsensus,
     "trimmed-mean": TrimmedMean,
     "clipped-gossip": ClippedGossip,

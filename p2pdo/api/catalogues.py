@@ -26,10 +26,11 @@ from p2pdo.effects import freeze
 from p2pdo.errors import ConfigError
 from p2pdo.graphs.topologies import ring
 from p2pdo.graphs.weights import Stochastic, default
-from p2pdo.problems.base import Composite, Coupling
+from p2pdo.problems.base import Composite, Coupling, Private
 from p2pdo.problems.coupled import Coupled
 from p2pdo.problems.lasso import Lasso
 from p2pdo.problems.least_squares import LeastSquares
+from p2pdo.problems.private import PrivateLogistic, fresh_secret
 from p2pdo.protocol.asynchronous.plan import AsynchronousPlan
 from p2pdo.protocol.judging import Judge, Objective
 from p2pdo.protocol.plan import Plan
@@ -52,6 +53,7 @@ _ORACLES = {
     "Prox": "a proximal map",
     "Composite": "a smooth part and a proximal map of the rest",
     "FiniteSum": "gradients of its terms",
+    "Private": "gradients of its terms and a secret",
     "Coupling": "resources that its nodes share",
 }
 
@@ -225,6 +227,8 @@ def _plan(make: type[P], algorithm: Any, rounds: int) -> P:
     elif algorithm.requires.oracle is Coupling:
         one = np.ones(_DIMENSION)
         costs = [Coupled(one, one, -one, one, np.eye(_DIMENSION), one / 2) for _ in samples]
+    elif algorithm.requires.oracle is Private:
+        costs = [PrivateLogistic(A, np.sign(b), 9, 0.1, fresh_secret()) for A, b in samples]
     else:
         costs = [LeastSquares(A, b) for A, b in samples]
     starts = [freeze(np.zeros(_DIMENSION)) for _ in costs]

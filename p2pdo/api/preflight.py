@@ -263,6 +263,7 @@ def _oracle(oracle: type) -> str:
         "Prox": "a cost with a proximal map",
         "Composite": "a smooth cost and a proximal map",
         "FiniteSum": "a cost with gradients of its terms",
+        "Private": "a cost with gradients of its terms and a secret of its node",
         "Coupling": "nodes that share resources, such as allocation",
     }.get(oracle.__name__, f"a cost with the methods of {oracle.__name__}")
 

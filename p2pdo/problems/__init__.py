@@ -5,6 +5,7 @@ from p2pdo.problems.base import (
     Coupling,
     FiniteSum,
     Gradient,
+    Private,
     Problem,
     Prox,
     Smooth,
@@ -22,6 +23,7 @@ from p2pdo.problems.jax_problem import JaxProblem
 from p2pdo.problems.lasso import Lasso
 from p2pdo.problems.least_squares import LeastSquares
 from p2pdo.problems.logistic import Logistic
+from p2pdo.problems.private import PrivateLogistic, fresh_secret
 from p2pdo.problems.quadratic import Quadratic
 from p2pdo.problems.regression import Huber, Ridge
 from p2pdo.problems.softmax import Softmax
@@ -45,6 +47,8 @@ __all__ = [
     "Lasso",
     "LeastSquares",
     "Logistic",
+    "Private",
+    "PrivateLogistic",
     "Problem",
     "Prox",
     "Quadratic",
@@ -58,4 +62,5 @@ __all__ = [
     "StochasticGradient",
     "Sum",
     "TorchProblem",
+    "fresh_secret",
 ]

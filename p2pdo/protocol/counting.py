@@ -7,7 +7,7 @@ what judges the run from outside.
     gradients    of the whole cost; k of the m terms of a finite sum are k/m of one, and one of a
                  mini-batch is one
     values       f(x)
-    proxes       proximal maps, of the cost or of its rest
+    proxes       proximal maps, of the cost or of its rest, and multipliers
 """
 
 from __future__ import annotations
@@ -106,6 +106,16 @@ def _rest_prox(self: _Cover, *given: Any) -> Any:
     return self._problem.rest_prox(*given)
 
 
+def _response(self: _Cover, *given: Any) -> Any:
+    self._counter.gradients += 1  # of the dual cost it is all but a multiplication
+    return self._problem.response(*given)
+
+
+def _multiplier(self: _Cover, *given: Any) -> Any:
+    self._counter.proxes += 1
+    return self._problem.multiplier(*given)
+
+
 _ORACLES: Mapping[str, Callable[..., Any]] = {
     "value": _value,
     "gradient": _gradient,
@@ -113,6 +123,8 @@ _ORACLES: Mapping[str, Callable[..., Any]] = {
     "term_gradients": _term_gradients,
     "prox": _prox,
     "rest_prox": _rest_prox,
+    "response": _response,
+    "multiplier": _multiplier,
 }
 
 
