@@ -32,6 +32,7 @@ from p2pdo.algorithms.local_training import KGt, Led, ProxSkip
 from p2pdo.algorithms.momentum import DecentLam, DmSgd, QgDsgdm
 from p2pdo.algorithms.newton import Dqm, Esom, NetworkNewton, NewtonTracking
 from p2pdo.algorithms.node_admm import ConsensusAdmm, Dinno, Dlm
+from p2pdo.algorithms.private import DpDgd
 from p2pdo.algorithms.proximal import PgExtra, ProxNids
 from p2pdo.algorithms.robust import ClippedGossip, MedianConsensus, TrimmedMean
 from p2pdo.algorithms.variance_reduced import GtSaga, GtSarah, GtVr
@@ -64,6 +65,7 @@ __all__ = [
     "Dinno",
     "Dlm",
     "DmSgd",
+    "DpDgd",
     "Dqm",
     "DualSubgradient",
     "EdgeAdmm",

@@ -135,6 +135,10 @@ class Method(ABC):
         """
         return {}
 
+    def privacy(self, iterations: int) -> Mapping[str, float]:  # noqa: ARG002 - most have none
+        """What so many iterations tell of one sample of a node; empty where nothing is hidden."""
+        return {}
+
     @classmethod
     def of_costs(cls, bounds: CostBounds) -> Mapping[str, float]:  # noqa: ARG003 - as above
         """The parameters named by `from_costs` for these costs, found when all have told theirs.

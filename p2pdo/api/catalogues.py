@@ -26,10 +26,11 @@ from p2pdo.effects import freeze
 from p2pdo.errors import ConfigError
 from p2pdo.graphs.topologies import ring
 from p2pdo.graphs.weights import Stochastic, default
-from p2pdo.problems.base import Composite, Coupling, DualGradient, Hessian
+from p2pdo.problems.base import Composite, Coupling, DualGradient, Hessian, Private
 from p2pdo.problems.coupled import Coupled
 from p2pdo.problems.lasso import Lasso
 from p2pdo.problems.least_squares import LeastSquares
+from p2pdo.problems.private import PrivateLogistic, fresh_secret
 from p2pdo.problems.regression import Ridge
 from p2pdo.protocol.asynchronous.plan import AsynchronousPlan
 from p2pdo.protocol.judging import Judge, Objective
@@ -55,6 +56,7 @@ _ORACLES = {
     "FiniteSum": "gradients of its terms",
     "Hessian": "a gradient and a Hessian",
     "DualGradient": "a gradient of its conjugate",
+    "Private": "gradients of its terms and a secret",
     "Coupling": "resources that its nodes share",
 }
 
@@ -231,6 +233,8 @@ def _plan(make: type[P], algorithm: Any, rounds: int) -> P:
     elif algorithm.requires.oracle is Coupling:
         one = np.ones(_DIMENSION)
         costs = [Coupled(one, one, -one, one, np.eye(_DIMENSION), one / 2) for _ in samples]
+    elif algorithm.requires.oracle is Private:
+        costs = [PrivateLogistic(A, np.sign(b), 9, 0.1, fresh_secret()) for A, b in samples]
     else:
         costs = [LeastSquares(A, b) for A, b in samples]
     starts = [freeze(np.zeros(d)) for _ in costs]

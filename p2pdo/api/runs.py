@@ -357,6 +357,7 @@ class Run(Running[Result]):
             rates=self._rates(),
             dropped=sum(report.dropped for report in reports),
             simulated=self._simulated,
+            privacy=dict(self.job.plan.algorithm.privacy(reports[0].iteration)),
         )
         self.folder.write_states(self.job.plan.name, states)
         if len(reports) <= MOST_FILES:

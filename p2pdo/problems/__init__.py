@@ -7,6 +7,7 @@ from p2pdo.problems.base import (
     FiniteSum,
     Gradient,
     Hessian,
+    Private,
     Problem,
     Prox,
     Smooth,
@@ -24,6 +25,7 @@ from p2pdo.problems.jax_problem import JaxProblem
 from p2pdo.problems.lasso import Lasso
 from p2pdo.problems.least_squares import LeastSquares
 from p2pdo.problems.logistic import Logistic
+from p2pdo.problems.private import PrivateLogistic, fresh_secret
 from p2pdo.problems.quadratic import Quadratic
 from p2pdo.problems.regression import Huber, Ridge
 from p2pdo.problems.softmax import Softmax
@@ -49,6 +51,8 @@ __all__ = [
     "Lasso",
     "LeastSquares",
     "Logistic",
+    "Private",
+    "PrivateLogistic",
     "Problem",
     "Prox",
     "Quadratic",
@@ -62,4 +66,5 @@ __all__ = [
     "StochasticGradient",
     "Sum",
     "TorchProblem",
+    "fresh_secret",
 ]

@@ -157,6 +157,15 @@ class FiniteSum(Gradient, Protocol):
 
 
 @runtime_checkable
+class Private(FiniteSum, Protocol):
+    """A finite sum whose node keeps a secret; see `problems.private`."""
+
+    def private_rng(self, here: Here) -> np.random.Generator:
+        """Return a generator of this node and iteration that nobody else can make."""
+        ...
+
+
+@runtime_checkable
 class Classifier(Problem, Protocol):
     """A cost whose samples have labels: what it says of x beside its value, to who reports it."""
 

@@ -7,8 +7,8 @@ what judges the run from outside.
     gradients    of the whole cost; k of the m terms of a finite sum are k/m of one, and one of a
                  mini-batch is one
     values       f(x)
-    proxes       proximal maps, of the cost or of its rest, and gradients of its conjugate: all are
-                 minimisations
+    proxes       proximal maps, of the cost or of its rest, gradients of its conjugate, and
+                 multipliers: all are minimisations
 """
 
 from __future__ import annotations
@@ -112,6 +112,16 @@ def _dual_gradient(self: _Cover, *given: Any) -> Any:
     return self._problem.dual_gradient(*given)
 
 
+def _response(self: _Cover, *given: Any) -> Any:
+    self._counter.gradients += 1  # of the dual cost it is all but a multiplication
+    return self._problem.response(*given)
+
+
+def _multiplier(self: _Cover, *given: Any) -> Any:
+    self._counter.proxes += 1
+    return self._problem.multiplier(*given)
+
+
 _ORACLES: Mapping[str, Callable[..., Any]] = {
     "value": _value,
     "gradient": _gradient,
@@ -120,6 +130,8 @@ _ORACLES: Mapping[str, Callable[..., Any]] = {
     "prox": _prox,
     "rest_prox": _rest_prox,
     "dual_gradient": _dual_gradient,
+    "response": _response,
+    "multiplier": _multiplier,
 }
 
 

@@ -42,6 +42,10 @@ from p2pdo.types import Array, Value
 S = TypeVar("S", bound=HasDecision)
 
 _NONE: Mapping[int, Value] = {}
+_REMEDIES = {
+    "Private": "noise from the run's seed, which all know, hides nothing: give each node a cost "
+    "with a secret of its own, such as p2pdo.problems.PrivateLogistic",
+}
 
 
 def quiet() -> np.errstate:
@@ -219,7 +223,7 @@ class Stepper(Exchanging, Generic[S]):
             raise WorkloadFailed(
                 f"{type(self._algorithm).__name__} needs a problem with the methods of "
                 f"{needed.__name__}; {type(self._problem).__name__} lacks {lacks}",
-                hint="see p2pdo.problems.base for the methods",
+                hint=_REMEDIES.get(needed.__name__, "see p2pdo.problems.base for the methods"),
                 node=self.place.name,
             )
         if not (hasattr(self._problem, "gradient") and hasattr(needed, "gradient")):

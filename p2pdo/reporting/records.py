@@ -70,6 +70,7 @@ class Summary:
         dropped: values that were sent and never arrived, because it was asked for.
         simulated: of a simulated run: the seconds that it would have taken, and what its links
             have carried.
+        privacy: of a private method: epsilon at delta, and rho of zCDP, of one sample of a node.
     """
 
     workload_id: str
@@ -98,6 +99,7 @@ class Summary:
     rates: dict[str, float] = field(default_factory=dict)
     dropped: int = 0
     simulated: dict[str, float] = field(default_factory=dict)
+    privacy: dict[str, float] = field(default_factory=dict)
 
     def to_plain(self) -> dict[str, Plain]:
         return asdict(self)

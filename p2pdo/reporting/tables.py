@@ -119,6 +119,7 @@ def _figures(s: Summary) -> list[tuple[str, str]]:
         ("accuracy", None if s.accuracy is None else f"{s.accuracy:.2%}"),
         ("gradients", None if s.calls is None else _gradients(s)),
         ("rate", _rates(s.rates)),
+        ("privacy", _privacy(s.privacy)),
         ("codec", None if s.codec == "none" else s.codec),
         ("sent", _sent(s)),
         ("dropped", formats.plural(s.dropped, "value") if s.dropped else None),
@@ -141,6 +142,12 @@ def _gradients(s: Summary) -> str:
     assert s.calls is not None
     told = formats.count(round(s.calls.gradients))
     return f"{told}, {formats.count(s.calls.proxes)} proximal maps" if s.calls.proxes else told
+
+
+def _privacy(told: Mapping[str, float]) -> str | None:
+    if not told:
+        return None
+    return f"epsilon {told['epsilon']:.3g} at delta {told['delta']:g} of one sample of a node"
 
 
 def links_in_words(links: Mapping[str, int]) -> str:

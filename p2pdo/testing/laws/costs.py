@@ -15,6 +15,7 @@ from p2pdo.problems.coupled import Coupled
 from p2pdo.problems.lasso import Lasso
 from p2pdo.problems.least_squares import LeastSquares
 from p2pdo.problems.logistic import Logistic
+from p2pdo.problems.private import PrivateLogistic
 from p2pdo.problems.quadratic import Quadratic
 from p2pdo.testing.laws.dense import NodeCost
 from p2pdo.types import Array
@@ -156,12 +157,23 @@ def coupled(n: int) -> Cost:
     return Cost(problems, [formula(i) for i in range(n)])
 
 
+def private(n: int) -> Cost:
+    """Those logistic costs, node i with the secret i."""
+    public = logistic(n)
+    problems = [
+        PrivateLogistic(p.A, p.b, p.samples, p.l2, secret=f"{i:064x}")
+        for i, p in enumerate(public.problems)
+    ]
+    return Cost(problems, public.formulas)
+
+
 COSTS: Mapping[str, Callable[[int], Cost]] = {
     "quadratic": quadratic,
     "logistic": logistic,
     "least-squares": least_squares,
     "lasso": lasso,
     "coupled": coupled,
+    "private": private,
 }
 
 
