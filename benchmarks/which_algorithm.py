@@ -188,12 +188,17 @@ def main() -> None:
     if asked.write is None:
         print(content)
         return
-    text = asked.write.read_text(encoding="utf-8")
-    before, _, rest = text.partition(BEGIN)
+    written(asked.write, BEGIN, content)
+
+
+def written(file: Path, begin: str, content: str) -> None:
+    """Puts the content between its markers."""
+    text = file.read_text(encoding="utf-8")
+    before, _, rest = text.partition(begin)
     _, end, after = rest.partition(END)
     if not end:
-        sys.exit(f"{asked.write} lacks the markers {BEGIN} and {END}")
-    asked.write.write_text(f"{before}{BEGIN}\n\n{content}\n\n{END}{after}", encoding="utf-8")
+        sys.exit(f"{file} lacks the markers {begin} and {END}")
+    file.write_text(f"{before}{begin}\n\n{content}\n\n{END}{after}", encoding="utf-8")
 
 
 if __name__ == "__main__":
