@@ -22,7 +22,7 @@ arrival. This, and nothing else, makes the bits of a result independent of the n
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from enum import Enum
 from functools import cached_property
@@ -221,7 +221,7 @@ class Row:
     def _sum(self, values: Sequence[Any]) -> Any:
         first = values[0]
         if isinstance(first, tuple):
-            return tuple([self._sum(leaf) for leaf in zip(*values, strict=True)])
+            return tuple(map(self._sum, zip(*values, strict=True)))
         if isinstance(first, ndarray):
             return self._array_sum(values)
         if isinstance(first, dict):
@@ -233,7 +233,7 @@ class Row:
         dtype, size = first.dtype, first.size
         if size == 1 and dtype is _FLOAT64:  # a Python float is one too, and faster
             one = np.empty(first.shape)
-            one.fill(_scalar_sum(self._weights, [v.item() for v in arrays]))
+            one.fill(_scalar_sum(self._weights, map(ndarray.item, arrays)))
             return one
         if dtype.kind not in "fc":
             dtype = _FLOAT64
@@ -274,7 +274,7 @@ def _add_blocks(total: Array, weights: Sequence[Array], arrays: Sequence[Array])
 _FLOAT64 = np.dtype(np.float64)
 
 
-def _scalar_sum(weights: Sequence[float], scalars: Sequence[Any]) -> Any:
+def _scalar_sum(weights: Sequence[float], scalars: Iterable[Any]) -> Any:
     total: Any = 0.0
     for w, v in zip(weights, scalars):  # noqa: B905 - as many: one for each entry of the row
         total = total + w * v

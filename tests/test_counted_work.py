@@ -51,12 +51,12 @@ from p2pdo.types import NodeId, TaskId, WorkloadId
 from p2pdo.wire.codec import Decoder, Encoder, Message_, encode, pack_frames
 
 MEASURED = {
-    "lane, consensus: calls": 105.3,
-    "lane, gradient tracking: calls": 127.3,
+    "lane, consensus: calls": 103.3,
+    "lane, gradient tracking: calls": 124.3,
     "lane: system calls": 1.0,
     "gRPC without sockets: calls": 429.3,
-    "in process, consensus: calls": 84.0,
-    "in process, gradient tracking: calls": 103.8,
+    "in process, consensus: calls": 82.0,
+    "in process, gradient tracking: calls": 100.6,
     "Lead Client, no-op task: calls": 53.2,
     "publish 4 MB on the lane: memory": 0.0,
     "collect 4 MB from the lane: memory": 0.0,

@@ -164,10 +164,11 @@ class Exchanging(ABC):
         return coder.encode(tag, effect.values if self._by else own, own, self._by)
 
     def _tag(self, kind: EffectKind) -> Tag:
-        iteration, phase = self._next
-        phase = phase if iteration == self.iteration else 0
-        self._next = (self.iteration, phase + 1)
-        return Tag(self.iteration, phase, kind)
+        iteration, (last, phase) = self.iteration, self._next
+        if iteration != last:
+            phase = 0
+        self._next = iteration, phase + 1
+        return Tag(iteration, phase, kind)
 
     def _shares(self, effect: Mix) -> tuple[Value, ...]:
         """What is sent to be mixed: a value as it is, or the share of it that one receiver gets."""

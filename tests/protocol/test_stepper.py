@@ -21,7 +21,7 @@ from p2pdo.problems.quadratic import Quadratic
 from p2pdo.protocol.exchanging import Outgoing, Place
 from p2pdo.protocol.frames import EffectKind, Tag
 from p2pdo.protocol.stepper import Stepper
-from p2pdo.protocol.values import describe, is_finite, size_of
+from p2pdo.protocol.values import Layout, describe, is_finite, same_layout, size_of
 from p2pdo.types import Array, Value
 
 PLACE = Place(1, "node-1", (0, 2), (2,), Row(((0, 0.25), (1, 0.5), (2, 0.25))))
@@ -412,10 +412,43 @@ def test_a_problem_without_the_oracle_is_told() -> None:
         (np.zeros((0, 3)), True),
         ((1.0, {"a": np.array([np.inf])}), False),
         ({"a": (1, 2)}, True),
+        (np.full((9, 9), 1e300), True),  # of more entries than are added up in Python
+        (np.full(81, 3e38, np.float32), True),
+        (np.full(81, 6e4, np.float16), True),
+        (np.full(81, 1e300j), True),
+        (np.append(np.ones(80), -np.inf), False),
+        (np.append(np.full(80, 1e300), np.nan), False),
     ],
 )
-def test_finiteness_is_seen_in_every_leaf(value: Value, finite: bool) -> None:
-    assert is_finite(value) is finite
+def test_finiteness_is_seen_in_every_leaf_and_nothing_is_warned_of(
+    value: Value, finite: bool
+) -> None:
+    with np.errstate(all="raise"):
+        assert is_finite(value) is finite
+
+
+OTHER_LAYOUTS: list[Value] = [
+    (np.zeros(3),),
+    (np.zeros(2, np.float32),),
+    (np.zeros(2), np.zeros(2)),
+    (0.0,),
+    {"a": np.zeros(2)},
+    {"a": np.zeros(2), "b": 1},
+    {"a": 1, "b": np.zeros(2)},
+    (np.zeros(2), {"a": 1}),
+    np.zeros(2),
+    1.5,
+    (),
+]
+
+
+def test_a_layout_that_was_looked_at_fits_what_is_laid_out_alike_and_nothing_else() -> None:
+    values: list[Value] = [(np.zeros(2),), *OTHER_LAYOUTS]
+    for i, one in enumerate(values):
+        layout = Layout(one)
+        assert layout.size == size_of(one)
+        for j, other in enumerate(values):
+            assert layout.fits(other) is same_layout(one, other) is (i == j), (one, other)
 
 
 def test_sizes_are_of_arrays_and_eight_bytes_a_scalar() -> None:
