@@ -50,7 +50,7 @@ def texts_in_memory(workload: str) -> list[str]:
     (desk,) = [
         thing
         for thing in gc.get_objects()
-        if type(thing) is Desk and thing._store._thread.is_alive()
+        if type(thing) is Desk and thing._store._jobs._thread.is_alive()
     ]
     record = desk.find(workload)
     return [task.result for task in record.results if task.result]
