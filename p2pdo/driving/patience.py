@@ -7,6 +7,7 @@ quiet for hours.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TypeVar
 
@@ -80,11 +81,12 @@ async def follow(
     while True:
         is_over = False
         try:
-            async for event in client.watch(workload_id, seen):
-                patience.heard()
-                seen += event.HasField("result")
-                is_over = is_over or _is_end(event)
-                yield event  # also behind the end: a late watcher is told the results after it
+            async with contextlib.aclosing(client.watch(workload_id, seen)) as events:  # type: ignore[type-var]
+                async for event in events:
+                    patience.heard()
+                    seen += event.HasField("result")
+                    is_over = is_over or _is_end(event)
+                    yield event  # also behind the end: a late watcher is told the results after it
         except (Unreachable, DeadlineExceeded) as error:
             await patience.missed(error)
             continue

@@ -462,28 +462,27 @@ class _Peer:
     async def _keep_link(self) -> None:
         """Keeps a link up while a workload needs the peer; tells them when it is given up."""
         while self.ports and not self._has_ended:
-            down_for = _now() - self._since
+            ours = self._since + (DIAL_DELAY if self._links.node > self.name else 0.0)
             if self.stream is not None:
                 await self._change(None)
-            elif down_for > self._links.grace:
+            elif _now() - self._since > self._links.grace:
                 self._give_up(f"{self._reason} at {self._address}")
                 return
-            elif self._links.node > self.name and down_for < DIAL_DELAY:
-                await self._change(DIAL_DELAY - down_for)
+            elif _now() < ours:  # a moment and not a rest of time: rests may be too small to add
+                await self._change(ours)
             else:
                 next_attempt = _now() + REDIAL_PAUSE
                 await self._dial()
-                pause = next_attempt - _now()
-                if pause > 0 and not self._has_ended:
-                    await self._change(pause)
+                if _now() < next_attempt and not self._has_ended:
+                    await self._change(next_attempt)
         self._dialler = None
         self._forget()
 
-    async def _change(self, at_most: float | None) -> None:
-        """Waits for a change of stream or ports, or so many seconds."""
+    async def _change(self, until: float | None) -> None:
+        """Waits for a change of stream or ports, or until then."""
         self._changed.clear()
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(at_most):
+            async with asyncio.timeout_at(until):
                 await self._changed.wait()
 
     async def _dial(self) -> None:

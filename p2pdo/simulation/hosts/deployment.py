@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -187,5 +188,11 @@ def run_hosts(seed: int, main: Callable[[], Coroutine[Any, Any, T]]) -> T:
         Deadlock: every task waits and nothing will wake one.
     """
     limit_blas_threads()
-    with asyncio.Runner(loop_factory=lambda: HostsLoop(seed)) as runner:
-        return runner.run(main())
+    collects = gc.isenabled()
+    gc.disable()  # what it finds when depends on all that was allocated, and may end a generator
+    try:
+        with asyncio.Runner(loop_factory=lambda: HostsLoop(seed)) as runner:
+            return runner.run(main())
+    finally:
+        if collects:
+            gc.enable()

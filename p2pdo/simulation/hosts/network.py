@@ -39,7 +39,8 @@ class Trace:
 
     def add(self, what: str, about: str, data: bytes = b"") -> None:
         now = asyncio.get_running_loop().time()
-        self.lines.append(f"{now:.9f} {what} {about} {len(data)} {zlib.crc32(data):08x}")
+        content = zlib.crc32(bytes(sorted(data)))  # protobuf orders no map
+        self.lines.append(f"{now:.9f} {what} {about} {len(data)} {content:08x}")
 
     @property
     def digest(self) -> str:

@@ -39,6 +39,7 @@ FOUND = {
     44: "a driver that keeps its workload could not go on behind a broken connection",
     85: "a peer's link that came up when its last workload had left stayed for ever",
     95: "the same, after a partition",
+    302: "who is second to dial waited for a rest of time that was too small to add, without end",
 }
 """Seeds that found something; what it was."""
 
