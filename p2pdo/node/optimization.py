@@ -46,7 +46,7 @@ from p2pdo.protocol.settling_stepper import stepper_that
 from p2pdo.protocol.workload import CONFIG, RUN
 from p2pdo.reporting.digests import digest_of
 from p2pdo.runtime.asynchronous import AsynchronousDriver, Mailbox
-from p2pdo.runtime.compute import ShortInPlace, may_be_in_place
+from p2pdo.runtime.compute import ShortInPlace, ThreadCompute, may_be_in_place
 from p2pdo.runtime.driver import Driver
 from p2pdo.runtime.exchange import Exchanger
 from p2pdo.runtime.groups import task_group
@@ -200,8 +200,8 @@ class Optimization(Executor):
         assert self._start is not None, "configured"
         arguments = (self._problem, config.place, self._start, config.spec["seed"])
         compute = steps = self._context.compute
-        if may_be_in_place(algorithm, self._problem):
-            steps = ShortInPlace(compute)
+        if isinstance(compute, ThreadCompute) and may_be_in_place(algorithm, self._problem):
+            steps = ShortInPlace(compute)  # elsewhere there is no hop to save, or time is virtual
         if isinstance(algorithm, AsynchronousAlgorithm):
             assert isinstance(exchanger, Mailbox), "opened as such"
             most = config.spec["max_staleness"]

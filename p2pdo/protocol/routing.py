@@ -269,15 +269,19 @@ class Routing:
             case MemberAsked(workload, executor):
                 return self._ask(workload, executor)
             case StreamOpened():
-                told = self.credits
-                return [GrantCredit(told)] if told else []
+                return self._tell_credits()
             case DrainAsked():
                 self._is_draining = True
-                return []
+                return self._tell_credits()
             case StopAsked(error):
                 return self._stop(error)
             case _:
                 assert_never(event)
+
+    def _tell_credits(self) -> list[Effect]:
+        """What has begun goes on: also where this node takes nothing new by default any more."""
+        told = self.credits
+        return [GrantCredit(told)] if told else []
 
     def _arrive(self, tasks: Sequence[Task]) -> list[Effect]:
         effects: list[Effect] = []
@@ -291,6 +295,8 @@ class Routing:
                     effects.append(CreateClient(task.workload_id, state.executor))
             if state.base is None:
                 state.base, state.credit = task.number, task.number + self._capacity
+                if self._is_draining:  # it was on its way
+                    effects.append(GrantCredit({task.workload_id: state.credit}))
             if task.task_id in state.open:
                 self._offer_again(state, task, effects)
             elif task.task_id in state.answered:

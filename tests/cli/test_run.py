@@ -44,6 +44,7 @@ DATA = [
     "rates",
     "dropped",
     "simulated",
+    "privacy",
 ]
 FAST = ["--on", "dense", "--nodes", "4"]
 

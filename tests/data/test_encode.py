@@ -71,7 +71,8 @@ def test_a_catalogued_problem_arrives_bit_for_bit(name: str, dtype: str, tmp_pat
     x = np.linspace(-1, 1, problem.dimension).astype(dtype)
     arrived = travelled(problem, tmp_path)
     assert type(arrived) is type(problem)
-    assert arrived.gradient(x).tobytes() == problem.gradient(x).tobytes()
+    if hasattr(problem, "gradient"):  # a cost of shared resources has none
+        assert arrived.gradient(x).tobytes() == problem.gradient(x).tobytes()
     assert arrived.value(x) == problem.value(x)
 
 

@@ -228,6 +228,17 @@ def test_a_drained_node_grants_no_more_credit() -> None:
     assert machine.default_credit == 0
 
 
+def test_what_has_begun_at_a_drained_node_goes_on_to_its_end() -> None:
+    """By default it takes nothing any more, so what it takes of these is told by name."""
+    machine = routing(capacity=4)
+    assert play(machine, DrainAsked()) == []
+    machine = routing(capacity=4)
+    play(machine, TasksArrived([task(A, 7)]))
+    assert play(machine, DrainAsked()) == [GrantCredit({A: 11})]
+    on_its_way = play(machine, TasksArrived([task(B, 0)]))
+    assert GrantCredit({B: 4}) in on_its_way
+
+
 def test_a_stop_answers_everything_at_once() -> None:
     machine = routing()
     play(machine, TasksArrived([task(A, 0), task(B, 0)]), ClientTook(A))

@@ -14,10 +14,11 @@ import pytest
 import p2pdo
 from p2pdo.algorithms import Algorithm
 from p2pdo.algorithms.base import Limit, Missing
-from p2pdo.algorithms.catalogue import ALGORITHMS
+from p2pdo.algorithms.catalogue import ALGORITHMS, needs_smoothness
 from p2pdo.errors import ConfigError, WorkloadFailed
 from p2pdo.problems import LeastSquares, Quadratic
 from p2pdo.protocol.drops import Drops
+from p2pdo.testing import laws
 
 TOLERANT = [n for n, cls in ALGORITHMS.items() if cls.missing is not Missing.WAIT]
 OPTIMA = [name for name in TOLERANT if ALGORITHMS[name].limit is Limit.OPTIMUM]
@@ -57,8 +58,10 @@ def test_the_extreme_is_found_though_values_are_lost(name: str, extreme: Any) ->
 
 @pytest.mark.parametrize("name", sorted(set(ALGORITHMS) - set(TOLERANT)))
 def test_who_waits_for_every_value_is_refused_before_the_run(name: str) -> None:
+    cls = ALGORITHMS[name]
+    parameters = {"step_size": 0.1} if needs_smoothness(cls, {}) else {}
     with pytest.raises(ConfigError, match=f"{name} waits for every value") as caught:
-        p2pdo.run(_costs_for(ALGORITHMS[name]), name, rounds=1, drop=0.1)
+        p2pdo.run(_costs_for(cls), name, parameters=parameters, rounds=1, drop=0.1)
     assert "edge-admm" in str(caught.value.hint)
     assert "--link-loss" in str(caught.value.hint)
 
@@ -70,6 +73,7 @@ def _costs_for(cls: type[Algorithm[Any]]) -> list[Any]:
     rng = np.random.default_rng(0)
     lasso = [Lasso(rng.standard_normal((9, 2)), rng.standard_normal(9), 0.1) for _ in range(8)]
     made: list[list[Any]] = [costs(), sums(), lasso]
+    made += [list(laws.COSTS[name](8).problems) for name in ("coupled", "private")]
     return next(problems for problems in made if isinstance(problems[0], cls.requires.oracle))
 
 

@@ -16,7 +16,7 @@ import pytest
 import p2pdo
 from p2pdo.algorithms import Consensus, GradientTracking
 from p2pdo.algorithms.base import Algorithm
-from p2pdo.algorithms.catalogue import ALGORITHMS
+from p2pdo.algorithms.catalogue import ALGORITHMS, needs_smoothness
 from p2pdo.api.runs import Result
 from p2pdo.errors import ConfigError, LinkLost
 from p2pdo.graphs.topologies import by_name
@@ -31,6 +31,7 @@ from p2pdo.simulation.links.delay import Constant, LogNormal
 from p2pdo.simulation.links.silences import Crash, Freeze, Partition
 from p2pdo.simulation.links.weather import Weather
 from p2pdo.simulation.lockstep import run_lockstep
+from p2pdo.testing import laws
 
 N, D = 6, 50
 
@@ -43,11 +44,14 @@ def costs(oracle: type[Any]) -> list[Any]:
         [LeastSquares(A[i], b[i]) for i in range(N)],
         [Lasso(A[i], b[i], 0.1) for i in range(N)],
     ]
+    made += [list(laws.COSTS[name](N).problems) for name in ("coupled", "private")]
     return next(problems for problems in made if isinstance(problems[0], oracle))
 
 
 def bits(algorithm: str, **how: Any) -> tuple[str | None, Result]:
     problems = costs(ALGORITHMS[algorithm].requires.oracle)
+    if needs_smoothness(ALGORITHMS[algorithm], {}) and not hasattr(problems[0], "smoothness"):
+        how["parameters"] = {"step_size": 0.1}
     how = {"rounds": 12, "start": "normal", "topology": "complete", **how}
     result = p2pdo.run(problems, algorithm, **how)
     return result.summary.state_sha256, result
