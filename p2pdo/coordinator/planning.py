@@ -39,6 +39,7 @@ from p2pdo.protocol.assignment import (
     topology_digest,
 )
 from p2pdo.protocol.coding import NONE, coding_of, lazier, require_codable, settle
+from p2pdo.protocol.monitoring import require_invariants
 from p2pdo.protocol.workload import (
     EXECUTOR,
     PARTICIPANT_EXECUTOR,
@@ -225,11 +226,8 @@ def _refuse_to_look_in_vain(spec: OptimizationSpec, nodes: int) -> None:
             "a monitor sees the sum of all nodes' parts, which of one node is its own part",
             hint="two nodes or more, or leave --monitor out",
         )
-    if spec.algorithm.where is None and not catalogue.find(spec.algorithm.name).invariants:
-        raise ConfigError(
-            f"{spec.algorithm.name} does not say what its states keep: there is nothing to monitor",
-            hint="leave --monitor out",
-        )
+    if spec.algorithm.where is None:
+        require_invariants(catalogue.find(spec.algorithm.name))
 
 
 def _check_problem(problem: ProblemSpec, partition: str) -> None:

@@ -26,8 +26,10 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from p2pdo.algorithms.base import Method
+from p2pdo.algorithms.catalogue import name_of
 from p2pdo.algorithms.invariants import Invariant
-from p2pdo.errors import InvariantBroken
+from p2pdo.errors import ConfigError, InvariantBroken
 from p2pdo.protocol.masking import WIDTH, MaskedSums, Masks
 from p2pdo.protocol.plan import Plan
 from p2pdo.seeded import unit_of_keys
@@ -195,6 +197,19 @@ def monitor_of(plan: Plan) -> Monitor | None:
     if plan.monitor_every is None or not invariants:
         return None
     return Monitor(invariants, plan.nodes, plan.monitor_every)
+
+
+def require_invariants(cls: type[Method]) -> None:
+    """Refuses to look where nothing is said to be kept.
+
+    Raises:
+        ConfigError: the method declares no invariants.
+    """
+    if not cls.invariants:
+        raise ConfigError(
+            f"{name_of(cls)} does not say what its states keep: there is nothing to monitor",
+            hint="leave --monitor out",
+        )
 
 
 def _largest(state: Any) -> float:

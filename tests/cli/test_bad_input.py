@@ -90,6 +90,7 @@ CASES = [
     (f"{RUN} --set step_size=1", 3, "config", "a step size below"),
     (f"{RUN} --monitor evry", 2, "usage", "--help"),
     (f"{RUN} --monitor 0", 2, "usage", "--help"),
+    ("run quadratic --on dense -a dgd --monitor every", 3, "config", "leave --monitor out"),
     ("run quadratic --on processes -n 1 --monitor every", 3, "config", "--on inprocess"),
     ("run quadratic --on simulated -a asy-sonata --monitor every", 3, "config", "--monitor out"),
     ("run quadratic --on simulated -a asy-sonata --settle 1e-6", 3, "config", "--tol"),

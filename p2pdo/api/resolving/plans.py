@@ -17,6 +17,7 @@ from p2pdo.graphs.graph import Graph
 from p2pdo.graphs.weights import Weights
 from p2pdo.protocol.asynchronous.plan import AsynchronousPlan
 from p2pdo.protocol.coding import NONE, Coding
+from p2pdo.protocol.monitoring import require_invariants
 from p2pdo.protocol.plan import Plan
 from p2pdo.protocol.settling import Settle
 from p2pdo.types import States
@@ -51,5 +52,7 @@ def plan_for(
             )
     settling = None if request.settle is None else Settle(request.settle, hops(network[0]))
     codec = NONE if coding is None else str(coding)
+    if request.monitor not in ("auto", "off"):
+        require_invariants(type(algorithm))
     monitor = iterations_between_looks(request.monitor, request.observe_every)
     return Plan(algorithm, *where, *until, settling, drops, codec, monitor)
