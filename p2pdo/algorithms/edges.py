@@ -139,6 +139,7 @@ class AllEdges(Edges):
     """
 
     graph: Graph
+    dtype: np.dtype[Any]  # of what the edges carry: a degree of another would widen it
 
     def __post_init__(self) -> None:
         if self.graph.directed:
@@ -152,7 +153,7 @@ class AllEdges(Edges):
 
     @cached_property
     def degree(self) -> Array:
-        return self.graph.out_degree[:, None].astype(np.float64)
+        return self.graph.out_degree[:, None].astype(self.dtype)
 
     def __bool__(self) -> bool:
         return len(self.graph.edges) > 0

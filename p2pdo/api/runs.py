@@ -357,7 +357,8 @@ class Run(Running[Result]):
             rates=self._rates(),
             dropped=sum(report.dropped for report in reports),
             simulated=self._simulated,
-            privacy=dict(self.job.plan.algorithm.privacy(reports[0].iteration)),
+            # Nodes may be ahead of where a run is judged to end: what they may have told counts.
+            privacy=dict(self.job.plan.algorithm.privacy(self.job.plan.rounds)),
         )
         self.folder.write_states(self.job.plan.name, states)
         if len(reports) <= MOST_FILES:

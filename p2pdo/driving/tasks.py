@@ -144,7 +144,7 @@ class Tasks:
         self.workload_id = await self.client.submit(spec, self.client.host.fresh_id())
 
     async def _acknowledge_at_last(self) -> None:
-        with contextlib.suppress(P2pdoError):  # it is told again, and that was said before
+        with contextlib.suppress(P2pdoError, TimeoutError):  # it is told again when he is back
             async with asyncio.timeout(_LAST_WORDS):
                 await self._acknowledging.send(self.workload_id, at_last=True)
 

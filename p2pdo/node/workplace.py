@@ -320,16 +320,17 @@ class Roster:
     async def _maker(self, name: str) -> Executor:
         """An executor; it is being made, or is made now, or its making begins."""
         making = self._making.get(name)
-        if making is None:
-            made = await contained(self._begin(name))
-            if not inspect.isawaitable(made):
-                return made
-            making = self._making[name] = asyncio.ensure_future(contained(made))
+        if making is None:  # known before the first wait: who comes meanwhile waits for the same
+            making = self._making[name] = asyncio.ensure_future(self._make(name))
         try:
             return await asyncio.shield(making)
         finally:
             if making.done():
                 self._making.pop(name, None)
+
+    async def _make(self, name: str) -> Executor:
+        made = await contained(self._begin(name))
+        return await contained(made) if inspect.isawaitable(made) else made
 
     async def _begin(self, name: str) -> Executor | Awaitable[Executor]:
         return self._workplace.executors[name](self.context)

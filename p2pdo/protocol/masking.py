@@ -146,14 +146,16 @@ class MaskedSums:
         self.looked_at += 1
         self.passed_over += (iteration - self._before) // self._every - 1
         self._before = iteration
-        self._forget(iteration)
+        self._pass_over(iteration)
         return [from_units(units) for units in total]
 
     def _has_room(self) -> bool:
         if len(self._open) >= self._most and len(self._heard) == self._nodes:
-            self._forget(min(self._heard.values()))
+            over = min(self._heard.values())  # up to there nobody will report any more
+            self._open = {k: told for k, told in self._open.items() if k > over}
         return len(self._open) < self._most
 
-    def _forget(self, iteration: int) -> None:
-        """Up to there nobody will report any more."""
-        self._open = {k: told for k, told in self._open.items() if k > iteration}
+    def _pass_over(self, iteration: int) -> None:
+        """Drops those before it, which stay incomplete; they are at the front, or wait there."""
+        while (first := next(iter(self._open), iteration)) < iteration:
+            del self._open[first]

@@ -133,24 +133,26 @@ class Stepper(Exchanging, Generic[S]):
         else:
             self._received = inbox
             reply = self.reply(inbox)
-        while True:
-            try:
+        try:
+            while True:
                 if self._step is None:
                     if self.iteration >= pause_at or self.has_settled:
                         self._check_finite(self.state.x)  # what nobody will send is shown too
                         return None
                     self._step, reply = self._begin(), None
-                outgoing = self.outgoing(self._step.send(reply))
-            except StopIteration as stop:
-                self._complete(stop.value)
-            except P2pdoError as error:
-                self._locate(error)
-                raise
-            except (Exception, SystemExit) as error:
-                raise self._failure(error) from error
-            else:
-                self._received = _NONE  # what it was made of is not looked at again
-                return outgoing
+                try:
+                    effect = self._step.send(reply)
+                except StopIteration as stop:
+                    self._complete(stop.value)
+                else:
+                    outgoing = self.outgoing(effect)
+                    self._received = _NONE  # what it was made of is not looked at again
+                    return outgoing
+        except P2pdoError as error:
+            self._locate(error)
+            raise
+        except (Exception, SystemExit) as error:
+            raise self._failure(error) from error
 
     def _begin(self) -> Step[S]:
         here = self._here()

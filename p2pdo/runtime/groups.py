@@ -5,10 +5,13 @@ another one. Whoever wants to catch an error by its class wants the error.
 
 Before Python 3.13 a group that is failing drops a cancellation from outside that comes while it
 waits for its tasks. Whoever then goes on after the failure, as one does who tries for ever, could
-not be ended any more. Here the cancellation comes at the next wait.
+not be ended any more. Here the cancellation wins, with the failure as its cause: whoever cancelled,
+a timeout or a group around this one among them, makes of it what is his.
 
-Whether there was one is told by how often the task was cancelled. A group counts itself among
-those where a task of it fails while it waits at its end; so the wait is inside the block here.
+Whether there was one is told by how often the task was cancelled, in the block and from there to
+the end. A group counts itself among those where a task of it fails while it waits at its end, and
+asyncio's own leaves that count as it is; so the wait is inside the block here, and what groups in
+the block left behind is not looked at.
 """
 
 from __future__ import annotations
@@ -33,6 +36,11 @@ class _Group(asyncio.TaskGroup):
         task.add_done_callback(self._done)
         return task
 
+    @property
+    def own_cancellations(self) -> int:
+        """How often it has cancelled its own block because a task failed."""
+        return int(self._parent_cancel_requested)  # type: ignore[attr-defined]
+
     def _done(self, _task: asyncio.Task[Any]) -> None:
         self._open -= 1
         self._idle.set()
@@ -48,15 +56,20 @@ async def task_group() -> AsyncIterator[asyncio.TaskGroup]:
     """A TaskGroup; a failure that is the only one is raised as it is, several as a group."""
     life = asyncio.current_task()
     assert life is not None, "a group is a task's"
-    asked = life.cancelling()
+    at_first, at_block_end, was_cancelled = life.cancelling(), 0, False
     try:
         async with _Group() as group:
-            yield group
-            await group.idle()
+            try:
+                yield group
+                await group.idle()
+            except asyncio.CancelledError:
+                was_cancelled = life.cancelling() - group.own_cancellations > at_first
+                raise
+            finally:
+                at_block_end = life.cancelling() - group.own_cancellations
     except BaseExceptionGroup as failures:
-        if life.cancelling() > asked:
-            life.uncancel()
-            life.cancel()
+        if was_cancelled or life.cancelling() > at_block_end:
+            raise asyncio.CancelledError from failures
         only: BaseException = failures
         while isinstance(only, BaseExceptionGroup) and len(only.exceptions) == 1:
             only = only.exceptions[0]

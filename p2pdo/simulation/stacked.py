@@ -32,7 +32,7 @@ from p2pdo.protocol.plan import Plan
 from p2pdo.protocol.reports import StackedReports
 from p2pdo.protocol.settling import Settling
 from p2pdo.protocol.stepper import quiet
-from p2pdo.protocol.values import is_finite, size_of
+from p2pdo.protocol.values import describe, is_finite, size_of
 from p2pdo.runtime.compute import limit_blas_threads
 from p2pdo.types import Array, Value
 
@@ -63,8 +63,9 @@ def _run(
 ) -> Sequence[Report]:
     covering = Covering()  # one call of the stack is one of each node
     problem = covering.cover(stack_of(plan))
-    here = partial(_everywhere, plan, cache(lambda: AllEdges(plan.graph)))
-    state = plan.algorithm.init(_starts(plan), problem, here(0))
+    starts = _starts(plan)
+    here = partial(_everywhere, plan, cache(lambda: AllEdges(plan.graph, starts.dtype)))
+    state = plan.algorithm.init(starts, problem, here(0))
     monitor = monitor_of(plan)
     settling = None if plan.settle is None else Settling(plan.settle)
     traffic, has_settled = _Traffic(plan, settling), False
@@ -79,6 +80,7 @@ def _run(
                 break
         check_stop()
         before, state = state, _advance(plan, state, problem, here(iteration), traffic)
+        _require_like(state.x, starts, iteration)
         if monitor is not None:
             monitor.take_all(iteration + 1, state)
         if settling is not None:
@@ -166,6 +168,16 @@ def _advance(plan: Plan, state: Any, problem: Any, here: Here, traffic: _Traffic
             )
         _require_finite(effect.values, iteration)
         reply = traffic.mix(effect, iteration)
+
+
+def _require_like(x: Any, start: Array, iteration: int) -> None:
+    if x.shape != start.shape or x.dtype != start.dtype:
+        raise WorkloadFailed(
+            f"after iteration {iteration} the decision variables are {describe(x)}, expected "
+            f"{describe(start)}",
+            hint="check the shape and dtype that the problem's gradient returns",
+            iteration=iteration,
+        )
 
 
 def _require_finite(value: Value, iteration: int) -> None:

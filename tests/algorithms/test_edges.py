@@ -23,7 +23,7 @@ def of_one(graph: Graph, i: int) -> Edges:
 
 
 def of_all(graph: Graph) -> Edges:
-    return edges_of(EveryNode(0, -1, (), (), edges=lambda: AllEdges(graph)))
+    return edges_of(EveryNode(0, -1, (), (), edges=lambda: AllEdges(graph, np.dtype(float))))
 
 
 def carried(step: Generator[Any, Any, Any]) -> Any:
@@ -105,6 +105,6 @@ def test_a_node_alone_has_no_edges() -> None:
 
 def test_networks_without_edge_arrays_are_refused() -> None:
     with pytest.raises(ConfigError, match="node 2 has no neighbour"):
-        AllEdges(from_edges(3, [(0, 1)]))
+        AllEdges(from_edges(3, [(0, 1)]), np.dtype(float))
     with pytest.raises(ConfigError, match="directed"):
-        AllEdges(from_edges(3, [(0, 1), (1, 2), (2, 0)], directed=True))
+        AllEdges(from_edges(3, [(0, 1), (1, 2), (2, 0)], directed=True), np.dtype(float))

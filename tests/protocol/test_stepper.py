@@ -453,3 +453,15 @@ def test_a_layout_that_was_looked_at_fits_what_is_laid_out_alike_and_nothing_els
 
 def test_sizes_are_of_arrays_and_eight_bytes_a_scalar() -> None:
     assert size_of((np.zeros((2, 3), np.float32), {"a": 1, "b": True})) == 24 + 16
+
+
+def test_a_mistake_in_what_is_said_to_be_kept_has_its_place() -> None:
+    def look(node: int, iteration: int, state: Any) -> None:
+        raise ValueError(f"no part {state.y} at {node} in {iteration}")
+
+    one = stepper(Consensus())
+    one.watch = look
+    one.advance(None, 5)
+    with pytest.raises(WorkloadFailed, match="no attribute 'y'") as caught:
+        one.advance(inbox((X,)), 5)
+    assert (caught.value.node, caught.value.iteration) == (one.place.name, 1)

@@ -77,6 +77,38 @@ def test_a_cancellation_that_meets_a_failing_group_is_not_forgotten() -> None:
     assert tries == 1
 
 
+async def fail_when_told_to_end() -> None:
+    try:
+        await asyncio.sleep(100)
+    finally:
+        raise KeyError("on the way out")
+
+
+def test_a_timeout_around_a_failing_group_leaves_nothing_behind() -> None:
+    async def main() -> None:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(1), task_group() as group:
+                group.create_task(fail_when_told_to_end())
+        await asyncio.sleep(1)  # nobody has cancelled this
+
+    clock.run(main())
+
+
+def test_a_group_in_a_failing_group_leaves_nothing_behind() -> None:
+    async def groups() -> None:
+        async with task_group() as outer:
+            outer.create_task(fail(ValueError("outer")))
+            async with task_group() as inner:
+                inner.create_task(fail_when_told_to_end())
+
+    async def main() -> None:
+        with pytest.raises(ValueError, match="outer"):
+            await groups()
+        await asyncio.sleep(1)
+
+    clock.run(main())
+
+
 def test_a_task_that_fails_at_the_end_of_its_group_cancels_nobody() -> None:
     async def fail_late() -> None:
         await asyncio.sleep(1)

@@ -261,6 +261,9 @@ def keeps_the_dtype(case: Case) -> None:
         for states in iterates(setting.plan(case.algorithm, 5, dtype)):
             found = {a.dtype.name for state in states for a in _arrays(state)} - {"int64", "bool"}
             _hold(found == {dtype}, f"a start in {dtype} leads to {', '.join(sorted(found))}")
+        plan = setting.plan(case.algorithm, 5, dtype)
+        if _can_stack(plan):
+            run_stacked(plan, _judge(plan), _ignore)  # it looks by itself
 
 
 def survives_what_it_says(case: Case) -> None:
