@@ -28,6 +28,7 @@ from p2pdo.algorithms.exact_first_order import ExactDiffusion, Extra, Nids, Wang
 from p2pdo.algorithms.finite_time import FiniteTime
 from p2pdo.algorithms.gradient_descent import Atc, Dgd, DgdCta
 from p2pdo.algorithms.gradient_tracking import GradientTracking, GtAdam
+from p2pdo.algorithms.invariants import Invariant, equal_means, zero_mean
 from p2pdo.algorithms.local_training import KGt, Led, ProxSkip
 from p2pdo.algorithms.momentum import DecentLam, DmSgd, QgDsgdm
 from p2pdo.algorithms.newton import Dqm, Esom, NetworkNewton, NewtonTracking
@@ -81,6 +82,7 @@ __all__ = [
     "GtSarah",
     "GtVr",
     "HasDecision",
+    "Invariant",
     "KGt",
     "Lead",
     "Led",
@@ -114,4 +116,6 @@ __all__ = [
     "Stochastic",
     "TrimmedMean",
     "WangElia",
+    "equal_means",
+    "zero_mean",
 ]

@@ -113,7 +113,11 @@ S = TypeVar("S", bound=HasDecision)
 
 
 class Method(ABC):
-    """What synchronous and asynchronous methods declare alike."""
+    """What synchronous and asynchronous methods declare alike.
+
+    Raises:
+        ConfigError: where a class is made that declares `invariants` in another form.
+    """
 
     requires: ClassVar[Requires]
     limit: ClassVar[Limit] = Limit.UNSTATED
@@ -125,6 +129,15 @@ class Method(ABC):
     """What is proved of its step size and rate; see `theory`."""
     invariants: ClassVar[tuple[Invariant, ...]] = ()
     """What its states keep; see `invariants`."""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        declared: Any = cls.invariants
+        if not (isinstance(declared, tuple) and all(isinstance(i, Invariant) for i in declared)):
+            raise ConfigError(
+                f"the invariants of {cls.__name__} are no tuple of Invariant",
+                hint='for example invariants = (equal_means("y", "g"),), from p2pdo.algorithms',
+            )
 
     @classmethod
     def of_network(cls, weights: Weights) -> Mapping[str, float]:  # noqa: ARG003 - most need none

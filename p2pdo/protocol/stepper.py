@@ -42,6 +42,10 @@ from p2pdo.types import Array, Value
 S = TypeVar("S", bound=HasDecision)
 
 _NONE: Mapping[int, Value] = {}
+_OTHER_METHODS = (
+    "another --algorithm: p2pdo algorithms tells what each needs of a problem; or give the problem "
+    "these methods, see p2pdo.problems.base"
+)
 _REMEDIES = {
     "Private": "noise from the run's seed, which all know, hides nothing: give each node a cost "
     "with a secret of its own, such as p2pdo.problems.PrivateLogistic",
@@ -225,7 +229,7 @@ class Stepper(Exchanging, Generic[S]):
             raise WorkloadFailed(
                 f"{type(self._algorithm).__name__} needs a problem with the methods of "
                 f"{needed.__name__}; {type(self._problem).__name__} lacks {lacks}",
-                hint=_REMEDIES.get(needed.__name__, "see p2pdo.problems.base for the methods"),
+                hint=_REMEDIES.get(needed.__name__, _OTHER_METHODS),
                 node=self.place.name,
             )
         if not (hasattr(self._problem, "gradient") and hasattr(needed, "gradient")):
@@ -248,7 +252,15 @@ class Stepper(Exchanging, Generic[S]):
             )
 
     def _check_decision(self) -> None:
-        x = getattr(self.state, "x", None)
+        if not hasattr(self.state, "x"):
+            raise WorkloadFailed(
+                f"in iteration {self.iteration} the step of {self.place.name} returned "
+                f"{type(self.state).__name__}, which has no x",
+                hint="a step returns the next state, a NamedTuple with the decision variable in x",
+                node=self.place.name,
+                iteration=self.iteration,
+            )
+        x: Any = self.state.x
         like = self._x_like
         if not (isinstance(x, np.ndarray) and x.shape == like.shape and x.dtype == like.dtype):
             raise WorkloadFailed(

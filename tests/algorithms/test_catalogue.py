@@ -145,3 +145,9 @@ def test_a_consensus_starts_where_nodes_differ_and_a_descent_where_they_do_not()
     }
     assert [start_of(None, name) for name in ("push-sum", "extra")] == ["normal", "zeros"]
     assert start_of("zeros", "push-sum") == "zeros"
+
+
+def test_invariants_in_another_form_are_refused_where_the_class_is_made() -> None:
+    with pytest.raises(ConfigError, match="the invariants of Mine are no tuple") as caught:
+        type("Mine", (Consensus,), {"invariants": {"mean y = mean g": None}})
+    assert "equal_means" in str(caught.value.hint)

@@ -234,7 +234,7 @@ def exits(s: State) -> Step[State]:
         (raises_ours, ConfigError, "this cannot be"),
         (stops, WorkloadFailed, "RuntimeError: generator raised StopIteration"),
         (exits, WorkloadFailed, "SystemExit: I am done"),
-        (returns_nothing, WorkloadFailed, "decision variable of node-1 is NoneType, expected flo"),
+        (returns_nothing, WorkloadFailed, "step of node-1 returned NoneType, which has no x"),
         (grows, WorkloadFailed, r"is float64 \(3,\), expected float64 \(2,\)"),
         (promotes, WorkloadFailed, r"is complex128 \(2,\), expected float64 \(2,\)"),
         (is_no_generator, LocalProtocolError, r"step\(\) of Writes returned \(float64"),
