@@ -13,6 +13,8 @@ which M keeps for ever. What runs can come to is the smallest subspace that has 
 start and every linear term of the costs, and that M does not lead out of; M is restricted to it.
 Its spectral radius there is the rate: the factor by which the distance to the limit shrinks in an
 iteration, in the long run, from almost every start. At one or more the method does not converge.
+Rounding adds directions that no run has, where the last ones that runs have are short; so only
+modes count that z² − z¹ has a part in.
 
 What is formed is held against steps on random states. A method whose step is not linear, or not the
 same in every iteration, has no such matrix.
@@ -35,6 +37,9 @@ from p2pdo.types import Array
 NEGLIGIBLE = 1e-9
 """The part of a unit vector below which a direction is rounding."""
 
+NO_PART = 1e-10
+"""The part of all changes below which a mode's is rounding."""
+
 TRIED = 12
 """Iterations that a matrix is held against; a coin with both faces shows them in so many."""
 
@@ -52,20 +57,25 @@ class Linearised:
         matrix: M there, shape (r, r).
         basis: of that subspace in z, orthonormal columns, shape (n, r).
         layout: node i's arrays in z, by their shapes, at index i; x is the first.
+        changes: z² − z¹ there, for every start and linear term, shape (r, columns).
     """
 
     matrix: Array
     basis: Array
     layout: Sequence[Sequence[tuple[int, ...]]]
+    changes: Array
 
     @property
     def rate(self) -> float:
-        """The spectral radius."""
-        return _radius(self.matrix)
-
-
-def _radius(matrix: Array) -> float:
-    return float(np.abs(np.linalg.eigvals(matrix)).max(initial=0.0))
+        """The spectral radius, of the modes that the changes have a part in."""
+        values, modes = np.linalg.eig(self.matrix)
+        if not len(values):
+            return 0.0
+        try:
+            parts = np.linalg.norm(np.linalg.solve(modes, self.changes), axis=1)
+        except np.linalg.LinAlgError:  # modes that coincide: none can be left out
+            return float(np.abs(values).max())
+        return float(np.abs(values[parts > NO_PART * np.linalg.norm(self.changes)]).max())
 
 
 def linearise(plan: Plan, hessians: Sequence[Array], largest: int) -> Linearised | None:
@@ -97,7 +107,7 @@ def _linearise(plan: Plan, hessians: Sequence[Array], largest: int) -> Linearise
     if changes is None:
         return None
     basis = _reachable(M, changes)
-    return Linearised(basis.T @ M @ basis, basis, layout)
+    return Linearised(basis.T @ M @ basis, basis, layout, basis.T @ changes)
 
 
 # ---- steps on columns ----

@@ -24,6 +24,8 @@ from p2pdo.algorithms import (
 )
 from p2pdo.algorithms.base import Algorithm
 from p2pdo.algorithms.gradient_descent import DgdState
+from p2pdo.api.jobs import resolve
+from p2pdo.api.requests import Request
 from p2pdo.effects import Here, Step, mix
 from p2pdo.graphs.spectral import spectrum
 from p2pdo.graphs.topologies import by_name
@@ -160,3 +162,12 @@ def test_a_method_that_no_step_makes_stable_has_no_range() -> None:
             return DgdState(x_mixed + self.step_size * problem.gradient(s.x))
 
     assert largest_step(plan(Ascends(0.1)), curvatures(), MANY) is None
+
+
+def test_what_rounding_adds_to_where_runs_go_is_no_mode_of_theirs() -> None:
+    """Directions that inner gossip has made short bring with them one that no run has."""
+    request = Request(problem="quadratic", algorithm="mudag", nodes=8, topology="ring", rounds=60)
+    job = resolve(request)
+    linear = linearise(job.plan, [cost.H for cost in job.plan.problems], 1000)
+    assert linear is not None
+    assert linear.rate == pytest.approx(0.4575, abs=1e-3)
