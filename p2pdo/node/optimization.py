@@ -176,7 +176,9 @@ class Optimization(Executor):
             finally:
                 watch.driver = None  # what is large is let go with the run, not at some collection
                 if self._timeline is not None:  # of a run that fails too
-                    await asyncio.to_thread(_write_timeline, self._folder, self._timeline)
+                    # Shielded: who is told to end twice would take it back before a thread has it.
+                    write = partial(_write_timeline, self._folder, self._timeline)
+                    await asyncio.shield(loop.run_in_executor(None, write))
         digest = await self._context.compute.run(digest_of, report.x)
         await self._keep_state(report.x, leaves=config.spec["return_states"])
         return {
