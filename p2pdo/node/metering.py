@@ -33,7 +33,7 @@ class Counters(Protocol):
     def messages_sent(self) -> int: ...
 
 
-class Batches:
+class Metering:
     """What waits for the coordinator, and what is on its way there."""
 
     def __init__(

@@ -33,7 +33,7 @@ from p2pdo.node.control import Control
 from p2pdo.node.edges import Assigned, Edges
 from p2pdo.node.events import AFTER_ALGORITHM, BEFORE_ALGORITHM
 from p2pdo.node.executors import Executor, ExecutorFactory, Task, WorkloadContext, task
-from p2pdo.node.metering import Batches
+from p2pdo.node.metering import Metering
 from p2pdo.node.offers import Offers
 from p2pdo.participants.history import History
 from p2pdo.protocol.asynchronous.member import Member
@@ -152,14 +152,14 @@ class Optimization(Executor):
             raise LocalProtocolError("run_algorithm came before config")
         parameters: Any = task.payload["parameters"]
         algorithm = self._algorithm(config.spec["algorithm"], parameters)
-        batches = Batches(self._site.control, self._context, lambda: exchanger.lanes)
-        monitor = _monitor(algorithm, config, exchanger, batches)
+        metering = Metering(self._site.control, self._context, lambda: exchanger.lanes)
+        monitor = _monitor(algorithm, config, exchanger, metering)
         drive = await self._context.compute.run(self._make, algorithm, config, exchanger, monitor)
         loop = asyncio.get_running_loop()
         began = loop.time()
         async with (
-            batches.sent(),
-            self._watching(config.spec, batches) as watch,
+            metering.sent(),
+            self._watching(config.spec, metering) as watch,
             self._recording(watch, config.spec),
         ):
             driver = drive(
@@ -241,12 +241,12 @@ class Optimization(Executor):
             )
 
     def _watching(
-        self, spec: Mapping[str, Any], batches: Batches
+        self, spec: Mapping[str, Any], metering: Metering
     ) -> contextlib.AbstractAsyncContextManager[_Watch]:
         """Who is told of states: a launcher. Else counters go to the coordinator."""
         if spec["observer"] is not None:
             return _observed(spec["observer"], self._site)
-        return contextlib.nullcontext(_Watch(lambda report: batches.tell(report, {})))
+        return contextlib.nullcontext(_Watch(lambda report: metering.tell(report, {})))
 
     @contextlib.asynccontextmanager
     async def _recording(self, watch: _Watch, spec: Mapping[str, Any]) -> AsyncIterator[None]:
@@ -295,7 +295,7 @@ def _kept(algorithm: type[AnyAlgorithm], config: Assigned) -> dict[str, list[str
 
 
 def _monitor(
-    algorithm: AnyAlgorithm, config: Assigned, exchanger: Exchanger, batches: Batches
+    algorithm: AnyAlgorithm, config: Assigned, exchanger: Exchanger, metering: Metering
 ) -> Watch | None:
     """Who tells the monitor, if there is one."""
     if config.monitor_every is None:
@@ -305,7 +305,7 @@ def _monitor(
         config.monitor_every,
         config.spec["seed"],
         lambda: Masks(config.place.node, exchanger.secrets),
-        batches.tell_monitor,
+        metering.tell_monitor,
     )
     return hiding.take
 

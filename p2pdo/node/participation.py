@@ -18,7 +18,7 @@ from p2pdo.data import encode
 from p2pdo.errors import ConfigError, LocalProtocolError, did_you_mean
 from p2pdo.node.edges import Assigned, Edges
 from p2pdo.node.executors import Executor, ExecutorFactory, Task, WorkloadContext, task
-from p2pdo.node.metering import Batches
+from p2pdo.node.metering import Metering
 from p2pdo.node.optimization import Site
 from p2pdo.participants.definition import Participant
 from p2pdo.participants.me import Part, folders_of
@@ -115,13 +115,13 @@ class Participating(Executor):
         )
         loop = asyncio.get_running_loop()
         began = loop.time()
-        batches = Batches(self._site.control, self._context, lambda: exchanger.lanes)
-        async with batches.sent():
+        metering = Metering(self._site.control, self._context, lambda: exchanger.lanes)
+        async with metering.sent():
             outcome = await take_part(
                 part,
                 exchanger,
                 ThreadStage(self._context.compute),
-                lambda progress: batches.tell(progress, progress.logged),
+                lambda progress: metering.tell(progress, progress.logged),
             )
         return {
             "iterations": outcome.iterations,

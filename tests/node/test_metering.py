@@ -9,7 +9,7 @@ from typing import Any
 
 from p2pdo.node.context import WorkloadContext
 from p2pdo.node.control import HiddenPart, MetricPoint
-from p2pdo.node.metering import HIDDEN_A_BATCH, MOST_HIDDEN, Batches
+from p2pdo.node.metering import HIDDEN_A_BATCH, MOST_HIDDEN, Metering
 from p2pdo.runtime.compute import InlineCompute
 from p2pdo.testing import clock
 from p2pdo.types import WorkloadId
@@ -51,12 +51,12 @@ def test_what_is_under_way_at_the_end_arrives() -> None:
     async def main() -> list[int]:
         control: Any = SlowControl()
         lanes: dict[str, str] = {}
-        batches = Batches(control, CONTEXT, lambda: {**lanes})
-        async with batches.sent():
-            batches.tell(At(1), {})
+        metering = Metering(control, CONTEXT, lambda: {**lanes})
+        async with metering.sent():
+            metering.tell(At(1), {})
             await control.begun.wait()
             lanes["b"] = "grpc"
-            batches.tell(At(2), {})
+            metering.tell(At(2), {})
         assert control.lanes[0] == {}
         assert control.lanes[-1] == {"b": "grpc"}, "as they are when it is told"
         return list(control.taken)
@@ -67,12 +67,12 @@ def test_what_is_under_way_at_the_end_arrives() -> None:
 def test_what_the_monitor_is_told_goes_in_batches_in_order_without_a_metric() -> None:
     async def main() -> list[list[int]]:
         control: Any = SlowControl()
-        batches = Batches(control, CONTEXT, dict)
-        async with batches.sent():
+        metering = Metering(control, CONTEXT, dict)
+        async with metering.sent():
             for iteration in range(1, HIDDEN_A_BATCH + 11):
-                batches.tell_monitor(iteration, b"")
+                metering.tell_monitor(iteration, b"")
             await control.begun.wait()
-            batches.tell_monitor(HIDDEN_A_BATCH + 11, b"")
+            metering.tell_monitor(HIDDEN_A_BATCH + 11, b"")
         return list(control.hidden)
 
     sent = clock.run(main())
@@ -83,12 +83,12 @@ def test_what_the_monitor_is_told_goes_in_batches_in_order_without_a_metric() ->
 def test_while_the_coordinator_is_away_the_oldest_looks_are_given_up() -> None:
     async def main() -> list[list[int]]:
         control: Any = SlowControl()
-        batches = Batches(control, CONTEXT, dict)
-        async with batches.sent():
-            batches.tell_monitor(1, b"")
+        metering = Metering(control, CONTEXT, dict)
+        async with metering.sent():
+            metering.tell_monitor(1, b"")
             await control.begun.wait()
             for iteration in range(2, MOST_HIDDEN + 102):
-                batches.tell_monitor(iteration, b"")
+                metering.tell_monitor(iteration, b"")
         return list(control.hidden)
 
     first, *rest = clock.run(main())
