@@ -8,7 +8,7 @@ from p2pdo.api.jobs import Job
 from p2pdo.api.processes import check_crossing
 from p2pdo.api.runs import Executor, check_in_memory, check_monitored, check_processes
 from p2pdo.api.simulating import check_simulated
-from p2pdo.simulation.stacked import stack_of
+from p2pdo.simulation.stacked import require_stackable
 
 
 def check_executable(job: Job, executor: Executor, *, has_timeline: bool = False) -> None:
@@ -23,7 +23,7 @@ def check_executable(job: Job, executor: Executor, *, has_timeline: bool = False
     check_dropping(job.plan.drops, executor)
     check_simulated(job.links, executor)
     if executor == "stacked":
-        stack_of(job.plan)
+        require_stackable(job.plan)
     if executor == "processes":
         check_processes(job.plan.nodes)
         check_crossing(job)

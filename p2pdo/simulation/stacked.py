@@ -62,7 +62,7 @@ def _run(
     check_stop: Callable[[], None],
 ) -> Sequence[Report]:
     covering = Covering()  # one call of the stack is one of each node
-    problem = covering.cover(stack_of(plan))
+    problem = covering.cover(_stack_of(plan))
     starts = _starts(plan)
     here = partial(_everywhere, plan, cache(lambda: AllEdges(plan.graph, starts.dtype)))
     state = plan.algorithm.init(starts, problem, here(0))
@@ -95,49 +95,49 @@ def _starts(plan: Plan) -> Array:
     return starts if isinstance(starts, np.ndarray) else np.stack(starts)
 
 
-def stack_of(plan: Plan) -> Any:
-    """The costs of all nodes as one.
+def require_stackable(plan: Plan) -> None:
+    """Refuses an algorithm or costs that do not stack; no stack is made of all nodes.
 
     Raises:
-        ConfigError: the algorithm or the costs do not stack.
+        ConfigError: says which, and why.
     """
-    _require_batched(plan)
-    if isinstance(plan.problems, Many):
-        return _with_oracle(plan, plan.problems.stack)
-    kind = type(plan.problems[0])
-    is_one_kind = all(type(p) is kind for p in plan.problems)
-    if not (is_one_kind and isinstance(plan.problems[0], Stackable)):
-        raise ConfigError(
-            f"{kind.__name__} cannot be stacked: it has no stack(problems)",
-            hint="use --on dense",
-        )
-    if is_stochastic(plan.problems[0]):
-        raise ConfigError(
-            f"{kind.__name__} draws mini-batches node by node, which has no stacked form",
-            hint="use --on dense",
-        )
-    return _with_oracle(plan, kind.stack(plan.problems))
-
-
-def _require_batched(plan: Plan) -> None:
-    """Refuses an algorithm whose step is of one node alone."""
     if not plan.algorithm.batched:
         raise ConfigError(
             f"{name_of(type(plan.algorithm))} does not declare that it works on stacked states",
             hint="use --on dense",
         )
-
-
-def _with_oracle(plan: Plan, stack: Any) -> Any:
-    """The stack, which must have the method that the algorithm calls."""
-    oracle = plan.algorithm.requires.oracle
-    if oracle is Prox and not hasattr(stack, "prox"):
+    if isinstance(plan.problems, Many):
+        stack = plan.problems.stack
+    else:
+        _require_one_kind(plan.problems)
+        stack = type(plan.problems[0]).stack(plan.problems[:1])
+    if plan.algorithm.requires.oracle is Prox and not hasattr(stack, "prox"):
         raise ConfigError(
             f"{type(plan.problems[0]).__name__} has a proximal map of one node and none of all "
             "nodes at once",
             hint="use --on dense",
         )
-    return stack
+
+
+def _require_one_kind(problems: Sequence[Any]) -> None:
+    kind = type(problems[0])
+    if not (all(type(p) is kind for p in problems) and isinstance(problems[0], Stackable)):
+        raise ConfigError(
+            f"{kind.__name__} cannot be stacked: it has no stack(problems)",
+            hint="use --on dense",
+        )
+    if is_stochastic(problems[0]):
+        raise ConfigError(
+            f"{kind.__name__} draws mini-batches node by node, which has no stacked form",
+            hint="use --on dense",
+        )
+
+
+def _stack_of(plan: Plan) -> Any:
+    """The costs of all nodes as one."""
+    require_stackable(plan)
+    problems: Any = plan.problems
+    return problems.stack if isinstance(problems, Many) else type(problems[0]).stack(problems)
 
 
 def _advance(plan: Plan, state: Any, problem: Any, here: Here, traffic: _Traffic) -> Any:

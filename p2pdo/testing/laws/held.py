@@ -36,7 +36,7 @@ from p2pdo.reporting.digests import state_sha256
 from p2pdo.simulation.inprocess import run_in_process, run_simulated
 from p2pdo.simulation.lockstep import advance_to, run_lockstep, steppers_of
 from p2pdo.simulation.network import Weather
-from p2pdo.simulation.stacked import run_stacked, stack_of
+from p2pdo.simulation.stacked import require_stackable, run_stacked
 from p2pdo.testing.laws.case import Case, Residual
 from p2pdo.testing.laws.costs import COSTS, DIMENSION, costs_for
 from p2pdo.testing.laws.dense import Dense, dense_of
@@ -401,7 +401,7 @@ def _shrinks_its_bias(algorithm: Algorithm[Any], setting: Setting, rounds: int) 
 
 def _can_stack(plan: Plan) -> bool:
     try:
-        stack_of(plan)
+        require_stackable(plan)
     except ConfigError:
         return False
     return True
