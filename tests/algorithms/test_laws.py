@@ -230,6 +230,28 @@ def test_a_planted_mistake_breaks_the_law_that_names_it(
         law(mutant(algorithm))
 
 
+@pytest.mark.parametrize(
+    ("law", "says"),
+    [
+        (held.equals_its_recursion, "no `recursion` was given"),
+        (held.keeps_its_invariant, "declares no `invariants`"),
+        (held.reaches_its_limit, "does not declare where it goes"),
+        (held.stacks, "not declared to work on stacked states"),
+        (held.refuses_other_networks, "it refuses no network"),
+    ],
+)
+def test_a_law_that_was_given_nothing_to_test_is_skipped_with_the_reason(
+    law: laws.Law, says: str
+) -> None:
+    @dataclass(frozen=True)
+    class SaysLittle(Consensus):
+        limit: ClassVar[Limit] = Limit.UNSTATED
+        batched: ClassVar[bool] = False
+
+    with pytest.raises(laws.NothingToTest, match=says):
+        law(laws.Case(SaysLittle()))
+
+
 def test_a_step_that_diverges_does_not_reach_its_limit() -> None:
     with pytest.raises((laws.BrokenLaw, WorkloadFailed)):
         held.reaches_its_limit(mutant(WrongSign()))

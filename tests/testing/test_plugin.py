@@ -52,10 +52,12 @@ def run_pytest(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str
 
 @pytest.mark.slow
 def test_every_law_is_a_test_of_the_method_and_no_file_is_run(tmp_path: Path) -> None:
-    done = run_pytest(tmp_path, "--p2pdo-laws", "methods:Good", "-k", "Good and not same_bits")
+    asked = ("--p2pdo-laws", "methods:Good", "-k", "Good and not same_bits", "-rs")
+    done = run_pytest(tmp_path, *asked)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "methods:Good[Good-reaches_its_limit] PASSED" in done.stdout
-    assert "10 passed" in done.stdout
+    assert "no `recursion` was given" in done.stdout
+    assert "7 passed, 3 skipped" in done.stdout
     assert "test_other" not in done.stdout
 
 

@@ -10,9 +10,10 @@ or, without a test file, on anything that can be imported:
 
     pytest --p2pdo-laws my_package:MyMethod
 
-A law returns if it holds or has nothing to say, and raises `BrokenLaw`, an AssertionError that
-tells the network, the cost and the iteration. `case` says what is held to them, `networks` and
-`costs` on what, `dense` what a recursion is given, `held` has the laws themselves. Asynchronous
+A law returns if it holds, and raises `BrokenLaw`, an AssertionError that tells the network, the
+cost and the iteration. Where nothing was given that it could test it raises `NothingToTest`, and
+the test is skipped with the reason. `case` says what is held to them, `networks` and `costs` on
+what, `dense` what a recursion is given, `held` has the laws themselves. Asynchronous
 algorithms have a case and laws of their own, in `asynchronous`; `laws_of(case)` are the right ones.
 """
 
@@ -26,8 +27,9 @@ from p2pdo.testing.laws.case import Case, Recursion
 from p2pdo.testing.laws.cases import cases_at, laws_of, library_cases
 from p2pdo.testing.laws.costs import COSTS, Cost
 from p2pdo.testing.laws.dense import Dense
-from p2pdo.testing.laws.held import LAWS, BrokenLaw, Law, name_of
+from p2pdo.testing.laws.held import LAWS, Law, name_of
 from p2pdo.testing.laws.networks import NETWORKS, networks_for
+from p2pdo.testing.outcomes import BrokenLaw, NothingToTest
 
 __all__ = [
     "ASYNCHRONOUS_LAWS",
@@ -42,6 +44,7 @@ __all__ = [
     "Cost",
     "Dense",
     "Law",
+    "NothingToTest",
     "Recursion",
     "cases_at",
     "laws_of",

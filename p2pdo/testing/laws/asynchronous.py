@@ -1,4 +1,4 @@
-"""The laws of asynchronous algorithms: each a function of a case that returns, or raises.
+"""The laws of asynchronous algorithms: functions of a case, which return or raise as others do.
 
     keeps_its_ledger         at every event, under losses; in the end all that was sent has arrived
     equals_its_recursion     the paper's, replayed along the same events, to 1e-11
@@ -35,8 +35,9 @@ from p2pdo.protocol.plan import make_start
 from p2pdo.simulation.asynchronous import Event, Simulation, Watch, members_of
 from p2pdo.testing.laws.costs import COSTS, DIMENSION, costs_for
 from p2pdo.testing.laws.dense import Dense, dense_of
-from p2pdo.testing.laws.held import SEED, BrokenLaw
-from p2pdo.testing.laws.networks import NETWORKS, Network, networks_for, refusal
+from p2pdo.testing.laws.held import NO_LIMIT, SEED
+from p2pdo.testing.laws.networks import Network, networks_for, require_remedies
+from p2pdo.testing.outcomes import hold, skip
 from p2pdo.types import Array
 
 BALANCED = 1e-9
@@ -110,17 +111,12 @@ class _Setting:
 
 def _settings(algorithm: AsynchronousAlgorithm[Any]) -> list[_Setting]:
     networks, costs = networks_for(algorithm), costs_for(algorithm.requires.oracle)
-    _hold(bool(networks), "no network is allowed by what it requires")
-    _hold(bool(costs), f"no cost has the oracle {algorithm.requires.oracle.__name__}")
+    hold(bool(networks), "no network is allowed by what it requires")
+    hold(bool(costs), f"no cost has the oracle {algorithm.requires.oracle.__name__}")
     return [
         *(_Setting(network, costs[0]) for network in networks),
         *(_Setting(networks[0], cost) for cost in costs[1:]),
     ]
-
-
-def _hold(holds: bool, message: str) -> None:
-    if not holds:
-        raise BrokenLaw(message)
 
 
 def _run(
@@ -143,7 +139,7 @@ def keeps_its_ledger(case: AsynchronousCase) -> None:
 
         def balance(event: Event, members: Sequence[Member[Any]], at: object = setting) -> None:
             off = members[event.node].ledger()
-            _hold(
+            hold(
                 off <= BALANCED,
                 f"node {event.node}'s ledger is off by {off:.1e} after {event.what} {at}",
             )
@@ -151,16 +147,16 @@ def keeps_its_ledger(case: AsynchronousCase) -> None:
         plan = setting.plan(case.algorithm, 60, ROUGH)
         before = _total([member.mass() for member in members_of(plan)])
         _, members = _run(plan, balance)
-        _hold(_settles(members), f"what was sent has not all arrived {setting}")
+        hold(_settles(members), f"what was sent has not all arrived {setting}")
         after = _total([member.mass() for member in members])
         for name, mass in before.items():
             off = _off(after[name], mass)
-            _hold(off <= BALANCED, f"Σ {name} is off by {off:.1e} when all has arrived {setting}")
+            hold(off <= BALANCED, f"Σ {name} is off by {off:.1e} when all has arrived {setting}")
 
 
 def equals_its_recursion(case: AsynchronousCase) -> None:
     if case.recursion is None:
-        return
+        skip("no `recursion` was given: an AsynchronousCase(algorithm, recursion) has the paper's")
     for setting in _settings(case.algorithm):
         plan = setting.plan(case.algorithm, 40, ROUGH)
         events: list[tuple[Event, Array]] = []
@@ -173,7 +169,7 @@ def equals_its_recursion(case: AsynchronousCase) -> None:
         reference = case.recursion(dense, (event for event, _ in events))
         for (event, X), expected in zip(events, reference, strict=True):
             error = _off(X, expected)
-            _hold(
+            hold(
                 error <= REPLAYED,
                 f"off by {error:.1e} {setting} after the {event.what} at node {event.node} "
                 f"at time {event.time:.2f}",
@@ -192,8 +188,8 @@ def has_one_trace_a_seed(case: AsynchronousCase) -> None:
     for setting in _settings(case.algorithm):
         plan = setting.plan(case.algorithm, 20, ROUGH)
         first, again, other = (_trace(plan, seed) for seed in (1, 1, 2))
-        _hold(first == again, f"one seed has two traces {setting}")
-        _hold(first[0] != other[0], f"another seed changes nothing {setting}")
+        hold(first == again, f"one seed has two traces {setting}")
+        hold(first[0] != other[0], f"another seed changes nothing {setting}")
 
 
 def goes_on_from_a_state(case: AsynchronousCase) -> None:
@@ -210,7 +206,7 @@ def goes_on_from_a_state(case: AsynchronousCase) -> None:
         _go_on(unbroken, post, 60)
         _go_on(resumed, copied, 60)
         for ours, theirs in zip(resumed, unbroken, strict=True):
-            _hold(_bits(ours.state) == _bits(theirs.state), f"resumed with other bits {setting}")
+            hold(_bits(ours.state) == _bits(theirs.state), f"resumed with other bits {setting}")
 
 
 def leaves_arrays_alone(case: AsynchronousCase) -> None:
@@ -224,7 +220,7 @@ def leaves_arrays_alone(case: AsynchronousCase) -> None:
 
         _run(setting.plan(case.algorithm, 10, ROUGH), note)
         for a, before in kept:
-            _hold(a.tobytes() == before, f"an array was changed after it was kept {setting}")
+            hold(a.tobytes() == before, f"an array was changed after it was kept {setting}")
 
 
 def keeps_the_dtype(case: AsynchronousCase) -> None:
@@ -232,14 +228,11 @@ def keeps_the_dtype(case: AsynchronousCase) -> None:
     for dtype in ("float32", "float64"):
         reports, _ = _run(setting.plan(case.algorithm, 5, FAIR, dtype))
         found = {report.x.dtype.name for report in reports}
-        _hold(found == {dtype}, f"a start in {dtype} leads to {', '.join(sorted(found))}")
+        hold(found == {dtype}, f"a start in {dtype} leads to {', '.join(sorted(found))}")
 
 
 def refuses_other_networks(case: AsynchronousCase) -> None:
-    for network in NETWORKS:
-        refused = refusal(case.algorithm, network)
-        told = refused is None or bool(refused.hint)
-        _hold(told, f"{network} is refused without a remedy")
+    require_remedies(case.algorithm)
 
 
 ASYNCHRONOUS_LAWS: tuple[AsynchronousLaw, ...] = (
@@ -261,7 +254,7 @@ ASYNCHRONOUS_LAWS: tuple[AsynchronousLaw, ...] = (
 def _reaches(case: AsynchronousCase, weather: Asynchrony) -> None:
     limit = case.algorithm.limit
     if limit is Limit.UNSTATED:
-        return
+        skip(NO_LIMIT)
     for setting in _settings(case.algorithm):
         if limit is Limit.NEAR_OPTIMUM:
             _shrinks_its_distance(case, setting, weather)
@@ -272,7 +265,7 @@ def _reaches(case: AsynchronousCase, weather: Asynchrony) -> None:
         simulation = Simulation(plan, judge, _ignore, 0, None)
         X = np.stack([report.x for report in simulation.run(lambda: None)])
         error = judge.error(X)
-        _hold(
+        hold(
             error <= case.within,
             f"{error:.1e} from {limit.value} {setting} after {case.rounds} wake-ups",
         )
@@ -290,7 +283,7 @@ def _shrinks_its_distance(case: AsynchronousCase, setting: _Setting, weather: As
         Simulation(plan, judge, _ignore, 0, None).run(lambda: None)
         distances.append(float(np.mean(judge.seen[len(judge.seen) // 2 :])))
     ratio = distances[0] / max(distances[1], REPLAYED)
-    _hold(2 < ratio < 8, f"a quarter of the step leaves 1/{ratio:.2g} of the distance {setting}")
+    hold(2 < ratio < 8, f"a quarter of the step leaves 1/{ratio:.2g} of the distance {setting}")
 
 
 def _stepping(case: AsynchronousCase, setting: _Setting) -> AsynchronousAlgorithm[Any]:

@@ -1,4 +1,4 @@
-"""The laws: each a function of a case that returns, or raises `BrokenLaw`.
+"""The laws: each a function of a case that returns, or raises `BrokenLaw`; or `NothingToTest`.
 
     equals_its_recursion          the paper's matrix form, to 1e-12 over 50 iterations
     keeps_its_invariant           at every iteration boundary, to 1e-11
@@ -40,7 +40,8 @@ from p2pdo.simulation.stacked import require_stackable, run_stacked
 from p2pdo.testing.laws.case import Case, Residual
 from p2pdo.testing.laws.costs import COSTS, DIMENSION, costs_for
 from p2pdo.testing.laws.dense import Dense, dense_of
-from p2pdo.testing.laws.networks import NETWORKS, Network, networks_for, refusal
+from p2pdo.testing.laws.networks import Network, networks_for, require_remedies
+from p2pdo.testing.outcomes import hold, skip
 from p2pdo.types import Array
 
 Law: TypeAlias = Callable[[Case], None]
@@ -50,10 +51,8 @@ EXACT = 1e-12
 KEPT = 1e-11
 LOSS = 0.2
 CODEC = "fp16"
-
-
-class BrokenLaw(AssertionError):
-    """A law does not hold; says where."""
+NO_RECURSION = "no `recursion` was given: a Case(algorithm, recursion) has the paper's"
+NO_LIMIT = "it does not declare where it goes, `limit`"
 
 
 def name_of(law: Callable[..., None]) -> str:
@@ -94,8 +93,8 @@ class Setting:
 def settings(algorithm: Algorithm[Any]) -> list[Setting]:
     """Every network with a quadratic cost, the first also with the logistic."""
     networks, costs = networks_for(algorithm), costs_for(algorithm.requires.oracle)
-    _hold(bool(networks), "no network is allowed by what it requires")
-    _hold(bool(costs), f"no cost has the oracle {algorithm.requires.oracle.__name__}")
+    hold(bool(networks), "no network is allowed by what it requires")
+    hold(bool(costs), f"no cost has the oracle {algorithm.requires.oracle.__name__}")
     return [
         *(Setting(network, costs[0]) for network in networks),
         *(Setting(networks[0], cost) for cost in costs[1:]),
@@ -125,11 +124,6 @@ def distance(X: Array, reference: Array) -> float:
     return worst if np.isfinite(worst) else np.inf
 
 
-def _hold(holds: bool, message: str) -> None:
-    if not holds:
-        raise BrokenLaw(message)
-
-
 def _judge(plan: Plan) -> Judge:
     return Judge(Objective(plan.problems), plan.nodes, None)
 
@@ -143,13 +137,13 @@ def _ignore(_judgement: object) -> None:
 
 def equals_its_recursion(case: Case) -> None:
     if case.recursion is None:
-        return
+        skip(NO_RECURSION)
     for setting in settings(case.algorithm):
         plan = setting.plan(case.algorithm, rounds=50)
         reference = case.recursion(setting.dense(plan))
         for k, (states, X) in enumerate(zip(iterates(plan), reference, strict=False)):
             error = distance(decisions(states), X)
-            _hold(error <= EXACT, f"off by {error:.1e} {setting} at iteration {k}")
+            hold(error <= EXACT, f"off by {error:.1e} {setting} at iteration {k}")
 
 
 def keeps_its_invariant(case: Case) -> None:
@@ -159,20 +153,22 @@ def keeps_its_invariant(case: Case) -> None:
     }
     if case.invariant is not None:
         residuals["of the case"] = case.invariant
-    for setting in settings(case.algorithm) if residuals else ():
+    if not residuals:
+        skip("it declares no `invariants`, and the case has no `invariant`")
+    for setting in settings(case.algorithm):
         for k, states in enumerate(iterates(setting.plan(case.algorithm, rounds=30))):
             for name, residual_of in residuals.items():
                 residual = residual_of(states)
                 worst = distance(residual, np.zeros_like(residual))
                 where = f"{setting} at iteration {k}"
-                _hold(worst <= KEPT, f"the invariant '{name}' is off by {worst:.1e} {where}")
+                hold(worst <= KEPT, f"the invariant '{name}' is off by {worst:.1e} {where}")
 
 
 def reaches_its_limit(case: Case) -> None:
     """With the safe share of 1/L that quadratic costs get by default, unless the case is tuned."""
     limit = case.algorithm.limit
     if limit is Limit.UNSTATED:
-        return
+        skip(NO_LIMIT)
     for setting in settings(case.algorithm):
         algorithm = case.tuned or _by_default(case, setting)
         if limit is Limit.NEAR_OPTIMUM:
@@ -184,7 +180,7 @@ def reaches_its_limit(case: Case) -> None:
             continue
         target = _target(plan, limit)
         error = _error(_final(plan, target, case.within), target)
-        _hold(
+        hold(
             error <= case.within,
             f"{error:.1e} from {limit.value} {setting} after {case.rounds} iterations",
         )
@@ -199,24 +195,24 @@ def _has_the_bits_of_dense(plan: Plan, setting: Setting) -> None:
     weather = Weather(delay=0.02, duplicate=0.2, cut=0.005)
     expected = _digest(run_lockstep(plan, _judge(plan), _ignore))
     simulated = run_simulated(plan, _judge(plan), _ignore, delay_seed=plan.nodes, weather=weather)
-    _hold(_digest(simulated) == expected, f"other bits under simulated weather {setting}")
+    hold(_digest(simulated) == expected, f"other bits under simulated weather {setting}")
     in_loop = asyncio.run(run_in_process(plan, _judge(plan), _ignore))
-    _hold(_digest(in_loop) == expected, f"other bits in one event loop {setting}")
+    hold(_digest(in_loop) == expected, f"other bits in one event loop {setting}")
 
 
 def stacks(case: Case) -> None:
     if not case.algorithm.batched:
-        return
+        skip("it is not declared to work on stacked states, `batched`")
     plans = [(each, each.plan(case.algorithm, rounds=30)) for each in settings(case.algorithm)]
     stackable = [(setting, plan) for setting, plan in plans if _can_stack(plan)]
-    _hold(bool(stackable), "it is declared to work on stacked states, and no cost stacks")
+    hold(bool(stackable), "it is declared to work on stacked states, and no cost stacks")
     for setting, plan in stackable:
         dense = run_lockstep(plan, _judge(plan), _ignore)
         stacked = run_stacked(plan, _judge(plan), _ignore)
         error = distance(decisions(stacked), decisions(dense))
-        _hold(error <= EXACT, f"stacked differs by {error:.1e} {setting}")
+        hold(error <= EXACT, f"stacked differs by {error:.1e} {setting}")
         sent = [[(r.bytes_sent, r.messages_sent) for r in one] for one in (dense, stacked)]
-        _hold(sent[0] == sent[1], f"stacked counts other messages {setting}")
+        hold(sent[0] == sent[1], f"stacked counts other messages {setting}")
 
 
 def mixes_where_it_says(case: Case) -> None:
@@ -226,9 +222,9 @@ def mixes_where_it_says(case: Case) -> None:
         steppers = steppers_of(plan)
         advance_to(steppers, plan.rounds)
     except ConfigError:
-        _hold(not case.algorithm.mixes, f"it declares `mixes` and exchanges otherwise {setting}")
+        hold(not case.algorithm.mixes, f"it declares `mixes` and exchanges otherwise {setting}")
     else:
-        _hold(case.algorithm.mixes, f"it mixes and declares that it does not {setting}")
+        hold(case.algorithm.mixes, f"it mixes and declares that it does not {setting}")
 
 
 def goes_on_from_a_state(case: Case) -> None:
@@ -243,7 +239,7 @@ def goes_on_from_a_state(case: Case) -> None:
         advance_to(unbroken, 15)
         advance_to(resumed, 15)
         for ours, theirs in zip(resumed, unbroken, strict=True):
-            _hold(_bits(ours.state) == _bits(theirs.state), f"resumed with other bits {setting}")
+            hold(_bits(ours.state) == _bits(theirs.state), f"resumed with other bits {setting}")
 
 
 def leaves_arrays_alone(case: Case) -> None:
@@ -252,7 +248,7 @@ def leaves_arrays_alone(case: Case) -> None:
         for k, states in enumerate(iterates(setting.plan(case.algorithm, rounds=10))):
             kept += [(k, a, a.tobytes()) for state in states for a in _arrays(state)]
         for k, a, before in kept:
-            _hold(a.tobytes() == before, f"an array of iteration {k} was changed later {setting}")
+            hold(a.tobytes() == before, f"an array of iteration {k} was changed later {setting}")
 
 
 def keeps_the_dtype(case: Case) -> None:
@@ -260,7 +256,7 @@ def keeps_the_dtype(case: Case) -> None:
     for dtype in ("float32", "float64"):
         for states in iterates(setting.plan(case.algorithm, 5, dtype)):
             found = {a.dtype.name for state in states for a in _arrays(state)} - {"int64", "bool"}
-            _hold(found == {dtype}, f"a start in {dtype} leads to {', '.join(sorted(found))}")
+            hold(found == {dtype}, f"a start in {dtype} leads to {', '.join(sorted(found))}")
         plan = setting.plan(case.algorithm, 5, dtype)
         if _can_stack(plan):
             run_stacked(plan, _judge(plan), _ignore)  # it looks by itself
@@ -274,22 +270,19 @@ def survives_what_it_says(case: Case) -> None:
         expected = _digest(run_lockstep(plan, _judge(plan), _ignore))
         rough = Weather(delay=0.05, duplicate=0.3, cut=0.03, outage=0.3)
         found = run_simulated(plan, _judge(plan), _ignore, delay_seed=1, weather=rough)
-        _hold(_digest(found) == expected, f"links that are cut change the result {first}")
+        hold(_digest(found) == expected, f"links that are cut change the result {first}")
         return
     plan = first.plan(case.tuned or _by_default(case, first), rounds=2 * case.rounds)
     plan = replace(plan, drops=uniform(LOSS, SEED), observe_every=50)
     target = _target(plan, case.algorithm.limit)
     reports = run_lockstep(plan, _NearEnough(plan, target, case.within), _ignore)
     error = _error(decisions(reports), target)
-    _hold(error <= case.within, f"{error:.1e} from its limit where values are lost {first}")
+    hold(error <= case.within, f"{error:.1e} from its limit where values are lost {first}")
     _has_the_bits_of_dense(replace(plan, rounds=12), first)
 
 
 def refuses_other_networks(case: Case) -> None:
-    for network in NETWORKS:
-        refused = refusal(case.algorithm, network)
-        told = refused is None or bool(refused.hint)
-        _hold(told, f"{network} is refused without a remedy")
+    require_remedies(case.algorithm)
 
 
 LAWS: tuple[Law, ...] = (
@@ -381,10 +374,10 @@ def _stays_in_the_hull(plan: Plan, setting: Setting, within: float) -> None:
     for k, states in enumerate(iterates(plan)):
         X = decisions(states)
         inside = bool(((lowest <= X) & (highest >= X)).all())
-        _hold(inside, f"outside the hull of the starts {setting} at iteration {k}")
+        hold(inside, f"outside the hull of the starts {setting} at iteration {k}")
     if setting.network.topology == "complete":
         error = _error(X, X.mean(axis=0))
-        _hold(error <= within, f"{error:.1e} from agreement {setting} after {plan.rounds}")
+        hold(error <= within, f"{error:.1e} from agreement {setting} after {plan.rounds}")
 
 
 def _shrinks_its_bias(algorithm: Algorithm[Any], setting: Setting, rounds: int) -> None:
@@ -396,7 +389,7 @@ def _shrinks_its_bias(algorithm: Algorithm[Any], setting: Setting, rounds: int) 
         target = _target(plan, Limit.OPTIMUM)
         biases.append(_error(_final(plan, target, within=KEPT), target))
     ratio = biases[0] / max(biases[1], EXACT)
-    _hold(3 < ratio < 5, f"a quarter of the step leaves 1/{ratio:.2g} of the bias {setting}")
+    hold(3 < ratio < 5, f"a quarter of the step leaves 1/{ratio:.2g} of the bias {setting}")
 
 
 def _can_stack(plan: Plan) -> bool:

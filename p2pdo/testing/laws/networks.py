@@ -11,6 +11,7 @@ from p2pdo.errors import ConfigError
 from p2pdo.graphs.graph import Graph, from_edges
 from p2pdo.graphs.topologies import by_name
 from p2pdo.graphs.weights import Weights, check_weights, default
+from p2pdo.testing.outcomes import hold, skip
 
 UNBALANCED = "unbalanced"
 
@@ -68,3 +69,13 @@ def refusal(algorithm: Method, network: Network) -> ConfigError | None:
     except ConfigError as error:
         return error
     return None
+
+
+def require_remedies(algorithm: Method) -> None:
+    """Each of `NETWORKS` that it refuses is refused with what to do instead."""
+    refusals = [(network, refusal(algorithm, network)) for network in NETWORKS]
+    refused = [(network, error) for network, error in refusals if error is not None]
+    if not refused:
+        skip("it refuses no network")
+    for network, error in refused:
+        hold(bool(error.hint), f"{network} is refused without a remedy")
