@@ -22,6 +22,7 @@ from p2pdo.algorithms.compressed import Beer, CGt, ChocoGossip, ChocoSgd, Lead
 from p2pdo.algorithms.consensus import Consensus, LogicAnd, MaxConsensus, MinConsensus
 from p2pdo.algorithms.constraint_coupled import DualSubgradient, PrimalDecomposition
 from p2pdo.algorithms.directed import Ab, GradientPush, PushDiging, PushPull, PushSum
+from p2pdo.algorithms.dual_decomposition import DualDecomposition
 from p2pdo.algorithms.edge_admm import AdmmTracking, EdgeAdmm, LtAdmm, LtAdmmVr
 from p2pdo.algorithms.error_feedback import Motef
 from p2pdo.algorithms.exact_first_order import ExactDiffusion, Extra, Nids, WangElia
@@ -30,6 +31,7 @@ from p2pdo.algorithms.gradient_descent import Atc, Dgd, DgdCta
 from p2pdo.algorithms.gradient_tracking import GradientTracking, GtAdam
 from p2pdo.algorithms.invariants import Invariant, equal_means, zero_mean
 from p2pdo.algorithms.local_training import KGt, Led, ProxSkip
+from p2pdo.algorithms.masked import MaskedConsensus
 from p2pdo.algorithms.momentum import DecentLam, DmSgd, QgDsgdm
 from p2pdo.algorithms.newton import Dqm, Esom, NetworkNewton, NewtonTracking
 from p2pdo.algorithms.node_admm import ConsensusAdmm, Dinno, Dlm
@@ -68,6 +70,7 @@ __all__ = [
     "DmSgd",
     "DpDgd",
     "Dqm",
+    "DualDecomposition",
     "DualSubgradient",
     "EdgeAdmm",
     "Esom",
@@ -90,6 +93,7 @@ __all__ = [
     "LogicAnd",
     "LtAdmm",
     "LtAdmmVr",
+    "MaskedConsensus",
     "MaxConsensus",
     "MedianConsensus",
     "MinConsensus",

@@ -89,17 +89,21 @@ class Missing(Enum):
 
 @dataclass(frozen=True, slots=True)
 class CostBounds:
-    """What all costs together tell of their curvature.
+    """What all costs together tell of their curvature, and the graph of who shares them.
 
     Attributes:
         smoothness: L = maxᵢ Lᵢ.
         convexity: μ = minᵢ μᵢ, 0 where a cost is only convex.
         mean_convexity: the mean of all μᵢ, which the mean cost has at least.
+        mean_degree: how many neighbours a node hears, on average over all nodes.
+        largest_degree: how many the one hears that hears most.
     """
 
     smoothness: float
     convexity: float
     mean_convexity: float
+    mean_degree: float
+    largest_degree: float
 
 
 class HasDecision(Protocol):

@@ -17,6 +17,7 @@ from p2pdo.algorithms.compressed import Beer, CGt, ChocoGossip, ChocoSgd, Lead
 from p2pdo.algorithms.consensus import Consensus, LogicAnd, MaxConsensus, MinConsensus
 from p2pdo.algorithms.constraint_coupled import DualSubgradient, PrimalDecomposition
 from p2pdo.algorithms.directed import Ab, GradientPush, PushDiging, PushPull, PushSum
+from p2pdo.algorithms.dual_decomposition import DualDecomposition
 from p2pdo.algorithms.edge_admm import AdmmTracking, EdgeAdmm, LtAdmm, LtAdmmVr
 from p2pdo.algorithms.error_feedback import Motef
 from p2pdo.algorithms.exact_first_order import ExactDiffusion, Extra, Nids, WangElia
@@ -25,6 +26,7 @@ from p2pdo.algorithms.gradient_descent import Atc, Dgd, DgdCta
 from p2pdo.algorithms.gradient_tracking import GradientTracking, GtAdam
 from p2pdo.algorithms.installed import installed_algorithms, load
 from p2pdo.algorithms.local_training import KGt, Led, ProxSkip
+from p2pdo.algorithms.masked import MaskedConsensus
 from p2pdo.algorithms.momentum import DecentLam, DmSgd, QgDsgdm
 from p2pdo.algorithms.newton import Dqm, Esom, NetworkNewton, NewtonTracking
 from p2pdo.algorithms.node_admm import ConsensusAdmm, Dinno, Dlm
@@ -60,6 +62,7 @@ ALGORITHMS: Mapping[str, type[Algorithm[Any]]] = {
     "opapc": Opapc,
     "ssda": Ssda,
     "msda": Msda,
+    "dual-decomposition": DualDecomposition,
     "k-gt": KGt,
     "led": Led,
     "proxskip": ProxSkip,
@@ -96,6 +99,7 @@ ALGORITHMS: Mapping[str, type[Algorithm[Any]]] = {
     "dual-subgradient": DualSubgradient,
     "primal-decomposition": PrimalDecomposition,
     "dp-dgd": DpDgd,
+    "masked-consensus": MaskedConsensus,
     "median-consensus": MedianConsensus,
     "trimmed-mean": TrimmedMean,
     "clipped-gossip": ClippedGossip,

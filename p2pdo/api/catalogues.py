@@ -26,7 +26,7 @@ from p2pdo.effects import freeze
 from p2pdo.errors import ConfigError
 from p2pdo.graphs.topologies import ring
 from p2pdo.graphs.weights import Stochastic, default
-from p2pdo.problems.base import Composite, Coupling, DualGradient, Hessian, Private
+from p2pdo.problems.base import Composite, Coupling, DualGradient, Hessian, Private, Secret
 from p2pdo.problems.coupled import Coupled
 from p2pdo.problems.lasso import Lasso
 from p2pdo.problems.least_squares import LeastSquares
@@ -57,6 +57,7 @@ _ORACLES = {
     "Hessian": "a gradient and a Hessian",
     "DualGradient": "a gradient of its conjugate",
     "Private": "gradients of its terms and a secret",
+    "Secret": "a secret",
     "Coupling": "resources that its nodes share",
 }
 
@@ -233,7 +234,7 @@ def _plan(make: type[P], algorithm: Any, rounds: int) -> P:
     elif algorithm.requires.oracle is Coupling:
         one = np.ones(_DIMENSION)
         costs = [Coupled(one, one, -one, one, np.eye(_DIMENSION), one / 2) for _ in samples]
-    elif algorithm.requires.oracle is Private:
+    elif oracle in (Private, Secret):
         costs = [PrivateLogistic(A, np.sign(b), 9, 0.1, fresh_secret()) for A, b in samples]
     else:
         costs = [LeastSquares(A, b) for A, b in samples]

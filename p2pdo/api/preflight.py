@@ -267,6 +267,7 @@ def _oracle(oracle: type) -> str:
         "Hessian": "a cost with a Hessian",
         "DualGradient": "a cost with its conjugate's gradient",
         "Private": "a cost with gradients of its terms and a secret of its node",
+        "Secret": "a cost with a secret of its node",
         "Coupling": "nodes that share resources, such as allocation",
     }.get(oracle.__name__, f"a cost with the methods of {oracle.__name__}")
 

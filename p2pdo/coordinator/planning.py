@@ -138,6 +138,7 @@ def make_plan(spec: Spec, text: str, members: Sequence[Member]) -> Plan:
     if isinstance(spec, OptimizationSpec) and spec.algorithm.where is None:
         cls = catalogue.find(spec.algorithm.name)
         resolved["safe_share"] = cls.safe_share(modes(mixes))
+        resolved["degrees"] = list(weights.degrees)
         found = catalogue.told_by_network(cls, _parameters(spec), mixes)
         resolved |= {"told_by_network": found} if found else {}
     return Plan(spec, text, members, payloads, resolved)

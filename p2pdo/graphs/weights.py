@@ -72,6 +72,12 @@ class Weights:
     def n(self) -> int:
         return len(self.indptr) - 1
 
+    @property
+    def degrees(self) -> tuple[float, float]:
+        """How many others a node hears: the mean over all nodes, and the most."""
+        counts = np.diff(self.indptr) - 1
+        return float(counts.mean()), float(counts.max())
+
     @cached_property
     def rows(self) -> Array:
         """The row of each entry."""

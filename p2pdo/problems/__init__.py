@@ -10,6 +10,7 @@ from p2pdo.problems.base import (
     Private,
     Problem,
     Prox,
+    Secret,
     Smooth,
     Solvable,
     Stackable,
@@ -25,7 +26,7 @@ from p2pdo.problems.jax_problem import JaxProblem
 from p2pdo.problems.lasso import Lasso
 from p2pdo.problems.least_squares import LeastSquares
 from p2pdo.problems.logistic import Logistic
-from p2pdo.problems.private import PrivateLogistic, fresh_secret
+from p2pdo.problems.private import PrivateDistance, PrivateLogistic, fresh_secret
 from p2pdo.problems.quadratic import Quadratic
 from p2pdo.problems.regression import Huber, Ridge
 from p2pdo.problems.softmax import Softmax
@@ -52,12 +53,14 @@ __all__ = [
     "LeastSquares",
     "Logistic",
     "Private",
+    "PrivateDistance",
     "PrivateLogistic",
     "Problem",
     "Prox",
     "Quadratic",
     "Ridge",
     "Scaled",
+    "Secret",
     "Smooth",
     "Softmax",
     "Solvable",

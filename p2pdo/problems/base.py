@@ -157,12 +157,17 @@ class FiniteSum(Gradient, Protocol):
 
 
 @runtime_checkable
-class Private(FiniteSum, Protocol):
-    """A finite sum whose node keeps a secret; see `problems.private`."""
+class Secret(Problem, Protocol):
+    """A cost whose node keeps a secret; see `problems.private`."""
 
     def private_rng(self, here: Here) -> np.random.Generator:
         """Return a generator of this node and iteration that nobody else can make."""
         ...
+
+
+@runtime_checkable
+class Private(FiniteSum, Secret, Protocol):
+    """A finite sum whose node keeps a secret."""
 
 
 @runtime_checkable
@@ -176,7 +181,10 @@ class Classifier(Problem, Protocol):
 
 @runtime_checkable
 class Startable(Problem, Protocol):
-    """A cost that brings a start: initial weights, the same on all nodes for one seed."""
+    """A cost that brings a start: initial weights, the same on all nodes for one seed.
+
+    One whose starts are each node's own, and worth agreeing on, has `starts_apart = True`.
+    """
 
     @property
     def dtype(self) -> np.dtype[Any]:

@@ -87,9 +87,10 @@ def start_at(
 ) -> Array:
     """x⁰ of shape (d,): of the kind asked for, else the problem's own, else the algorithm's.
 
-    What agrees on the starts has no use for the problem's own: it wants starts that differ.
+    What agrees on the starts has no use for one that all nodes bring alike.
     """
-    if kind is None and not agrees_on_starts(algorithm) and isinstance(problem, Startable):
+    is_apart = getattr(problem, "starts_apart", False) or not agrees_on_starts(algorithm)
+    if kind is None and is_apart and isinstance(problem, Startable):
         return freeze(np.array(problem.initial(seed), dtype))
     return make_start(start_of(kind, algorithm), int(problem.dimension), node, seed, dtype)
 

@@ -46,9 +46,13 @@ _OTHER_METHODS = (
     "another --algorithm: p2pdo algorithms tells what each needs of a problem; or give the problem "
     "these methods, see p2pdo.problems.base"
 )
+_HIDES_NOTHING = (
+    "noise from the run's seed, which all know, hides nothing: give each node a cost "
+    "with a secret of its own, such as p2pdo.problems."
+)
 _REMEDIES = {
-    "Private": "noise from the run's seed, which all know, hides nothing: give each node a cost "
-    "with a secret of its own, such as p2pdo.problems.PrivateLogistic",
+    "Private": f"{_HIDES_NOTHING}PrivateLogistic",
+    "Secret": f"{_HIDES_NOTHING}PrivateDistance",
 }
 
 

@@ -410,7 +410,15 @@ class Optimization(_Machine):
         known = self._told("strong_convexity")
         if smoothness is None or not known or min(known) < 0:
             return None
-        return CostBounds(smoothness, min(known), sum(known) / len(known))
+        return CostBounds(smoothness, min(known), sum(known) / len(known), *self._degrees())
+
+    def _degrees(self) -> tuple[float, float]:
+        """The mean number of neighbours, and the largest."""
+        match self.resolved.get("degrees"):
+            case [int() | float() as mean, int() | float() as largest]:
+                return mean, largest
+            case _:  # a workload that was accepted before these were told
+                return 1.0, 1.0
 
     def _told(self, name: str) -> list[float]:
         """Every node's constant of that name; nothing where one is missing or not finite."""

@@ -78,7 +78,8 @@ def test_an_algorithm_says_where_it_goes(cls: type[Algorithm[Any]]) -> None:
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_processes_have_the_bits_of_lock_step(case: laws.Case) -> None:
     oracle = case.algorithm.requires.oracle
-    made = (held.COSTS[name](3).problems for name in ("least-squares", "lasso"))
+    kinds = ("least-squares", "lasso", "coupled", "private")
+    made = (held.COSTS[name](3).problems for name in kinds)
     costs = next(costs for costs in made if isinstance(costs[0], oracle))
     how: dict[str, Any] = {"topology": "ring", "rounds": 8, "start": "normal"}
     expected = p2pdo.run(costs, algorithm=case.algorithm, on="dense", **how).summary.state_sha256

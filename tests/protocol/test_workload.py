@@ -180,6 +180,13 @@ def test_what_the_costs_tell_is_taken_where_it_is_not_given() -> None:
         assert m.resolved["parameters"] == {"rho": taken}  # √(L μ̄) = √(4 · 4)
 
 
+def test_what_costs_and_graph_tell_together_is_taken() -> None:
+    m = machine(algorithm="dual-decomposition", parameters={}, resolved={"degrees": [2.5, 4.0]})
+    m.receive(configured(A, smoothness=4.0, strong_convexity=3.0))
+    m.receive(configured(B, smoothness=2.0, strong_convexity=2.0))
+    assert m.resolved["parameters"] == {"step_size": pytest.approx(0.9 * 2 / 4)}
+
+
 @pytest.mark.parametrize("convexity", [None, -1.0, float("nan"), float("inf"), 10**400, "2"])
 def test_a_convexity_that_nobody_tells_fails_what_needs_it_with_the_remedy(convexity: Any) -> None:
     m = machine(algorithm="dqm", parameters={})

@@ -53,7 +53,7 @@ def algorithm_for(
     if isinstance(asked, str):
         parameters = {
             **catalogue.told_by_network(cls, parameters, weights),
-            **catalogue.told_by_costs(cls, parameters, _bounds(cls, problems)),
+            **catalogue.told_by_costs(cls, parameters, _bounds(cls, problems, weights)),
             **parameters,
         }
         if not catalogue.needs_smoothness(cls, parameters):
@@ -84,7 +84,9 @@ def _with_plain_numbers(algorithm: AnyAlgorithm) -> AnyAlgorithm:
     return replace(algorithm, **odd) if odd else algorithm  # type: ignore[type-var]
 
 
-def _bounds(cls: type[AnyAlgorithm], problems: Sequence[Any]) -> CostBounds | None:
+def _bounds(
+    cls: type[AnyAlgorithm], problems: Sequence[Any], weights: Weights
+) -> CostBounds | None:
     """What the costs tell to a method that asks for it; None where one does not."""
     if not cls.from_costs:
         return None  # eigenvalues of many costs take time
@@ -93,7 +95,7 @@ def _bounds(cls: type[AnyAlgorithm], problems: Sequence[Any]) -> CostBounds | No
     smoothness = _smoothness(problems)
     if smoothness is None or len(known) < len(convexities):
         return None
-    return CostBounds(smoothness, min(known), sum(known) / len(known))
+    return CostBounds(smoothness, min(known), sum(known) / len(known), *weights.degrees)
 
 
 def _smoothness(problems: Sequence[Any]) -> float | None:
