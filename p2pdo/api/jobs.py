@@ -16,6 +16,7 @@ from p2pdo.algorithms.base import Algorithm
 from p2pdo.api.parameters import parameters_of, split_parameters
 from p2pdo.api.requests import Request, check_request
 from p2pdo.api.resolving.algorithms import algorithm_class, algorithm_for
+from p2pdo.api.resolving.held_out import held_out_for
 from p2pdo.api.resolving.networks import network_for
 from p2pdo.api.resolving.plans import plan_for
 from p2pdo.api.resolving.problems import problems_for
@@ -81,6 +82,7 @@ class Job:
             "start": request.start if isinstance(request.start, str | None) else "given",
             "seed": request.seed,
             "partition": request.partition,
+            "test": request.test if isinstance(request.test, str | None) else "given",
             "dtype": request.dtype,
             "record": list(self.record),
             "lane": request.lane,
@@ -140,7 +142,7 @@ def resolve(request: Request, site: Offers = EVERYTHING) -> Job:
     algorithm = algorithm_for(asked, cls, own, problems, mixes)
     starts = starts_for(request, algorithm_label, problems, dtype)
     plan = plan_for(request, algorithm, problems, (graph, weights), starts, coding=coding)
-    objective = Objective(problems)
+    objective = Objective(problems, held_out_for(request, of_problem, problems, site))
     if request.tol is not None and objective.optimum is None:
         raise ConfigError(
             "a tolerance needs a problem whose optimum is known: its class has no minimiser",

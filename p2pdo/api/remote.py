@@ -497,18 +497,21 @@ def _figures(spec: Mapping[str, Any], states: Sequence[Array]) -> dict[str, Any]
     if not states:
         return unknown
     mean = mean_state(states)
+    name, seed = spec["problem"]["name"], spec.get("seed", 0)
+    parameters = spec["problem"].get("parameters", {})
     try:
         problems = problem_catalogue.build_all(
-            spec["problem"]["name"],
+            name,
             len(states),
             spec.get("partition", "iid"),
-            spec.get("seed", 0),
+            seed,
             dtype=spec.get("dtype", "float64"),
-            parameters=spec["problem"].get("parameters", {}),
+            parameters=parameters,
         )
+        test = problem_catalogue.held_out(name, seed, parameters)
     except P2pdoError:  # the data are not here, so there is no optimum to compare with
         return {**unknown, "consensus_error": consensus_error(states, mean)}
-    objective = Objective(problems)
+    objective = Objective(problems, test)
     value = objective.value(mean)
     return {
         "gap": objective.gap(value),
@@ -516,6 +519,8 @@ def _figures(spec: Mapping[str, Any], states: Sequence[Array]) -> dict[str, Any]
         "value": value,
         "optimum": objective.optimum,
         "distance_to_optimum": objective.distance(mean),
+        "accuracy": objective.accuracy(mean),
+        "test_accuracy": objective.test_accuracy(mean),
     }
 
 

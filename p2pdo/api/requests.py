@@ -49,6 +49,9 @@ class Request:
         monitor: how often what the method keeps is looked at: at "every" iteration, at "observed"
             ones, at multiples of a number, "off"; "auto" is at every one where the network is
             simulated, else at observed.
+        test: samples that no node has, of which the accuracy is told: a problem that classifies,
+            or "file.py:object", one or a function of the seed that makes one. Of data sets of the
+            catalogue it is the parameter "problem.test", a share of their samples.
         asynchrony: of asynchronous algorithms: how far nodes drift apart, and a simulated weather.
     """
 
@@ -75,6 +78,7 @@ class Request:
     codec: str = NONE
     settle: float | None = None
     monitor: str | int = "auto"
+    test: Any = None
     asynchrony: Asynchrony = field(default_factory=Asynchrony)
 
 

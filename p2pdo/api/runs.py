@@ -314,6 +314,7 @@ class Run(Running[Result]):
                 judgement.messages_sent,
                 calls=judgement.calls,
                 accuracy=judgement.accuracy,
+                test_accuracy=judgement.test_accuracy,
                 simulated_seconds=judgement.simulated_seconds,
             )
         )
@@ -354,6 +355,7 @@ class Run(Running[Result]):
             codec=self.job.plan.codec,
             calls=calls_of_all(reports),
             accuracy=objective.accuracy(mean),
+            test_accuracy=objective.test_accuracy(mean),
             rates=self._rates(),
             dropped=sum(report.dropped for report in reports),
             simulated=self._simulated,

@@ -37,7 +37,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
     default="gap",
     show_default=True,
     metavar="WHAT",
-    help="Of the plot: gap, consensus-error, value or accuracy.",
+    help="Of the plot: gap, consensus-error, value, accuracy or test-accuracy.",
 )
 @click.option("--line", default="median", show_default=True, help="Of the plot: median or mean.")
 @click.option(

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 ROUNDS, TOL = 10_000, 1e-8
 _OF_ALGORITHMS = (
-    *("algorithm", "tol", "settle", "start", "partition", "dtype", "timeline", "force"),
+    *("algorithm", "tol", "settle", "start", "partition", "dtype", "timeline", "force", "test"),
     *("drop", "links", "link_loss", "compute", "codec", "monitor"),
     *asynchrony.NAMES,
 )
@@ -51,6 +51,11 @@ _OF_ALGORITHMS = (
 @options.how_it_runs
 @click.option(
     "--start", metavar="X", help="zeros, normal, uniform, or a .npy or .safetensors file."
+)
+@click.option(
+    "--test",
+    metavar="FILE.py:NAME",
+    help="Samples that no node has, to tell the accuracy of; of data sets: -s problem.test=0.2",
 )
 @click.option(
     "--on",

@@ -14,7 +14,7 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-from p2pdo.data.partition import partition as partition_samples
+from p2pdo.data.held_out import own_rows, split
 from p2pdo.errors import MissingExtra
 from p2pdo.problems.logistic import Logistic
 from p2pdo.types import Array
@@ -28,13 +28,20 @@ def breast_cancer(
     dtype: npt.DTypeLike,
     *,
     l2: float = 0.01,
+    test: float = 0.0,
 ) -> Logistic:
     """This node's part of the data; the penalty is shared out evenly."""
     features, labels = load()
-    m = len(labels)
-    rows = partition_samples(labels, m, nodes, partition, seed)[node_index]
+    rows, m = own_rows(labels, node_index, nodes, partition, seed, test)
     own_features, own_labels = features[rows].astype(dtype), labels[rows].astype(dtype)
     return Logistic(own_features, own_labels, samples=m, l2=l2 / nodes)
+
+
+def held_out(seed: int, *, test: float, **_others: float) -> Logistic:
+    """The samples that no node has, as a cost; there are some."""
+    features, labels = load()
+    _, rows = split(labels, test, seed)
+    return Logistic(features[rows], labels[rows], samples=len(rows), l2=0.0)
 
 
 @lru_cache(maxsize=1)

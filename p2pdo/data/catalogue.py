@@ -12,9 +12,18 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from p2pdo.data import breast_cancer as of_breasts, two_moons as of_moons
 from p2pdo.data.breast_cancer import breast_cancer
+from p2pdo.data.held_out import share_of
 from p2pdo.data.partition import check_partition
-from p2pdo.data.real import diabetes, diabetes_huber, digits, wine
+from p2pdo.data.real import (
+    diabetes,
+    diabetes_huber,
+    digits,
+    digits_held_out,
+    wine,
+    wine_held_out,
+)
 from p2pdo.data.synthetic import (
     all_averaging,
     all_least_squares,
@@ -26,7 +35,7 @@ from p2pdo.data.synthetic import (
 )
 from p2pdo.data.two_moons import two_moons
 from p2pdo.errors import ConfigError, did_you_mean
-from p2pdo.problems.base import Smooth
+from p2pdo.problems.base import Classifier, Smooth
 from p2pdo.problems.checks import FLOATS, nonnegative, whole_number
 from p2pdo.problems.coupled import Coupled
 from p2pdo.problems.many import Many, Stack
@@ -59,6 +68,14 @@ AT_ONCE: Mapping[str, Callable[..., Stack]] = {
     "averaging": all_averaging,
 }
 """Those that make the costs of all nodes as one stack, for more than `MANY` nodes."""
+
+HELD_OUT: Mapping[str, Callable[..., Classifier]] = {
+    "breast-cancer": of_breasts.held_out,
+    "digits": digits_held_out,
+    "wine": wine_held_out,
+    "two-moons": of_moons.held_out,
+}
+"""Of those with classes: what makes a cost of the samples that no node has."""
 
 MANY = 1000
 
@@ -166,6 +183,16 @@ def build_all(
     ]
 
 
+def held_out(name: str, seed: int, parameters: Mapping[str, Plain]) -> Classifier | None:
+    """The samples that no node has, as a cost that classifies; None where there are none.
+
+    Raises:
+        ConfigError: `problem.test` is no share of the samples.
+    """
+    values = check_parameters(name, parameters)
+    return HELD_OUT[name](seed, **values) if values.get("test") else None  # others have no "test"
+
+
 def check_parameters(name: str, parameters: Mapping[str, Plain]) -> dict[str, Plain]:
     """The parameters as the problem's factory takes them; no data are made or read.
 
@@ -179,9 +206,14 @@ def check_parameters(name: str, parameters: Mapping[str, Plain]) -> dict[str, Pl
             raise ConfigError(
                 f"{name} has no parameter '{key}'", hint=did_you_mean(key, list(defaults))
             )
-        is_count = isinstance(defaults[key], int)
-        checked[key] = whole_number(key, value) if is_count else nonnegative(key, value)
+        checked[key] = _checked(key, value, defaults[key])
     return checked
+
+
+def _checked(name: str, value: Plain, default: Plain) -> Plain:
+    if name == "test":
+        return share_of(name, value)
+    return whole_number(name, value) if isinstance(default, int) else nonnegative(name, value)
 
 
 def _checked_dtype(dtype: np.dtype[Any] | str) -> np.dtype[Any]:

@@ -3,8 +3,9 @@
 A partition gives every sample to exactly one node, and every node at least one:
 
     iid           the samples in an order drawn from the seed, cut into N blocks, even to one sample
-    label-skew    the samples sorted by label (equal labels in their first order), cut into N
-                  blocks: most nodes see one label only, the hardest case; needs no seed
+    label-skew    the samples sorted by label, cut into N blocks: most nodes see one label only, the
+                  hardest case. The seed draws the order of the classes, and that of the samples
+                  in each; with seed 0 both are the data's own
     dirichlet:a   each class is shared out by shares drawn from Dir(a, …, a) (Hsu, Qi & Brown 2019):
                   the smaller a, the more skewed; a = 0.5 where it is not given
     shards:k      the samples sorted by label, cut into N·k blocks, of which each node is dealt k
@@ -70,11 +71,21 @@ def partition(labels: Array | None, samples: int, nodes: int, how: str, seed: in
             return _shards(labels, nodes, int(_parameter(how)), rng)
         case _:
             assert labels is not None
-            return np.array_split(np.argsort(labels, kind="stable"), nodes)
+            return np.array_split(_by_label(labels, rng if seed else None), nodes)
 
 
 UNLABELLED = ("iid", "by-size")
 """Those that look at no label."""
+
+
+def _by_label(labels: Array, rng: np.random.Generator | None) -> Array:
+    """Sample numbers, those of a class together; labels of a regression keep their order."""
+    if rng is None:
+        return np.argsort(labels, kind="stable")
+    order = rng.permutation(len(labels))
+    found, numbers = np.unique(labels[order], return_inverse=True)
+    ranks = rng.permutation(len(found)) if len(found) <= MOST_CLASSES else np.arange(len(found))
+    return order[np.argsort(ranks[numbers], kind="stable")]
 
 
 def _by_size(order: Array, nodes: int, s: float) -> list[Array]:

@@ -16,11 +16,13 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-from p2pdo.data.partition import partition as partition_samples
+from p2pdo.data.held_out import own_rows, split
 from p2pdo.errors import MissingExtra
 from p2pdo.problems.regression import Huber, Ridge
 from p2pdo.problems.softmax import Softmax
 from p2pdo.types import Array
+
+CLASSES = {"digits": 10, "wine": 3}
 
 
 def digits(
@@ -31,10 +33,11 @@ def digits(
     dtype: npt.DTypeLike,
     *,
     l2: float = 0.01,
+    test: float = 0.0,
 ) -> Softmax:
     """This node's images; x holds 65 by 10 weights."""
-    rows, b, m = _own("digits", node_index, nodes, partition, seed, dtype)
-    return Softmax(rows, b, classes=10, samples=m, l2=l2 / nodes)
+    rows, b, m = _own("digits", node_index, nodes, partition, seed, dtype, test)
+    return Softmax(rows, b, classes=CLASSES["digits"], samples=m, l2=l2 / nodes)
 
 
 def wine(
@@ -45,10 +48,27 @@ def wine(
     dtype: npt.DTypeLike,
     *,
     l2: float = 0.01,
+    test: float = 0.0,
 ) -> Softmax:
     """This node's wines; x holds 14 by 3 weights."""
-    rows, b, m = _own("wine", node_index, nodes, partition, seed, dtype)
-    return Softmax(rows, b, classes=3, samples=m, l2=l2 / nodes)
+    rows, b, m = _own("wine", node_index, nodes, partition, seed, dtype, test)
+    return Softmax(rows, b, classes=CLASSES["wine"], samples=m, l2=l2 / nodes)
+
+
+def digits_held_out(seed: int, *, test: float, **_others: float) -> Softmax:
+    """The images that no node has, as a cost; there are some."""
+    return _held_out("digits", seed, test)
+
+
+def wine_held_out(seed: int, *, test: float, **_others: float) -> Softmax:
+    """The wines that no node has, as a cost; there are some."""
+    return _held_out("wine", seed, test)
+
+
+def _held_out(name: str, seed: int, test: float) -> Softmax:
+    features, labels = load(name)
+    _, rows = split(labels, test, seed)
+    return Softmax(features[rows], labels[rows], classes=CLASSES[name], samples=len(rows), l2=0.0)
 
 
 def diabetes(
@@ -81,12 +101,17 @@ def diabetes_huber(
 
 
 def _own(  # noqa: PLR0917 - a factory's arguments
-    name: str, node_index: int, nodes: int, partition: str, seed: int, dtype: npt.DTypeLike
+    name: str,
+    node_index: int,
+    nodes: int,
+    partition: str,
+    seed: int,
+    dtype: npt.DTypeLike,
+    test: float = 0.0,
 ) -> tuple[Array, Array, int]:
-    """This node's rows and labels, and how many the data set has."""
+    """This node's rows and labels, and how many all nodes have."""
     features, labels = load(name)
-    m = len(labels)
-    rows = partition_samples(labels, m, nodes, partition, seed)[node_index]
+    rows, m = own_rows(labels, node_index, nodes, partition, seed, test)
     return features[rows].astype(dtype), labels[rows].astype(dtype), m
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from p2pdo.data.partition import partition as partition_samples
+from p2pdo.data.held_out import own_rows, split
 from p2pdo.problems.checks import nonnegative, whole_number
 from p2pdo.problems.logistic import Logistic
 from p2pdo.types import Array
@@ -29,13 +29,22 @@ def two_moons(
     samples: int = 400,
     noise: float = 0.1,
     l2: float = 0.01,
+    test: float = 0.0,
 ) -> Logistic:
     """This node's part of `samples` points; the penalty is shared out evenly."""
-    m = whole_number("samples", samples)
-    points, labels = moons(m, nonnegative("noise", noise), seed)
-    rows = partition_samples(labels, m, nodes, partition, seed)[node_index]
+    points, labels = moons(whole_number("samples", samples), nonnegative("noise", noise), seed)
+    rows, m = own_rows(labels, node_index, nodes, partition, seed, test)
     features = monomials(points[rows]).astype(dtype)
     return Logistic(features, labels[rows].astype(dtype), samples=m, l2=l2 / nodes)
+
+
+def held_out(
+    seed: int, *, test: float, samples: int = 400, noise: float = 0.1, **_others: float
+) -> Logistic:
+    """The points that no node has, as a cost; there are some."""
+    points, labels = moons(samples, noise, seed)
+    _, rows = split(labels, test, seed)
+    return Logistic(monomials(points[rows]), labels[rows], samples=len(rows), l2=0.0)
 
 
 def moons(samples: int, noise: float, seed: int) -> tuple[Array, Array]:

@@ -1,6 +1,7 @@
 """Costs: what a node minimises, and the oracles that an algorithm may call on it."""
 
 from p2pdo.problems.base import (
+    Classifier,
     Composite,
     Coupling,
     DualGradient,
@@ -36,6 +37,7 @@ __all__ = [
     "Affine",
     "Ball",
     "Box",
+    "Classifier",
     "Composite",
     "Constrained",
     "Coupled",

@@ -175,7 +175,10 @@ class Classifier(Problem, Protocol):
     """A cost whose samples have labels: what it says of x beside its value, to who reports it."""
 
     def classified(self, x: Array) -> tuple[int, int]:
-        """Return how many own samples x classifies rightly, and how many there are."""
+        """Return how many own samples x classifies rightly, and how many there are.
+
+        (0, 0) where that cannot be said of this cost, as of a network for a regression.
+        """
         ...
 
 

@@ -56,6 +56,10 @@ class Hinge:
         pull = np.where(self.b * (self.A @ x) < 1, self.b, 0) @ self.A
         return in_dtype_of(x, self.l2 * x - pull / self.samples)
 
+    def classified(self, x: Array) -> tuple[int, int]:
+        """Return how many own samples lie on their label's side of the plane, and how many are."""
+        return int(np.count_nonzero(self.b * (self.A @ x) > 0)), len(self.b)
+
     @property
     def terms(self) -> int:
         return len(self.b)

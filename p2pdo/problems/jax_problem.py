@@ -6,6 +6,7 @@ The loss is pure, so there is little to rule: it gets the parameters, a batch, a
 third parameter a key. A batch is a tuple of rows of the arrays in `data`, in their order.
 
     value, gradient     over all samples; the key is None: drop nothing
+    classified(x)       over all samples, where `predict` says how
     at(here)            over the mini-batch of (seed, node, iteration), with a key of the same
     initial(seed)       what `init` makes under this seed: one start for all nodes
     params_at(x)        the pytree at x
@@ -47,6 +48,8 @@ class JaxProblem:
         batch_size: rows of a mini-batch; None is all of them.
         precision: "float32" or "float64".
         leaves: of an `init` that is a pytree, when it crosses to another process.
+        predict: predict(params, inputs), a score for each class of each row of data[0], shape
+            (rows, classes); data[1] are then the numbers of the classes, and `classified` counts.
 
     Raises:
         MissingExtra: JAX is not installed.
@@ -59,6 +62,7 @@ class JaxProblem:
     batch_size: int | None = None
     precision: str = "float32"
     leaves: tuple[Array, ...] = ()
+    predict: Callable[..., Any] | None = None
     _shape: _Shape = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -75,6 +79,8 @@ class JaxProblem:
         leaves, tree = self._made(0)
         object.__setattr__(self, "_shape", _Shape(tree, tuple(leaf.shape for leaf in leaves)))
         self._try_loss()
+        if self.predict is not None:
+            self._try_predict()
 
     @property
     def dimension(self) -> int:
@@ -100,6 +106,17 @@ class JaxProblem:
 
     def gradient(self, x: Array) -> Array:
         return _finite(*self._evaluated(x, self.data, None))
+
+    def classified(self, x: Array) -> tuple[int, int]:
+        """Return how many samples score highest for their class, and how many there are.
+
+        None of none without `predict`.
+        """
+        if self.predict is None:
+            return 0, 0
+        with _precision(self.precision):
+            scores = np.asarray(self.predict(self.params_at(x), self.data[0]))
+        return int(np.count_nonzero(scores.argmax(axis=1) == self.data[1])), self._samples
 
     def at(self, here: Here) -> JaxBatch:
         """The cost of this iteration's mini-batch."""
@@ -198,6 +215,31 @@ class JaxProblem:
         if getattr(told, "shape", None) != () or told.dtype.kind != "f":
             raise ConfigError(
                 f"the loss is {told}, not one real number", hint="return the rows' mean"
+            )
+
+    def _try_predict(self) -> None:
+        """As with the loss."""
+        import jax
+
+        if len(self.data) < 2 or self.data[1].ndim != 1 or self.data[1].dtype.kind not in "iu":  # noqa: PLR2004
+            raise ConfigError(
+                "predict needs the classes' numbers to compare with: data[1] is none of that",
+                hint="data=(inputs, labels) with whole numbers of shape (samples,)",
+            )
+        assert self.predict is not None, "asked before"
+        params = self.params_at(np.zeros(self.dimension, self.dtype))
+        try:
+            with _precision(self.precision):
+                told = jax.eval_shape(self.predict, params, self.data[0][:2])
+        except Exception as error:
+            raise ConfigError(
+                f"predict fails on these samples: {type(error).__name__}: {error}",
+                hint="it is called as predict(params, data[0])",
+            ) from error
+        if getattr(told, "ndim", None) != 2 or len(self.data[0][:2]) != told.shape[0]:  # noqa: PLR2004
+            raise ConfigError(
+                f"predict returns {told}, not a score for each class of each row",
+                hint="return an array of shape (rows, classes)",
             )
 
 

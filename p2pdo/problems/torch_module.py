@@ -102,10 +102,14 @@ class Network:
 
     def value(self, x: Array, mode: Mode, seed: int, loss: Loss) -> float:
         """The loss at x: NaN or infinite where it is."""
+        return float(self.outputs(x, mode, seed, loss))
+
+    def outputs(self, x: Array, mode: Mode, seed: int, forward: Callable[[Any], Any]) -> Any:
+        """What `forward` makes of the module at x, without a graph for gradients."""
         import torch
 
         with self._borrowed(x, mode) as copied, torch.no_grad(), self._seeded(seed):
-            return float(loss(copied.module))
+            return forward(copied.module)
 
     def gradient(self, x: Array, mode: Mode, seed: int, loss: Loss) -> Array:
         """The gradient of the loss at x, in the dtype of x; zero for what it does not depend on.

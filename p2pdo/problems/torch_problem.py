@@ -6,6 +6,7 @@ x holds the trainable parameters as one vector; `torch_module` says what becomes
 parameters and of buffers. A node's cost is its own mean, whatever the number of its samples.
 
     value, gradient     over all samples: dropout off, batch norm with the statistics of them all
+    classified(x)       of all samples, in the same mode: which have their target as largest output
     at(here)            over the mini-batch of (seed, node, iteration), as training sees it
     initial(seed)       the weights that the factory makes under this seed: one start for all nodes
     module_at(x)        the trained module, for evaluation, saving, serving
@@ -95,6 +96,19 @@ class TorchProblem:
 
     def gradient(self, x: Array) -> Array:
         return self._network.gradient(x, Mode.WHOLE, _WHOLE_SEED, self._whole)
+
+    def classified(self, x: Array) -> tuple[int, int]:
+        """Return how many samples have their target as their largest output, and how many are.
+
+        None of none where targets are no numbers of classes, or there are no outputs per class.
+        """
+        inputs, targets = self._samples
+        if self.targets.ndim != 1 or self.targets.dtype.kind not in "iu":
+            return 0, 0
+        outputs = self._network.outputs(x, Mode.WHOLE, _WHOLE_SEED, lambda module: module(inputs))
+        if getattr(outputs, "ndim", 0) != 2:  # noqa: PLR2004 - rows and classes
+            return 0, 0
+        return int((outputs.argmax(dim=1) == targets).sum()), len(self.targets)
 
     def at(self, here: Here) -> TorchBatch:
         """The cost of this iteration's mini-batch."""

@@ -12,7 +12,7 @@ the iteration and the bits of the result do not depend on how far anybody ran ah
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -46,6 +46,7 @@ class Judgement:
     reports: Sequence[Report] = field(default=(), compare=False, repr=False)
     calls: Calls = NO_CALLS
     accuracy: float | None = None
+    test_accuracy: float | None = None
     simulated_seconds: float | None = field(default=None, compare=False)
 
 
@@ -55,11 +56,13 @@ class Objective:
 
     Attributes:
         problems: every node's, in node order.
+        test: samples that no node has, as a cost that classifies; or None.
         minimiser: argmin F of shape (d,), or None.
         optimum: F*, or None.
     """
 
     problems: Sequence[Any]
+    test: Any = None
     minimiser: Array | None = field(init=False, default=None)
     optimum: float | None = field(init=False, default=None)
 
@@ -109,21 +112,17 @@ class Objective:
         """
         if not all(isinstance(p, Classifier) for p in self.problems):
             return None
-        x64 = x.astype(np.float64)
-        with np.errstate(over="ignore", invalid="ignore"):
-            told = [self._classified(node, x64) for node in range(len(self.problems))]
-        samples = sum(number for _, number in told)
-        return sum(right for right, _ in told) / samples if samples else None
+        return _share_right(
+            x, {f"node {node}'s problem": problem for node, problem in enumerate(self.problems)}
+        )
 
-    def _classified(self, node: int, x: Array) -> tuple[int, int]:
-        try:
-            right, samples = self.problems[node].classified(x)
-            return int(right), int(samples)
-        except Exception as error:
-            raise WorkloadFailed(
-                f"classified(x) of node {node}'s problem raised {type(error).__name__}: {error}",
-                hint="it takes x of shape (d,) and gives (rightly classified samples, samples)",
-            ) from error
+    def test_accuracy(self, x: Array) -> float | None:
+        """The same of the samples that no node has; None where there are none.
+
+        Raises:
+            WorkloadFailed: their `classified` went wrong.
+        """
+        return None if self.test is None else _share_right(x, {"the test's problem": self.test})
 
     def gap(self, value: float | None) -> float | None:
         return None if value is None or self.optimum is None else value - self.optimum
@@ -132,6 +131,26 @@ class Objective:
         """‖x − x*‖₂."""
         with np.errstate(over="ignore", invalid="ignore"):
             return None if self.minimiser is None else float(np.linalg.norm(x - self.minimiser))
+
+
+def _share_right(x: Array, problems: Mapping[str, Any]) -> float | None:
+    """Of the samples of all these problems, which are called by their names."""
+    x64 = x.astype(np.float64)
+    with np.errstate(over="ignore", invalid="ignore"):
+        told = [_classified(name, problem, x64) for name, problem in problems.items()]
+    samples = sum(number for _, number in told)
+    return sum(right for right, _ in told) / samples if samples else None
+
+
+def _classified(name: str, problem: Any, x: Array) -> tuple[int, int]:
+    try:
+        right, samples = problem.classified(x)
+        return int(right), int(samples)
+    except Exception as error:
+        raise WorkloadFailed(
+            f"classified(x) of {name} raised {type(error).__name__}: {error}",
+            hint="it takes x of shape (d,) and gives (rightly classified samples, samples)",
+        ) from error
 
 
 def mean_state(states: States) -> Array:
@@ -215,4 +234,5 @@ class Judge:
             reports,
             calls_of_all(reports),
             self._objective.accuracy(mean),
+            self._objective.test_accuracy(mean),
         )

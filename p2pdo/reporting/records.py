@@ -28,7 +28,8 @@ class Metric:
         messages_sent: values sent by all nodes so far, one per edge and exchange.
         logged: what participants have logged, by its name and then by the node's.
         calls: what all nodes' steps have asked of their costs so far; None where nobody knows.
-        accuracy: the share of all samples that x̄ classifies rightly, where the problem tells it.
+        accuracy: the share of all nodes' samples that x̄ classifies rightly, where the problem
+            tells it; `test_accuracy` that of samples that no node has, where there are some.
         simulated_seconds: since the beginning, on the clock of a simulated run.
     """
 
@@ -42,11 +43,12 @@ class Metric:
     logged: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
     calls: Calls | None = None
     accuracy: float | None = None
+    test_accuracy: float | None = None
     simulated_seconds: float | None = None
 
     def to_plain(self) -> dict[str, Plain]:
         plain = asdict(self)
-        optional = ("logged", "calls", "accuracy", "simulated_seconds")
+        optional = ("logged", "calls", "accuracy", "test_accuracy", "simulated_seconds")
         return {k: v for k, v in plain.items() if not (k in optional and v in (None, {}))}
 
     @classmethod
@@ -64,7 +66,7 @@ class Summary:
         header_bytes: of the gRPC frames around values, beside them; in shared memory are none.
         codec: of what was mixed, with its step; "none" where a method compresses by itself.
         calls: what all nodes' steps asked of their costs.
-        accuracy: the share of all samples that x̄ classifies rightly, where the problem tells it.
+        accuracy, test_accuracy: as of a `Metric`.
         rates: "predicted" before the run and "observed" in it, as far as they can be told: what the
             distance to the limit shrank by in an iteration.
         dropped: values that were sent and never arrived, because it was asked for.
@@ -96,6 +98,7 @@ class Summary:
     codec: str = field(default_factory=lambda: "none")
     calls: Calls | None = None
     accuracy: float | None = None
+    test_accuracy: float | None = None
     rates: dict[str, float] = field(default_factory=dict)
     dropped: int = 0
     simulated: dict[str, float] = field(default_factory=dict)

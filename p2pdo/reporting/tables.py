@@ -116,7 +116,7 @@ def _figures(s: Summary) -> list[tuple[str, str]]:
             "distance to optimum",
             None if s.distance_to_optimum is None else formats.small(s.distance_to_optimum),
         ),
-        ("accuracy", None if s.accuracy is None else f"{s.accuracy:.2%}"),
+        ("accuracy", _accuracy(s)),
         ("gradients", None if s.calls is None else _gradients(s)),
         ("rate", _rates(s.rates)),
         ("privacy", _privacy(s.privacy)),
@@ -130,6 +130,13 @@ def _figures(s: Summary) -> list[tuple[str, str]]:
         ("run folder", s.run_dir),
     ]
     return [(label, figure) for label, figure in lines if figure is not None]
+
+
+def _accuracy(s: Summary) -> str | None:
+    """98.59% of the nodes' samples, 97.37% of those held out."""
+    of_nodes = None if s.accuracy is None else f"{s.accuracy:.2%} of the nodes' samples"
+    held_out = None if s.test_accuracy is None else f"{s.test_accuracy:.2%} of those held out"
+    return ", ".join(part for part in (of_nodes, held_out) if part is not None) or None
 
 
 def _sent(s: Summary) -> str:

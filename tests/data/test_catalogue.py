@@ -106,12 +106,12 @@ def test_help_names_every_parameter_with_its_default(name: str) -> None:
 
 def test_the_parameters_are_those_documented() -> None:
     assert DEFAULTS == {
-        "breast-cancer": {"l2": 0.01},
-        "digits": {"l2": 0.01},
-        "wine": {"l2": 0.01},
+        "breast-cancer": {"l2": 0.01, "test": 0.0},
+        "digits": {"l2": 0.01, "test": 0.0},
+        "wine": {"l2": 0.01, "test": 0.0},
         "diabetes": {"l2": 0.01},
         "diabetes-huber": {"l2": 0.01, "delta": 1.0},
-        "two-moons": {"samples": 400, "noise": 0.1, "l2": 0.01},
+        "two-moons": {"samples": 400, "noise": 0.1, "l2": 0.01, "test": 0.0},
         "quadratic": {"dimension": 10},
         "least-squares": {"dimension": 10, "samples": 50, "noise": 0.1},
         "averaging": {"dimension": 10},

@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
@@ -36,6 +38,36 @@ def test_label_skew_cuts_the_samples_in_the_order_of_their_labels() -> None:
     labels = np.array([1, -1, 1, -1, -1, 1])
     blocks = partition(labels, 6, 2, "label-skew", 0)
     assert [block.tolist() for block in blocks] == [[1, 3, 4], [0, 2, 5]]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_label_skew_leaves_a_node_few_classes_whatever_the_seed_is(seed: int) -> None:
+    labels = np.repeat([0, 1, 2, 3], 6)[np.random.default_rng(0).permutation(24)]
+    blocks = partition(labels, 24, 4, "label-skew", seed)
+    assert [len(np.unique(labels[block])) for block in blocks] == [1] * 4
+    uneven = partition(labels, 24, 3, "label-skew", seed)
+    assert max(len(np.unique(labels[block])) for block in uneven) == 2
+
+
+def test_another_seed_deals_classes_and_their_samples_in_another_order() -> None:
+    labels = np.repeat(np.arange(10), 5)
+
+    def dealt(seed: int) -> list[list[int]]:
+        return [block.tolist() for block in partition(labels, 50, 5, "label-skew", seed)]
+
+    assert dealt(1) == dealt(1)
+    assert dealt(0) == np.arange(50).reshape(5, 10).tolist(), "seed 0: the data's own order"
+    assert dealt(1) != dealt(2)
+    classes = [[sorted({labels[i] for i in block}) for block in dealt(seed)] for seed in (0, 1)]
+    assert classes[0] != classes[1]
+
+
+def test_label_skew_of_a_regression_keeps_the_order_of_its_labels() -> None:
+    labels = np.random.default_rng(3).standard_normal(60)
+    for seed in (0, 4):
+        blocks = partition(labels, 60, 6, "label-skew", seed)
+        ends = [(labels[block].min(), labels[block].max()) for block in blocks]
+        assert all(a[1] <= b[0] for a, b in itertools.pairwise(ends))
 
 
 def test_a_seed_gives_one_partition_and_another_seed_another() -> None:

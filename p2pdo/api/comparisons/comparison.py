@@ -153,7 +153,7 @@ class Comparison:
         Args:
             path: ends in .pdf, .svg or .png.
             against: iterations, gradients, messages, bytes or seconds.
-            show: gap, consensus-error, value or accuracy.
+            show: gap, consensus-error, value, accuracy or test-accuracy.
             line: median or mean of the good trials.
             band: min-max, std or none.
             width: single or double, the column of a journal.

@@ -30,8 +30,10 @@ QUANTITIES: Mapping[str, Callable[[Metric], float | None]] = {
     "consensus-error": lambda m: m.consensus_error,
     "value": lambda m: m.value,
     "accuracy": lambda m: m.accuracy,
+    "test-accuracy": lambda m: m.test_accuracy,
 }
-LINEAR = frozenset({"value", "accuracy"})
+SHARES = frozenset({"accuracy", "test-accuracy"})
+LINEAR = SHARES | {"value"}
 LINES = ("median", "mean")
 BANDS = ("min-max", "std", "none")
 _POINTS = 200

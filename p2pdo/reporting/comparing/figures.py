@@ -67,6 +67,7 @@ class Figures:
     gap: Spread | None
     consensus_error: Spread | None
     accuracy: Spread | None
+    test_accuracy: Spread | None
     rate: Spread | None
     to: dict[str, Spread | None]
     others: list[str]
@@ -87,6 +88,7 @@ def figures_of(group: Group, tol: float | None) -> Figures:
         gap=Spread.of([m.gap for m in ends]),
         consensus_error=Spread.of([m.consensus_error for m in ends]),
         accuracy=Spread.of([m.accuracy for m in ends]),
+        test_accuracy=Spread.of([m.test_accuracy for m in ends]),
         rate=Spread.of([observed_rate(trial.metrics) for trial in good]),
         to={axis: Spread.of([at(m, axis) for m in there]) for axis in AXES},
         others=[trial.in_words() for trial in group.others],

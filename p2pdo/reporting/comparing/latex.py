@@ -6,9 +6,10 @@ What is in no mean is told in comments below it.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from p2pdo.reporting.comparing.figures import Figures, Spread
+from p2pdo.reporting.comparing.tables import shown_shares
 from p2pdo.reporting.formats import printable
 
 _UNKNOWN = "--"
@@ -17,12 +18,8 @@ _SPECIAL = {c: f"\\{c}" for c in "&%$#_{}"} | {
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
 }
-_HEADERS = (
-    "Algorithm",
-    "Trials",
-    "Gap",
-    "Consensus error",
-    "Rate",
+_ENDS = ("Algorithm", "Trials", "Gap", "Consensus error", "Rate")
+_PRICES = (
     "Reached",
     "Iterations",
     "Gradients",
@@ -34,13 +31,16 @@ _HEADERS = (
 
 def latex_table(figures: Sequence[Figures], tol: float | None) -> str:
     """A tabular; its last columns are what it took all nodes together to the tolerance."""
-    columns = _HEADERS if tol is not None else _HEADERS[:5]
+    shares = shown_shares(figures)
+    columns = [*_ENDS, *(name.capitalize() for name in shares)]
+    if tol is not None:
+        columns += _PRICES
     lines = [
         rf"\begin{{tabular}}{{l{'r' * (len(columns) - 1)}}}",
         r"\toprule",
         _row(columns),
         r"\midrule",
-        *(_row(_cells(one)[: len(columns)]) for one in figures),
+        *(_row(_cells(one, shares.values())[: len(columns)]) for one in figures),
         r"\bottomrule",
         r"\end{tabular}",
     ]
@@ -50,7 +50,7 @@ def latex_table(figures: Sequence[Figures], tol: float | None) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _cells(one: Figures) -> list[str]:
+def _cells(one: Figures, shares: Iterable[Callable[[Figures], Spread | None]]) -> list[str]:
     to = one.to
     return [
         "".join(_SPECIAL.get(c, c) for c in printable(one.label)),
@@ -58,6 +58,7 @@ def _cells(one: Figures) -> list[str]:
         _scientific(one.gap),
         _scientific(one.consensus_error),
         _fixed(one.rate, lambda _mean: 4),
+        *(_percent(read(one)) for read in shares),
         f"{one.reached}/{one.good}",
         *(_fixed(to[axis], lambda _mean: 0) for axis in ("iterations", "gradients", "messages")),
         _fixed(to["bytes"], _three_digits, scale=1e-6),
@@ -89,6 +90,12 @@ def _fixed(numbers: Spread | None, decimals: Callable[[float], int], scale: floa
     mean, std = numbers.mean * scale, numbers.std
     d = decimals(mean)
     return f"${mean:.{d}f}$" if std is None else rf"${mean:.{d}f} \pm {std * scale:.{d}f}$"
+
+
+def _percent(numbers: Spread | None) -> str:
+    r"""$97.4 \pm 0.3\,\%$."""
+    told = _fixed(numbers, lambda _mean: 1, scale=100)
+    return told if numbers is None else rf"{told[:-1]}\,\%$"
 
 
 def _three_digits(mean: float) -> int:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from p2pdo.errors import ConfigError, NotFound
-from p2pdo.reporting.comparing.curves import LINEAR, Band
+from p2pdo.reporting.comparing.curves import LINEAR, SHARES, Band
 from p2pdo.reporting.figures import FAINT, INK, SOFT, check_format, new_figure
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ _QUANTITIES = {
     "consensus-error": r"consensus error  $\max_i \|x_i - \bar{x}\|$",
     "value": r"cost  $F(\bar{x})$",
     "accuracy": r"accuracy of $\bar{x}$",
+    "test-accuracy": r"accuracy of $\bar{x}$ on samples held out",
 }
 
 _one_at_a_time = threading.Lock()  # the settings of a file's format are matplotlib's globals
@@ -126,7 +127,7 @@ def _style(axes: Axes, quantity: str, against: str) -> None:
 
     if quantity not in LINEAR:
         axes.set_yscale("log")
-    if quantity == "accuracy":
+    if quantity in SHARES:
         axes.yaxis.set_major_formatter(PercentFormatter(xmax=1))
     if against != "seconds":
         unit = "B" if against == "bytes" else ""

@@ -36,7 +36,7 @@ def print_comparison(
 
 def ends(figures: Sequence[Figures]) -> tuple[list[str], list[list[str]]]:
     """Headers and rows: where each method ended."""
-    has_accuracy = any(one.accuracy is not None for one in figures)
+    shares = shown_shares(figures)
     columns = ["ALGORITHM", "TRIALS", "GAP", "CONSENSUS ERROR", "RATE"]
     rows = [
         [
@@ -45,11 +45,24 @@ def ends(figures: Sequence[Figures]) -> tuple[list[str], list[list[str]]]:
             spread(one.gap, formats.small),
             spread(one.consensus_error, formats.small),
             spread(one.rate, lambda x: f"{x:.4f}"),
-            *([spread(one.accuracy, lambda x: f"{x:.2%}")] if has_accuracy else []),
+            *(spread(read(one), lambda x: f"{x:.2%}") for read in shares.values()),
         ]
         for one in figures
     ]
-    return [*columns, *(["ACCURACY"] if has_accuracy else [])], rows
+    return [*columns, *(name.upper() for name in shares)], rows
+
+
+def shown_shares(
+    figures: Sequence[Figures],
+) -> dict[str, Callable[[Figures], Spread | None]]:
+    """The accuracies that some method has, by the names of their columns."""
+    known: dict[str, Callable[[Figures], Spread | None]] = {
+        "accuracy": lambda one: one.accuracy,
+        "test accuracy": lambda one: one.test_accuracy,
+    }
+    return {
+        name: read for name, read in known.items() if any(read(one) is not None for one in figures)
+    }
 
 
 def prices(figures: Sequence[Figures]) -> tuple[list[str], list[list[str]]]:

@@ -5,7 +5,8 @@
     trial, seed, status                              good, diverged, failed or unfinished
     iteration, seconds                               since the trial's first observation
     simulated_seconds                                on the clock of a simulated run
-    gap, consensus_error, value, accuracy            null where they cannot be known
+    gap, consensus_error, value                      null where they cannot be known,
+    accuracy, test_accuracy                          as these
     gradients, values, proxes, messages, bytes       of all nodes, so far
 
 Trials that are not good have their rows too: leave them out by `status`.
@@ -39,6 +40,7 @@ COLUMNS: Mapping[str, type] = {
     "consensus_error": float,
     "value": float,
     "accuracy": float,
+    "test_accuracy": float,
     "gradients": float,
     "values": int,
     "proxes": int,
@@ -71,6 +73,7 @@ def _row(label: str, number: int, trial: Trial, metric: Metric) -> Row:
         "consensus_error": metric.consensus_error,
         "value": metric.value,
         "accuracy": metric.accuracy,
+        "test_accuracy": metric.test_accuracy,
         "gradients": None if calls is None else calls.gradients,
         "values": None if calls is None else calls.values,
         "proxes": None if calls is None else calls.proxes,
