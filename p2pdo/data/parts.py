@@ -62,7 +62,7 @@ def read_part(path: Path) -> tuple[Any, Array]:
             f"cannot read the part {path}: {error}",
             hint="the launcher removes it when its run ends: start the run again",
         ) from None
-    start = np.array(tensors.pop(_START))
+    start = tensors.pop(_START)
     arrays = {name.removeprefix(_PROBLEM): array for name, array in tensors.items()}
     cls = encode.load(metadata["class"])
     return encode.from_fields(cls, json.loads(metadata["plain"]), arrays), start

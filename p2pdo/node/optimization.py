@@ -201,6 +201,7 @@ class Optimization(Executor):
         """The first state, and what will drive it."""
         assert self._start is not None, "configured"
         arguments = (self._problem, config.place, self._start, config.spec["seed"])
+        self._start = None  # it may be large, and is the state's from here on
         compute = steps = self._context.compute
         if isinstance(compute, ThreadCompute) and may_be_in_place(algorithm, self._problem):
             steps = ShortInPlace(compute)  # elsewhere there is no hop to save, or time is virtual

@@ -64,6 +64,16 @@ class LocalLane(Protocol):
     def missing(self) -> list[str]: ...
 
 
+class _Ending:
+    """What ended an exchange; apart, so that a lane which looks at it keeps nothing else alive."""
+
+    cause: BaseException | None = None
+
+    def check(self) -> None:
+        if self.cause is not None:
+            raise self.cause
+
+
 class Exchanger:
     """One node's edges in one workload."""
 
@@ -98,7 +108,7 @@ class Exchanger:
         }
         self._hears_only = sorted({*place.in_neighbors} - {*place.out_neighbors})
         self._wire: Wire | None = None
-        self._failure: BaseException | None = None
+        self._ending = _Ending()
         self._waiter: asyncio.Future[None] | None = None
         self._awaited: Tag | None = None  # the exchange whose values are all that is waited for
         self._is_finished = False  # Invariant then: no exchange will be taken here any more.
@@ -271,13 +281,12 @@ class Exchanger:
 
     def check(self) -> None:
         """Raises what ended the exchange, if anything did."""
-        if self._failure is not None:
-            raise self._failure
+        self._ending.check()
 
     @property
     def has_failed(self) -> bool:
         """Whether something has ended the exchange; may be asked on any thread."""
-        return self._failure is not None
+        return self._ending.cause is not None
 
     def missing(self) -> list[str]:
         """The in-neighbours that are waited for."""
@@ -286,8 +295,8 @@ class Exchanger:
 
     def fail(self, error: BaseException) -> None:
         """Ends the exchange; the first cause is the one that is told."""
-        if self._failure is None:
-            self._failure = error
+        if self._ending.cause is None:
+            self._ending.cause = error
         self.wake()
         if self._lane is not None:
             self._lane.wake()
@@ -352,7 +361,7 @@ class Exchanger:
             self._out.pop(j, None)
         self._hears_only = [j for j in self._hears_only if j not in beside]
         if beside:
-            lane.begin(senders, receivers, self.check)
+            lane.begin(senders, receivers, self._ending.check)
             self._lane = lane
         else:
             lane.close()
