@@ -281,9 +281,18 @@ def open_store(folder: Path, host: Host = THIS_HOST) -> Store:
         if isinstance(error, ConfigError):
             raise
         raise ConfigError(
-            f"the state in {folder} cannot be read: {error}",
-            hint="restore it from a backup, or choose another directory: --state DIR",
+            f"the state in {folder} cannot be read: {error}", hint=_remedy(error)
         ) from None
+
+
+def _remedy(error: sqlite3.Error) -> str:
+    match getattr(error, "sqlite_errorcode", None):
+        case sqlite3.SQLITE_FULL:
+            return "nothing is lost: free space on that disk, then start the coordinator again"
+        case sqlite3.SQLITE_BUSY:
+            return "end the other program that has it open, then start the coordinator again"
+        case _:
+            return "restore it from a backup, or choose another directory: --state DIR"
 
 
 def _open_database(folder: Path, lock: IO[str], host: Host) -> Store:
