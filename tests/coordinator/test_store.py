@@ -168,6 +168,25 @@ def test_a_damaged_database_is_told_and_the_directory_is_free_again(tmp_path: Pa
             open_store(tmp_path)
 
 
+def test_a_schema_that_is_not_even_text_is_told(tmp_path: Path) -> None:
+    open_store(tmp_path).close()
+    database = tmp_path / "state.sqlite"
+    database.write_bytes(database.read_bytes().replace(b"TABLE nodes", b"TABLE n\xf6des", 1))
+    for _ in range(2):
+        with pytest.raises(ConfigError, match="cannot be read"):
+            open_store(tmp_path)
+
+
+def test_a_database_that_was_emptied_is_no_new_one(tmp_path: Path) -> None:
+    open_store(tmp_path).close()
+    (tmp_path / "state.sqlite").write_bytes(b"")
+    open_store(tmp_path).close()  # a crash at the very start leaves no more
+    (tmp_path / "workloads").mkdir()
+    (tmp_path / "state.sqlite").write_bytes(b"")
+    with pytest.raises(ConfigError, match="is empty, and workloads"):
+        open_store(tmp_path)
+
+
 def test_a_disk_that_is_full_at_the_start_is_no_damage(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
