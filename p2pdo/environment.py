@@ -19,7 +19,6 @@ at 4 MB. Above 1 GiB memory goes back to the system at once: there the pages are
 
 from __future__ import annotations
 
-import ctypes
 import os
 
 GRPC_SETTINGS = {
@@ -41,6 +40,8 @@ def keep_memory() -> bool:
 
     To be called once, before there are threads.
     """
+    import ctypes
+
     try:
         libc = ctypes.CDLL(None)
         libc.gnu_get_libc_version  # noqa: B018 - others have a mallopt too, with other numbers

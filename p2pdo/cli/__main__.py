@@ -1,5 +1,5 @@
 """`python -m p2pdo.cli` is `p2pdo`."""
 
-from p2pdo.cli import main
+from p2pdo.entry import p2pdo
 
-main()
+p2pdo()

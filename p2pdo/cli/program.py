@@ -19,7 +19,6 @@ import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NoReturn
 
 import click
@@ -198,7 +197,9 @@ def _told(error: BaseException) -> P2pdoError:
         case click.Abort() | KeyboardInterrupt():
             return _interrupted(error if isinstance(error, Interruption) else error.__cause__)
         case _:
-            return bug_error(error)
+            from p2pdo.runtime import bugs
+
+            return bugs.kept(error)
 
 
 def _plain_message(error: click.UsageError) -> str:
@@ -214,27 +215,6 @@ def _interrupted(cause: BaseException | None) -> P2pdoError:
     code = "interrupted" if number == signal.SIGINT else "terminated"
     where = {"hint": last.hint, "workload": last.workload} if isinstance(last, P2pdoError) else {}
     return _Told(code, 128 + number, f"{code} by {number.name}", **where)
-
-
-def bug_error(bug: BaseException, folder: Path | None = None) -> P2pdoError:
-    """One line for a bug; its traceback goes into the folder, or into a file of its own."""
-    import tempfile
-    import traceback
-
-    text = "".join(traceback.format_exception(bug))
-    try:
-        if folder is None:
-            handle, name = tempfile.mkstemp(prefix="p2pdo-crash-", suffix=".txt")
-            os.close(handle)
-            where = Path(name)
-        else:
-            where = folder / "crash.txt"
-        where.write_text(text, encoding="utf-8")
-        hint = f"report it, with the traceback in {where}"
-    except OSError as error:
-        hint = f"report it; the traceback could not be kept ({error.strerror})"
-    message = " ".join(f"{type(bug).__name__}: {bug}".split())
-    return _Told("bug", 1, f"this is p2pdo's fault, not yours: {message}", hint=hint)
 
 
 def remark(text: str, *, quiet: bool = False) -> None:

@@ -11,7 +11,7 @@ import click
 
 from p2pdo.cli import asynchrony, comparing, options, signals
 from p2pdo.cli.following import follow
-from p2pdo.cli.program import Reply, Verb, bug_error, remark
+from p2pdo.cli.program import Reply, Verb, remark
 from p2pdo.cli.simulation_options import simulation
 from p2pdo.cli.summaries import finished
 from p2pdo.errors import ConfigError, P2pdoError
@@ -250,7 +250,9 @@ async def _to_the_end(
             remark(run.timeline.in_words(), quiet=quiet)
         raise
     except Exception as bug:
-        raise bug_error(bug, run.folder.path) from bug
+        from p2pdo.runtime import bugs
+
+        raise bugs.kept(bug, run.folder.path) from bug
 
 
 def _plot_command(folder: Path) -> str:

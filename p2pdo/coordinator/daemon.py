@@ -99,6 +99,11 @@ def main(
     except P2pdoError as error:
         click.echo(render(error), err=True)
         sys.exit(error.exit_code)
+    except Exception as bug:  # noqa: BLE001 - a bug is told in one line too; the rest is kept
+        from p2pdo.runtime import bugs
+
+        click.echo(render(bugs.kept(bug, state)), err=True)
+        sys.exit(1)
     sys.exit(0)
 
 

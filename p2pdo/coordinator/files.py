@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import IO
 
 from p2pdo.coordinator.watching import Point
-from p2pdo.errors import NotFound
+from p2pdo.errors import NotFound, P2pdoError
 from p2pdo.reporting.file_names import to_file_name
 from p2pdo.transports.host import THIS_HOST, Host
 from p2pdo.types import NodeId, WorkloadId
@@ -65,16 +65,28 @@ class Files:
     async def take_state(
         self, workload: WorkloadId, node: NodeId, chunks: AsyncIterator[bytes]
     ) -> None:
-        """Stores a node's state; an interrupted one leaves nothing."""
+        """Stores a node's state; an interrupted one leaves nothing.
+
+        Raises:
+            P2pdoError: the disk does not take it.
+        """
         path = self._state_path(workload, node)
         partial = path.with_name(f"{path.name}.{next(self._uploads)}.tmp")
-        file = await asyncio.to_thread(_create, partial)
         try:
-            async for chunk in chunks:
-                await asyncio.to_thread(file.write, chunk)
-            await asyncio.to_thread(_finish, file, partial, path)
-        finally:
-            await asyncio.to_thread(_discard, file, partial)
+            file = await asyncio.to_thread(_create, partial)
+            try:
+                async for chunk in chunks:
+                    await asyncio.to_thread(file.write, chunk)
+                await asyncio.to_thread(_finish, file, partial, path)
+            finally:
+                await asyncio.to_thread(_discard, file, partial)
+        except OSError as error:
+            raise P2pdoError(
+                f"the coordinator cannot keep the final state of node {node}: {error.strerror}",
+                hint="free space on its disk, or submit without --return-states",
+                node=node,
+                workload=workload,
+            ) from error
 
     async def read_state(
         self, workload: WorkloadId, node: NodeId, chunk_bytes: int
@@ -141,5 +153,6 @@ def _finish(file: IO[bytes], partial: Path, path: Path) -> None:
 
 def _discard(file: IO[bytes], partial: Path) -> None:
     """What is left of an upload; nothing, if it was finished."""
-    file.close()
+    with contextlib.suppress(OSError):  # of what it still had to write
+        file.close()
     partial.unlink(missing_ok=True)

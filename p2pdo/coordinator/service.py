@@ -31,7 +31,7 @@ from p2pdo.coordinator.records import WorkloadRecord
 from p2pdo.coordinator.results import texts_of
 from p2pdo.coordinator.rows import read_everything
 from p2pdo.coordinator.settings import Settings
-from p2pdo.coordinator.store import Store, open_store
+from p2pdo.coordinator.store import Store, open_store, telling_damage
 from p2pdo.coordinator.watching import Meter, Point, Watcher
 from p2pdo.errors import ConfigError, Conflict, P2pdoError
 from p2pdo.protocol.assignment import Member
@@ -456,7 +456,7 @@ async def serving(
 
     Raises:
         Conflict: the address or the state directory is in use.
-        ConfigError: the state directory cannot be used.
+        ConfigError: the state directory cannot be used, or what is in it is damaged.
         P2pdoError: out of the block, when the state can no longer be written.
     """
     settings = settings or Settings()
@@ -464,8 +464,9 @@ async def serving(
     store = await asyncio.to_thread(open_store, folder, host)
     files = Files(folder, host)
     try:
-        kept = await asyncio.to_thread(store.read, read_everything)
-        desk = Desk(kept, store, settings, loop, wall)
+        with telling_damage(folder):
+            kept = await asyncio.to_thread(store.read, read_everything)
+            desk = Desk(kept, store, settings, loop, wall)
         broken: asyncio.Future[None] = loop.create_future()
         store.start(on_broken=broken.set_exception)
         controlling = Controlling(desk, settings.controllers, token, host)

@@ -24,7 +24,7 @@ import contextlib
 import fcntl
 import os
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, TypeVar
@@ -35,6 +35,8 @@ from p2pdo.transports.host import THIS_HOST, Host
 
 T = TypeVar("T")
 Write = Callable[[sqlite3.Connection], None]
+
+_RESTORE = "restore it from a backup, or choose another directory: --state DIR"
 
 MIGRATIONS = (
     """
@@ -276,17 +278,50 @@ def open_store(folder: Path, host: Host = THIS_HOST) -> Store:
         ) from None
     try:
         return _open_database(folder, lock, host)
-    except (sqlite3.Error, ConfigError) as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:  # the latter: of SQLite's own words
         lock.close()
-        if isinstance(error, ConfigError):
-            raise
         raise ConfigError(
-            f"the state in {folder} cannot be read: {error}",
-            hint="restore it from a backup, or choose another directory: --state DIR",
+            f"the state in {folder} cannot be read: {error}", hint=_remedy(error)
         ) from None
+    except BaseException:
+        lock.close()
+        raise
+
+
+@contextlib.contextmanager
+def telling_damage(folder: Path) -> Iterator[None]:
+    """For who reads rows: one that makes no sense is damage, though SQLite cannot know.
+
+    Raises:
+        ConfigError: in place of what a torn row has raised.
+    """
+    try:
+        yield
+    except P2pdoError as error:  # an algorithm of a package that is gone, or a damaged name
+        raise ConfigError(
+            f"the state in {folder} cannot be taken up: {error.message}",
+            hint=f"install again what has been here, or {_RESTORE}",
+        ) from error
+    except (LookupError, TypeError, ValueError, sqlite3.Error) as error:
+        raise _damaged(folder, f"{type(error).__name__}: {error}") from error
+
+
+def _damaged(folder: Path, what: str) -> ConfigError:
+    return ConfigError(f"the state in {folder} is damaged: {what}", hint=_RESTORE)
+
+
+def _remedy(error: Exception) -> str:
+    match getattr(error, "sqlite_errorcode", None):
+        case sqlite3.SQLITE_FULL:
+            return "nothing is lost: free space on that disk, then start the coordinator again"
+        case sqlite3.SQLITE_BUSY:
+            return "end the other program that has it open, then start the coordinator again"
+        case _:
+            return _RESTORE
 
 
 def _open_database(folder: Path, lock: IO[str], host: Host) -> Store:
+    _refuse_emptied(folder)
     connection = sqlite3.connect(
         folder / "state.sqlite", isolation_level=None, check_same_thread=False
     )
@@ -309,13 +344,18 @@ def _open_database(folder: Path, lock: IO[str], host: Host) -> Store:
     return store
 
 
+def _refuse_emptied(folder: Path) -> None:
+    """SQLite takes an empty file for a new database; beside a workload's files it was none."""
+    database, log = folder / "state.sqlite", folder / "state.sqlite-wal"
+    is_emptied = database.exists() and database.stat().st_size <= 1
+    if is_emptied and not log.exists() and (folder / "workloads").exists():
+        raise _damaged(folder, "state.sqlite is empty, and workloads have been here")
+
+
 def _check(connection: sqlite3.Connection, folder: Path) -> None:
     (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
     if verdict != "ok":
-        raise ConfigError(
-            f"the state in {folder} is damaged: {verdict}",
-            hint="restore it from a backup, or choose another directory: --state DIR",
-        )
+        raise _damaged(folder, verdict)
 
 
 def _migrate(connection: sqlite3.Connection, folder: Path) -> None:

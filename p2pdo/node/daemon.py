@@ -7,7 +7,6 @@ SIGINT/SIGTERM · 1 anything else.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -99,6 +98,7 @@ def main(ctx: click.Context, /, *, config: Path | None, local: bool, **_flags: A
     # isort: split
     from p2pdo.environment import keep_memory
     from p2pdo.errors import P2pdoError, render
+    from p2pdo.runtime import bugs
 
     keep_memory()
     crash_folder = Path.cwd()
@@ -117,7 +117,7 @@ def main(ctx: click.Context, /, *, config: Path | None, local: bool, **_flags: A
     except click.UsageError:
         raise
     except Exception as bug:  # noqa: BLE001 - a bug is told in one line too; the rest is kept
-        click.echo(_describe_bug(bug, crash_folder), err=True)
+        click.echo(render(bugs.kept(bug, crash_folder)), err=True)
         code = 1
     raise SystemExit(code)
 
@@ -237,14 +237,3 @@ def _say_json(_settings: NodeSettings, address: str) -> None:
     import json
 
     click.echo(json.dumps({"listening": address}))
-
-
-def _describe_bug(bug: Exception, state: Path) -> str:
-    import traceback
-
-    where = state / "crash.txt"
-    with contextlib.suppress(OSError):
-        where.write_text("".join(traceback.format_exception(bug)))
-    return (
-        f"error[bug]: {type(bug).__name__}: {bug}\n  try: report it, with the traceback in {where}"
-    )

@@ -35,6 +35,7 @@ from p2pdo.node.events import AFTER_ALGORITHM, BEFORE_ALGORITHM
 from p2pdo.node.executors import Executor, ExecutorFactory, Task, WorkloadContext, task
 from p2pdo.node.metering import Metering
 from p2pdo.node.offers import Offers
+from p2pdo.node.state_folder import write_state
 from p2pdo.participants.history import History
 from p2pdo.protocol.asynchronous.member import Member
 from p2pdo.protocol.judging import Report
@@ -278,7 +279,7 @@ class Optimization(Executor):
 
     async def _keep_state(self, x: Array, *, leaves: bool) -> None:
         """Writes the final state at this site; sends it where the submitter may have it."""
-        path = await self._context.compute.run(_write_state, self._folder, x)
+        path = await self._context.compute.run(write_state, self._folder, x)
         if leaves:
             await self._site.control.push_state(self._context.workload_id, path)
 
@@ -309,15 +310,6 @@ def _monitor(
         metering.tell_monitor,
     )
     return hiding.take
-
-
-def _write_state(folder: Path, x: Array) -> Path:
-    from safetensors.numpy import save_file
-
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "state.safetensors"
-    save_file({"x": x}, path)
-    return path
 
 
 def _write_timeline(folder: Path, timeline: Timeline) -> None:

@@ -17,10 +17,10 @@ from pathlib import Path
 
 import grpc.aio
 
-from p2pdo.errors import ConfigError
 from p2pdo.node.control import Control, Identity, Pull
 from p2pdo.node.lead_client import LeadClient
 from p2pdo.node.site import Provider, Services, default_executors
+from p2pdo.node.state_folder import held
 from p2pdo.node.workplace import Workplace
 from p2pdo.runtime.groups import task_group
 from p2pdo.transports import rpc
@@ -72,16 +72,22 @@ async def run_node(
     """Runs a node until `stop`; `ready` is told its address once it has joined.
 
     Raises:
-        ConfigError: plaintext is not allowed there, or the state folder cannot be made.
+        ConfigError: plaintext is not allowed there, or the state folder cannot be written to.
         Unreachable: no coordinator within `connect_timeout`.
-        Conflict: the address or the name is taken.
+        Conflict: the address, the name or the state folder is taken.
     """
     stop = stop or Stop()
     rpc.require_plaintext_allowed(settings.coordinator, insecure=settings.insecure)
     rpc.require_plaintext_allowed(settings.listen, insecure=settings.insecure)
     if settings.advertise is not None:
         rpc.require_plaintext_allowed(settings.advertise, insecure=settings.insecure)
-    _make_folder(settings.state)
+    with held(settings.state):
+        await _run_held(settings, provide, stop, ready, host)
+
+
+async def _run_held(
+    settings: NodeSettings, provide: Provider, stop: Stop, ready: Callable[[str], None], host: Host
+) -> None:
     server = host.server(settings.token)
     address = rpc.bind(server, settings.listen)
     dialled = settings.advertise or address
@@ -143,12 +149,3 @@ async def _started(
             yield workplace
     finally:
         await server.stop(None)
-
-
-def _make_folder(path: Path) -> None:
-    try:
-        path.mkdir(parents=True, exist_ok=True, mode=0o700)  # it will hold final states
-    except OSError as error:
-        raise ConfigError(
-            f"cannot keep state in {path}: {error.strerror}", hint="choose another --state"
-        ) from None

@@ -158,3 +158,27 @@ def test_help_does_not_wait_for_grpc() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30
     )
     assert done.stdout.endswith("False False\n")
+
+
+def test_a_bug_is_one_line_and_its_traceback_is_kept(tmp_path: Path) -> None:
+    broken = """if True:
+        import sys
+        from p2pdo.coordinator import daemon
+
+        async def run(*_):
+            raise RuntimeError("unforeseen")
+
+        daemon._run = run
+        daemon.main()
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", broken, *plain(tmp_path)],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("error[bug]: this is p2pdo's fault, not yours: RuntimeError: unf")
+    assert "Traceback" not in done.stderr
+    assert "RuntimeError: unforeseen" in (tmp_path / "crash.txt").read_text()

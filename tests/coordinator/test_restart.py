@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -16,10 +18,7 @@ from played_nodes import (
 )
 
 from p2pdo.coordinator.settings import Settings
-from p2pdo.errors import (
-    Conflict,
-    P2pdoError,
-)
+from p2pdo.errors import ConfigError, Conflict, P2pdoError, render
 
 
 @pytest.mark.asyncio
@@ -85,3 +84,26 @@ async def test_a_second_coordinator_on_the_same_state_is_refused(tmp_path: Path)
                 pass
     async with coordinator(tmp_path):
         pass
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ("UPDATE tasks SET state = 'cancelle'", "is damaged: ValueError"),
+        ("UPDATE workloads SET progress = '{'", "is damaged: JSONDecodeError"),
+        ("UPDATE tasks SET workload = 'another'", "is damaged: KeyError"),
+        ("UPDATE workloads SET spec = replace(spec, '-tracking', '-trucking')", "install again"),
+    ],
+)
+async def test_a_row_that_makes_no_sense_is_told(tmp_path: Path, change: str, told: str) -> None:
+    async with coordinator(tmp_path) as client:
+        await up(client, "a")
+        await client.submit(optimization(nodes=1))
+    with contextlib.closing(sqlite3.connect(tmp_path / "state.sqlite")) as db:
+        assert db.execute(change).rowcount == 1
+        db.commit()
+    with pytest.raises(ConfigError) as caught:
+        async with coordinator(tmp_path):
+            pass
+    assert told in render(caught.value)

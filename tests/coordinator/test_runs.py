@@ -312,6 +312,19 @@ async def test_a_state_comes_back_as_it_was_pushed(tmp_path: Path) -> None:
 
 
 @pytest.mark.asyncio
+async def test_a_state_that_the_disk_does_not_take_is_told(tmp_path: Path) -> None:
+    async with coordinator(tmp_path) as client:
+        (node,) = await up(client, "a")
+        workload = await client.submit(optimization(nodes=1, return_states=True))
+        (tmp_path / "workloads").mkdir()
+        (tmp_path / "workloads" / workload).write_text("in the way")
+        with pytest.raises(P2pdoError, match="keep the final state of node a: ") as caught:
+            await node.push_state(workload, b"x")
+        assert "--return-states" in str(caught.value.hint)
+        assert (caught.value.node, caught.value.workload) == ("a", workload)
+
+
+@pytest.mark.asyncio
 async def test_a_state_that_nobody_asked_for_is_refused(tmp_path: Path) -> None:
     async with coordinator(tmp_path) as client:
         (node,) = await up(client, "a")

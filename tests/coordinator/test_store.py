@@ -8,6 +8,7 @@ import sqlite3
 import stat
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -165,6 +166,57 @@ def test_a_damaged_database_is_told_and_the_directory_is_free_again(tmp_path: Pa
     for _ in range(2):
         with pytest.raises(ConfigError, match="cannot be read: file is not a database"):
             open_store(tmp_path)
+
+
+def test_a_schema_that_is_not_even_text_is_told(tmp_path: Path) -> None:
+    open_store(tmp_path).close()
+    database = tmp_path / "state.sqlite"
+    database.write_bytes(database.read_bytes().replace(b"TABLE nodes", b"TABLE n\xf6des", 1))
+    for _ in range(2):
+        with pytest.raises(ConfigError, match="cannot be read"):
+            open_store(tmp_path)
+
+
+def test_a_database_that_was_emptied_is_no_new_one(tmp_path: Path) -> None:
+    open_store(tmp_path).close()
+    (tmp_path / "state.sqlite").write_bytes(b"")
+    open_store(tmp_path).close()  # a crash at the very start leaves no more
+    (tmp_path / "workloads").mkdir()
+    (tmp_path / "state.sqlite").write_bytes(b"")
+    with pytest.raises(ConfigError, match="is empty, and workloads"):
+        open_store(tmp_path)
+
+
+def test_a_disk_that_is_full_at_the_start_is_no_damage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def connect_where_it_is_full(*where: object, **how: object) -> sqlite3.Connection:
+        db = sqlite3.Connection(*where, **how)  # type: ignore[arg-type]
+        db.execute("PRAGMA max_page_count = 1")
+        return db
+
+    with monkeypatch.context() as patched:
+        patched.setattr(sqlite3, "connect", connect_where_it_is_full)
+        with pytest.raises(ConfigError, match="disk is full") as caught:
+            open_store(tmp_path)
+    assert "free space" in str(caught.value.hint)
+    open_store(tmp_path).close()
+
+
+def test_a_database_that_another_program_holds_is_no_damage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_store(tmp_path).close()
+    other = sqlite3.connect(tmp_path / "state.sqlite", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    impatient = partial(sqlite3.connect, timeout=0)
+    with monkeypatch.context() as patched:
+        patched.setattr(sqlite3, "connect", impatient)
+        with pytest.raises(ConfigError, match="is locked") as caught:
+            open_store(tmp_path)
+    assert "end the other program" in str(caught.value.hint)
+    other.close()
+    open_store(tmp_path).close()
 
 
 def test_the_state_of_a_newer_version_is_refused(tmp_path: Path) -> None:
