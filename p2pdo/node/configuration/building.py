@@ -101,6 +101,7 @@ def _executors(
         if name == SITE or name in executors:
             found.add(f"the executor '{name}' has a name that p2pdo uses", "executors", name)
             continue
+        _require_processes(found, name, table)
         make = _maker(found, table, "executors", name)
         if make is None:
             continue
@@ -125,6 +126,17 @@ def _executors(
         else:
             executors[name] = _factory(make)
     return executors, tasks, topics
+
+
+def _require_processes(found: Findings, name: str, table: ExecutorTable) -> None:
+    """Limits of worker processes limit nothing where there are none."""
+    if not table.processes:
+        for key in ("memory", "threads", "nice", "cpu"):
+            if key in table.model_fields_set:
+                found.add(
+                    f"{key} is for worker processes; add processes = 1 or more",
+                    *("executors", name, key),
+                )
 
 
 def _tasks(found: Findings, name: str, table: ExecutorTable, cls: Any) -> list[str]:
@@ -173,6 +185,7 @@ def _in_workers(
             threads=table.threads,
             memory=table.memory,
             nice=table.nice,
+            cpu=table.cpu,
             logs=logs,
         )
     )

@@ -92,6 +92,7 @@ class ExecutorTable(Component):
         memory: bytes that each of these processes may use.
         threads: how many threads a numerical library may use in each.
         nice: how far these processes step back where cores are scarce.
+        cpu: how much of one core these processes of a workload may use together.
     """
 
     tasks: list[str] | None = None
@@ -99,6 +100,7 @@ class ExecutorTable(Component):
     memory: int | None = Field(default=None, gt=0)
     threads: int = Field(default=1, ge=1)
     nice: int = Field(default=0, ge=0, le=19)
+    cpu: float | None = Field(default=None, ge=0.01, le=1024)
 
 
 class FilterTable(Component):

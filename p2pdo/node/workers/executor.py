@@ -30,7 +30,9 @@ from p2pdo.node.executors import Executor, ExecutorFactory, Handler, Task
 from p2pdo.node.messages import Mailbox
 from p2pdo.node.topics import Message
 from p2pdo.node.workers.failures import WorkerDied
-from p2pdo.node.workers.group import WorkerGroup, pack_event
+from p2pdo.node.workers.frames import pack_event
+from p2pdo.node.workers.group import WorkerGroup
+from p2pdo.node.workers.limit import CpuLimit
 from p2pdo.node.workers.settings import find_gpus
 from p2pdo.node.workers.spec import WorkerSpec, check_spec
 from p2pdo.runtime.supervisor import GiveUp, RestartLimit
@@ -54,6 +56,7 @@ class WorkerExecutor(Executor):
         self._context = context
         self._group: WorkerGroup | None = None
         self._gpus: list[str] | None = None  # looked for once: asking takes up to a second
+        self._limit = CpuLimit(f"executor '{spec.name}'", spec.cpu)
         self._deaths = RestartLimit()
         self._relays = False
         self._loop = asyncio.get_running_loop()
@@ -92,7 +95,12 @@ class WorkerExecutor(Executor):
             if self._gpus is None:
                 self._gpus = await find_gpus()
             group = WorkerGroup(
-                self._spec, self._context, self._gpus, self._deliver, self._answer_from_now_on
+                self._spec,
+                self._context,
+                self._gpus,
+                self._deliver,
+                self._answer_from_now_on,
+                limit=self._limit,
             )
             self._group = group
             try:

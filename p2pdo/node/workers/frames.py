@@ -21,11 +21,14 @@ from dataclasses import asdict
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
+from p2pdo.errors import TaskFailed
 from p2pdo.protocol.routing import Task
 from p2pdo.wire.plain import decode_data, encode_data
 
 if TYPE_CHECKING:
     import socket
+
+    from p2pdo.node.events import Event
 
 FRAME_LIMIT = 256 * 1024 * 1024  # bytes; a task and its result are far below
 _HEAD = struct.Struct(">IB")
@@ -117,3 +120,27 @@ def restore_event_data(data: Mapping[str, Any]) -> dict[str, Any]:
         key: Task(**value[_TASK]) if isinstance(value, dict) and _TASK in value else value
         for key, value in data.items()
     }
+
+
+def pack_event(event: Event) -> bytes:
+    """An event as it travels to the workers.
+
+    Raises:
+        ValueError: its data cannot.
+    """
+    return pack(Kind.EVENT, {"name": event.name, "data": event_data(event.data)})
+
+
+def pack_task(task: Task) -> bytes:
+    """A task as it travels to the workers.
+
+    Raises:
+        TaskFailed: its data cannot.
+    """
+    try:
+        return pack(Kind.TASK, event_data({"task": task}))
+    except ValueError as error:
+        raise TaskFailed(
+            f"the data of task '{task.name}' cannot travel to worker processes: {error}",
+            hint="task filters give numbers, text, lists, dicts and numpy arrays",
+        ) from None

@@ -28,12 +28,13 @@ from p2pdo.node.topics import Message
 from p2pdo.node.workers.failures import WorkerDied, death, start_failure, task_failure
 from p2pdo.node.workers.frames import (
     Kind,
-    event_data,
     pack,
+    pack_task,
     read_frame,
     restore_event_data,
     unpack,
 )
+from p2pdo.node.workers.limit import CpuLimit
 from p2pdo.node.workers.output import Output
 from p2pdo.node.workers.process import Worker
 from p2pdo.node.workers.relay import Relay
@@ -74,12 +75,16 @@ class WorkerGroup:
         gpus: Sequence[str],
         deliver: Callable[[int, Event], None],
         took_up: Callable[[str], None],
+        *,
+        limit: CpuLimit,
     ) -> None:
         self._spec = spec
         self._gpus = gpus
         self._context = context
         self._deliver = deliver
         self._took_up = took_up
+        self._limit = limit
+        self._holding: asyncio.Task[None] | None = None  # them to the limit
         self._relay = Relay(spec.name, context.mailbox)
         self._port = reserve_port()
         self._output = Output(context.log, _log_files(spec, context))
@@ -135,6 +140,7 @@ class WorkerGroup:
         self.hears = frozenset(hears)
 
     async def _start_processes(self) -> None:
+        self._holding = asyncio.create_task(self._hold_to_limit())
         try:
             for rank in range(self._spec.processes):
                 await self._start_process(rank)
@@ -154,6 +160,14 @@ class WorkerGroup:
         watch = self._watch(worker)
         self._watches.append(asyncio.create_task(watch, name=f"{self._spec.name}, rank {rank}"))
         worker.say(Kind.HELLO, self._spec.hello(rank, self._context))
+        self._limit.look()
+
+    async def _hold_to_limit(self) -> None:
+        try:
+            await self._limit.hold(self._workers)
+        except Exception:
+            log.exception("executor '%s': its CPU limit cannot be held", self._spec.name)
+            self.kill()
 
     # ---- a task ----
 
@@ -164,8 +178,9 @@ class WorkerGroup:
             WorkerDied: a rank died; all are killed.
             P2pdoError: a rank raised; the others have given the task up, or all are killed.
         """
-        frame = await self._context.compute.run(_pack_task, task)
+        frame = await self._context.compute.run(pack_task, task)
         self._send_all(frame)
+        self._limit.look()
         self._waiting = set(range(self._spec.processes))
         value: Any = None
         while self._waiting:
@@ -201,8 +216,9 @@ class WorkerGroup:
         self._send_all(pack(Kind.ABORT, reason))
         timer = asyncio.get_running_loop().call_later(grace, self._kill_the_deaf, grace)
         try:
-            while self._waiting:
-                await self._next_answer()
+            with self._limit.lifted():
+                while self._waiting:
+                    await self._next_answer()
         except asyncio.CancelledError:
             self.kill()
             raise
@@ -260,13 +276,17 @@ class WorkerGroup:
             timer = asyncio.get_running_loop().call_later(_CLOSE_GRACE, self.kill)
         try:
             if self._watches:
-                await asyncio.wait(self._watches)
+                with self._limit.lifted():
+                    await asyncio.wait(self._watches)
         except asyncio.CancelledError:
             self.kill()
             raise
         finally:
             if timer is not None:
                 timer.cancel()
+            if self._holding is not None:
+                self._holding.cancel()
+                await asyncio.wait({self._holding})
             self._port.close()
             for worker in self._workers:
                 worker.release()
@@ -357,25 +377,6 @@ class WorkerGroup:
 
     def _who(self, rank: int) -> str:
         return f"rank {rank} of executor '{self._spec.name}' at node '{self._context.node}'"
-
-
-def pack_event(event: Event) -> bytes:
-    """An event as it travels to the workers.
-
-    Raises:
-        ValueError: its data cannot.
-    """
-    return pack(Kind.EVENT, {"name": event.name, "data": event_data(event.data)})
-
-
-def _pack_task(task: Task) -> bytes:
-    try:
-        return pack(Kind.TASK, event_data({"task": task}))
-    except ValueError as error:
-        raise TaskFailed(
-            f"the data of task '{task.name}' cannot travel to worker processes: {error}",
-            hint="task filters give numbers, text, lists, dicts and numpy arrays",
-        ) from None
 
 
 def _log_files(spec: WorkerSpec, context: WorkloadContext) -> list[Path | None]:

@@ -13,7 +13,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import faulthandler
-import fcntl
 import io
 import json
 import logging
@@ -55,7 +54,6 @@ def main() -> None:
     connection, lifeline, log = (int(word) for word in sys.argv[1:4])
     for fd in (connection, lifeline, log):
         os.set_inheritable(fd, False)
-    _die_with(lifeline)
     faulthandler.enable(all_threads=False)  # a crash says where, on stderr
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the node decides what Ctrl-C means
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
@@ -73,15 +71,6 @@ def main() -> None:
         wire.say(Kind.FAILED, describe(error))
     else:
         rank.run()
-
-
-def _die_with(lifeline: int) -> None:
-    """Has the system kill this process's group when the node's end of the pipe is closed."""
-    if hasattr(fcntl, "F_SETSIG"):  # Linux
-        fcntl.fcntl(lifeline, fcntl.F_SETSIG, signal.SIGKILL)
-        fcntl.fcntl(lifeline, fcntl.F_SETOWN, -os.getpgrp())
-        flags = fcntl.fcntl(lifeline, fcntl.F_GETFL)
-        fcntl.fcntl(lifeline, fcntl.F_SETFL, flags | os.O_ASYNC)
 
 
 def _enter(hello: Mapping[str, Any]) -> None:

@@ -4,13 +4,15 @@ A worker is the leader of a session and a process group of its own, so that what
 is killed with it. Two things tie its life to the node's, kill -9 included. Its socket ends with the
 node: a thread in the worker reads the end and kills the group. And it holds the reading end of a
 pipe that nobody ever writes to: where the system can do it (Linux), the closing of the other end is
-itself a SIGKILL for the group, also where the worker's threads cannot run any more.
+itself a SIGKILL for the group, also where the worker's threads cannot run any more, or have been
+stopped.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import os
 import signal
 import socket
@@ -62,10 +64,16 @@ class Worker:
                 env=environment,
                 start_new_session=True,
             )
-            ours.callback(_kill_group, process.pid)
+            ours.callback(_signal_group, process.pid, signal.SIGKILL)
+            _tie(process.pid, end)
             reader, writer = await asyncio.open_unix_connection(sock=near, limit=_READ_AHEAD)
             ours.pop_all()
             return cls(rank, process, reader, writer, lifeline)
+
+    @property
+    def pid(self) -> int:
+        """Of the process, and of its group."""
+        return self.process.pid
 
     def send(self, frame: bytes) -> None:
         """Does not wait: one who reads no more is found by other signs."""
@@ -77,7 +85,18 @@ class Worker:
 
     def kill(self) -> None:
         """Ends its whole group; also of one that has just ended by itself."""
-        _kill_group(self.process.pid)
+        _signal_group(self.pid, signal.SIGKILL)
+
+    def stop(self) -> None:
+        """Has its whole group stand still, until it is to go on."""
+        self._signal_living(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        self._signal_living(signal.SIGCONT)
+
+    def _signal_living(self, number: signal.Signals) -> None:
+        if self.process.returncode is None:  # the number of one that is gone may be another's
+            _signal_group(self.pid, number)
 
     def release(self) -> None:
         """Closes the node's ends; for one that has been killed."""
@@ -88,9 +107,22 @@ class Worker:
         return _ending(self.process.returncode)
 
 
-def _kill_group(pid: int) -> None:
+def _tie(pid: int, end: int) -> None:
+    """Has the system kill the group when the node's end of the pipe is closed.
+
+    It is the open pipe that remembers this, whoever holds it, so the node says it: a worker that
+    is stopped before its first line of Python could not.
+    """
+    if hasattr(fcntl, "F_SETSIG"):  # Linux
+        fcntl.fcntl(end, fcntl.F_SETSIG, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):  # it has ended already
+            fcntl.fcntl(end, fcntl.F_SETOWN, -pid)
+        fcntl.fcntl(end, fcntl.F_SETFL, fcntl.fcntl(end, fcntl.F_GETFL) | os.O_ASYNC)
+
+
+def _signal_group(pid: int, number: signal.Signals) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(pid, signal.SIGKILL)
+        os.killpg(pid, number)
 
 
 def _ending(code: int | None) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,6 +12,7 @@ from typing import Any
 
 from p2pdo.errors import ConfigError
 from p2pdo.node.context import WorkloadContext
+from p2pdo.node.workers.cpu_time import is_readable
 from p2pdo.types import Plain
 from p2pdo.wire.plain import encode_data
 
@@ -37,6 +40,8 @@ class WorkerSpec:
         memory: the address space of each process in bytes; None for no limit. CUDA and torch
             reserve far more of it than they use.
         nice: how far each process steps back where cores are scarce: 0 does not, 19 most.
+        cpu: how much of one core all processes may use together, on average: 0.5 is half of one, 2
+            are two; None for no limit.
         logs: the folder for what they print; a file WORKLOAD/NAME.rank-R.log each.
     """
 
@@ -50,6 +55,7 @@ class WorkerSpec:
     threads: int = 1
     memory: int | None = None
     nice: int = 0
+    cpu: float | None = None
     logs: Path | None = None
 
     def hello(self, rank: int, context: WorkloadContext) -> dict[str, Any]:
@@ -84,6 +90,8 @@ def check_spec(spec: WorkerSpec) -> None:
             raise ConfigError(f"{where}: {name} is {getattr(spec, name)}", hint="1 or more")
     if spec.memory is not None and spec.memory < 1:
         raise ConfigError(f"{where}: memory is {spec.memory}", hint="bytes, or no limit")
+    if spec.cpu is not None:
+        _check_cpu(spec.cpu, where)
     try:
         parts = [Part(spec.path, spec.args), *spec.components.values()]
         encode_data([dict(spec.site), [dict(part.args) for part in parts]])
@@ -92,3 +100,13 @@ def check_spec(spec: WorkerSpec) -> None:
             f"{where}: its arguments cannot go to worker processes: {error}",
             hint="numbers, text, lists and tables can; write a date as text",
         ) from None
+
+
+def _check_cpu(share: float, where: str) -> None:
+    if not (share > 0 and math.isfinite(share)):
+        raise ConfigError(f"{where}: cpu is {share}", hint="cores, as 0.5, or no limit")
+    if not (is_readable() and hasattr(fcntl, "F_SETSIG")):
+        raise ConfigError(
+            f"{where}: cpu = {share:g} cannot be held on this system",
+            hint="it takes Linux with /proc; leave the limit out, or run the node there",
+        )

@@ -153,14 +153,22 @@ def test_all_mistakes_are_told_at_once_with_their_lines(tmp_path: Path) -> None:
         [components.store]
         path = "ward:Store"
         arg = {}
+
+        [executors.limited]
+        path = "ward:Trainer"
+        processes = 1
+        cpu = 0
+        cpus = 2
         """,
     )
     told = mistakes_of(path)
-    assert "4 mistakes" in told
+    assert "6 mistakes" in told
     assert f"{path}:3: node.nmae: there is no such key; did you mean 'name'?" in told
     assert f"{path}:4: node.pull_interval: input should be greater than 0" in told
     assert f"{path}:7: executors.trainer.path: 'ward.Trainer' is not of the form" in told
     assert f"{path}:11: components.store.arg: there is no such key; did you mean 'args'?" in told
+    assert f"{path}:16: executors.limited.cpu: input should be greater than or equal to" in told
+    assert f"{path}:17: executors.limited.cpus: there is no such key; did you mean 'cpu'?" in told
 
 
 def test_what_only_an_import_tells_is_told_with_its_line_too(tmp_path: Path) -> None:
@@ -191,6 +199,12 @@ def test_what_only_an_import_tells_is_told_with_its_line_too(tmp_path: Path) -> 
         args = {{ column = "age" }}
         tasks = ["tarin"]
 
+        [executors.f]
+        path = "ward:Trainer"
+        args = {{ column = "age" }}
+        tasks = ["validate"]
+        cpu = 0.5
+
         [components.x]
         path = "no_such_module:X"
 
@@ -213,10 +227,11 @@ def test_what_only_an_import_tells_is_told_with_its_line_too(tmp_path: Path) -> 
         f"{path}:16: ward:Store is no Executor",
         f"{path}:18: the executor 'optimization' has a name that p2pdo uses",
         f"{path}:24: ward:Trainer has no task 'tarin'; it has train, validate",
-        f"{path}:27: cannot import no_such_module",
-        f"{path}:30: ward:NOTHING cannot be called",
-        f"{path}:33: ward:Store has no method apply",
-        f"{path}:37: ward:NOTHING cannot be called",
+        f"{path}:30: cpu is for worker processes; add processes = 1 or more",
+        f"{path}:33: cannot import no_such_module",
+        f"{path}:36: ward:NOTHING cannot be called",
+        f"{path}:39: ward:Store has no method apply",
+        f"{path}:43: ward:NOTHING cannot be called",
     ):
         assert words in told, words
 

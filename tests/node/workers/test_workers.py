@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import gc
 import json
 import logging
 import os
-import select
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,115 +17,20 @@ import numpy as np
 import psutil
 import pytest
 from blockbuster import blockbuster_ctx
+from worker_clients import COUNTER, HELPERS, Watched, client, my_children, read, spec
 
 from p2pdo.errors import ConfigError
-from p2pdo.node.client import ClientActor
 from p2pdo.node.events import Event, on
-from p2pdo.node.executors import Context, Result, Task, tasks_of
+from p2pdo.node.executors import Context, Task
 from p2pdo.node.filters import Filter
 from p2pdo.node.workers import group as worker_group
 from p2pdo.node.workers.executor import worker_executor
-from p2pdo.node.workers.spec import Part, WorkerSpec
-from p2pdo.node.workplace import FilterOffer, Workplace
+from p2pdo.node.workers.spec import Part
+from p2pdo.node.workplace import FilterOffer
 from p2pdo.runtime.supervisor import GiveUp
-from p2pdo.types import TaskId, WorkloadId
-from p2pdo.wire.plain import decode_data, encode_data
+from p2pdo.wire.plain import encode_data
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.slow]
-
-HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE))
-import worker_site  # noqa: E402 - by the name that the workers know it by
-
-sys.path.remove(str(HERE))
-TASKS = list(tasks_of(worker_site.Site))
-COUNTER = {"counter": Part("worker_site:Counter", {"start": 7})}
-
-
-@pytest.fixture(autouse=True)
-def _site_code(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(HERE)
-
-
-def spec(**settings: Any) -> WorkerSpec:
-    given = {"name": "trainer", "path": "worker_site:Site", "tasks": TASKS, "processes": 2}
-    return WorkerSpec(**{**given, **settings})
-
-
-class Client:
-    """A workload's client at a node that offers one executor in worker processes."""
-
-    def __init__(self, spec: WorkerSpec, **offers: Any) -> None:
-        self.results: asyncio.Queue[Result] = asyncio.Queue()
-        self._sent = 0
-        self.actor = ClientActor(
-            "n1",
-            WorkloadId("w/1"),
-            "trainer",
-            Workplace({"trainer": worker_executor(spec)}, **offers),
-            took=lambda _: None,
-            finished=self.results.put_nowait,
-            inbox=8,
-        )
-
-    async def send(self, name: str, payload: Any = None) -> TaskId:
-        task_id = TaskId(f"t-{self._sent}")
-        task = Task(task_id, WorkloadId("w/1"), "trainer", name, self._sent, 1, payload)
-        self._sent += 1
-        await self.actor.ref.tell(task)
-        return task_id
-
-    async def answer(self) -> Any:
-        async with asyncio.timeout(20):
-            return decode_data(json.loads((await self.results.get()).payload))
-
-    async def do(self, name: str, payload: Any = None) -> Any:
-        await self.send(name, payload)
-        return await self.answer()
-
-    async def pids(self) -> list[int]:
-        """Of rank 0's group: itself and its siblings."""
-        pid = (await self.do("where"))["pid"]
-        return sorted(child.pid for child in psutil.Process(pid).parent().children())
-
-
-@contextlib.asynccontextmanager
-async def client(spec: WorkerSpec, **offers: Any) -> AsyncIterator[Client]:
-    opened = Client(spec, **offers)
-    async with opened.actor.running():
-        yield opened
-
-
-@pytest.fixture
-def pipe(tmp_path: Path) -> Callable[[str], Path]:
-    """Makes a named pipe that a handler writes to; whoever reads it waits for that."""
-
-    def make(name: str) -> Path:
-        os.mkfifo(tmp_path / name)
-        return tmp_path / name
-
-    return make
-
-
-async def read(path: Path) -> int:
-    return int(await asyncio.to_thread(path.read_text))
-
-
-class Watched:
-    """Processes whose end can be waited for, whoever their parent is."""
-
-    def __init__(self, pids: list[int]) -> None:
-        self._fds = [os.pidfd_open(pid) for pid in pids]
-
-    def have_ended(self, within: float = 10) -> bool:
-        ready = [bool(select.select([fd], [], [], within)[0]) for fd in self._fds]
-        for fd in self._fds:
-            os.close(fd)
-        return all(ready)
-
-
-def my_children() -> Iterator[int]:
-    return (child.pid for child in psutil.Process().children(recursive=True))
 
 
 def names_in(folder: Path) -> list[str]:
@@ -222,7 +125,7 @@ async def test_ranks_meet_with_torch_as_it_stands() -> None:
 
 
 async def test_a_script_is_named_by_its_path() -> None:
-    async with client(spec(path=f"{HERE / 'worker_site.py'}:Site")) as hub:
+    async with client(spec(path=f"{HELPERS / 'worker_site.py'}:Site")) as hub:
         assert await hub.do("echo", 1) == 1
 
 
@@ -329,7 +232,6 @@ async def test_a_machine_without_room_says_so(monkeypatch: pytest.MonkeyPatch) -
         failed = await hub.do("echo", 1)
         assert "rank 0 of executor 'trainer' at node 'n1' cannot start" in failed["message"]
         monkeypatch.undo()
-        monkeypatch.syspath_prepend(HERE)
         assert await hub.do("echo", 1) == 1
 
 
@@ -628,40 +530,3 @@ async def test_an_event_that_cannot_cross_is_told_and_disturbs_nothing(
         for _ in range(2):
             assert await hub.do("echo", 1) == 1
     assert "event node-says does not reach executor 'trainer': Speaker is no plain" in caplog.text
-
-
-# ---- the node's death ----
-
-NODE = """
-import asyncio, sys
-from pathlib import Path
-sys.path.insert(0, sys.argv[1])
-import test_workers as t
-
-async def main():
-    async with t.client(t.spec(args={"folder": sys.argv[2]})) as hub:
-        print(await hub.do("start_child"), flush=True)
-        await hub.send(sys.argv[3])
-        await asyncio.Event().wait()
-
-asyncio.run(main())
-"""
-
-
-@pytest.mark.parametrize("name", ["where", "spin", "call_c_for_ever"])
-async def test_no_worker_outlives_a_node_that_is_killed(
-    name: str, pipe: Callable[[str], Path], tmp_path: Path
-) -> None:
-    spins = [pipe("spins-0"), pipe("spins-1")] if name != "where" else []
-    command = [sys.executable, "-c", NODE, str(HERE), str(tmp_path), name]
-    node = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
-    assert node.stdout is not None
-    child = int(await node.stdout.readline())
-    for path in spins:
-        await read(path)
-    workers = [worker.pid for worker in psutil.Process(node.pid).children()]
-    assert len(workers) == 2
-    watched = Watched([*workers, child])
-    node.kill()
-    await node.wait()
-    assert watched.have_ended()

@@ -159,6 +159,13 @@ class Site(Executor):
             pass
 
     @task
+    def burn(self, task: Task, context: Context) -> object:
+        """As spin, but it looks."""
+        self._mark(f"burns-{context.rank}")
+        while True:
+            context.abort.check()
+
+    @task
     def hold(self, task: Task, context: Context) -> object:
         self._mark(f"holds-{context.rank}")
         while True:
