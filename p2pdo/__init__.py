@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from p2pdo.node.executors import Executor, task
     from p2pdo.node.topics import Message, Reply, on_message
     from p2pdo.participants.definition import participant
-    from p2pdo.protocol.routing import Task
+    from p2pdo.protocol.handed import Task
 
 __all__ = [
     "Comparison",
@@ -89,7 +89,7 @@ _PLACES = {
     "Executor": "p2pdo.node.executors",
     "Message": "p2pdo.node.topics",
     "Reply": "p2pdo.node.topics",
-    "Task": "p2pdo.protocol.routing",
+    "Task": "p2pdo.protocol.handed",
     "TaskResult": "p2pdo.driving.results",
     "Tasks": "p2pdo.driving.tasks",
     "connect": "p2pdo.api.remote",

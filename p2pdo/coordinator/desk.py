@@ -3,7 +3,8 @@
 It puts together the machines, which decide, with the store, which remembers. Every method is
 synchronous and whole: it changes memory, submits the writes and wakes whoever has something to
 tell. Nothing here waits, and nothing here speaks: whoever does so waits for the store first, so
-no node, user or watcher is told what a crash could undo.
+no node, user or watcher is told what a crash could undo. What drivers and nodes ask besides is in
+`driver_desk` and `node_desk`, which change the same memory.
 """
 
 from __future__ import annotations
@@ -11,22 +12,13 @@ from __future__ import annotations
 import contextlib
 import json
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TypeAlias, assert_never
 
 from p2pdo.coordinator import monitoring, planning, restoring, rows
 from p2pdo.coordinator.abandonment import Abandonment
-from p2pdo.coordinator.admission import (
-    check_points,
-    known_lanes,
-    require_member,
-    require_states,
-    require_target,
-)
 from p2pdo.coordinator.describing import describe, describe_point, list_briefly
-from p2pdo.coordinator.nodes import Clock, NodeRecord, Registry, Stream
-from p2pdo.coordinator.orders import MUCH, ORDERS_BYTES, next_batch, to_wire
-from p2pdo.coordinator.outcomes import outcome_of
+from p2pdo.coordinator.nodes import Clock, NodeRecord, Registry
 from p2pdo.coordinator.planning import Plan
 from p2pdo.coordinator.records import WorkloadRecord, make_record
 from p2pdo.coordinator.settings import Settings
@@ -36,12 +28,9 @@ from p2pdo.errors import (
     ConfigError,
     Conflict,
     NotFound,
-    TaskAborted as AbortedError,
 )
-from p2pdo.protocol.assignment import Member
-from p2pdo.protocol.tasks import Task, TaskState, Verdict, task_id_of, workload_id_of
+from p2pdo.protocol.tasks import Task, TaskBook, task_id_of, workload_id_of
 from p2pdo.protocol.workload import (
-    Breached,
     CancelTasks,
     CloseAsked,
     ControllerFailed,
@@ -55,20 +44,11 @@ from p2pdo.protocol.workload import (
     Status,
     StatusChanged,
     StopAsked,
-    TaskAborted,
     TaskQueue,
-    TaskSucceeded,
 )
-from p2pdo.types import NodeId, TaskId, WorkloadId
+from p2pdo.types import NodeId, WorkloadId
 from p2pdo.wire.v1 import coordinator_pb2 as wire
 
-_VERDICTS: Mapping[Verdict, wire.ReportReply.Verdict.ValueType] = {
-    Verdict.RECORDED: wire.ReportReply.RECORDED,
-    Verdict.ALREADY_RECORDED: wire.ReportReply.ALREADY_RECORDED,
-    Verdict.STALE_ATTEMPT: wire.ReportReply.STALE_ATTEMPT,
-    Verdict.CONFLICT: wire.ReportReply.CONFLICT,
-    Verdict.UNKNOWN_TASK: wire.ReportReply.UNKNOWN_TASK,
-}
 NewTask: TypeAlias = tuple[NodeId, str, str]
 """(node, name, payload as JSON)"""
 
@@ -172,131 +152,6 @@ class Desk:
             self._perform(record, machine.open(plan.payloads))
         return record
 
-    def send(self, workload: str, request_id: str, tasks: Sequence[NewTask]) -> list[TaskId]:
-        """Takes tasks for the nodes; the same request again changes nothing.
-
-        `orders.check_payload` has let their payloads pass.
-
-        Raises:
-            NotFound: no such workload, or a node is no member of it.
-            ConfigError: it takes no tasks.
-            Conflict: it is closed.
-        """
-        record = self.find(workload)
-        self._abandonment.renew(record)
-        machine = record.machine
-        known = record.sends.get(request_id)
-        if known is not None:
-            return known
-        if not isinstance(machine, TaskQueue):
-            raise ConfigError(
-                f"workload {workload} makes its own tasks",
-                hint='send tasks to a workload of kind "tasks"',
-            )
-        if machine.is_closed or machine.is_terminal:
-            raise Conflict(f"workload {workload} is closed", hint="submit another one")
-        for node, _, _ in tasks:
-            require_target(record, node)
-        machine.add(len(tasks))
-        created = self._create_tasks(record, tasks)
-        task_ids = [task.task_id for task in created]
-        record.sends[request_id] = task_ids
-        self._store.submit(rows.write_send(machine.workload, request_id, task_ids))
-        return task_ids
-
-    def abort_tasks(self, workload: str, task_ids: Sequence[str], reason: str) -> list[TaskId]:
-        """Gives up tasks that have no result yet; returns which had none.
-
-        Raises:
-            NotFound: no such workload, or a task is none of its.
-            ConfigError: its tasks are its own.
-        """
-        record = self._driven(workload)
-        self._abandonment.renew(record)
-        wanted = [self._task_of(record, task_id) for task_id in task_ids]
-        told = [task for task in wanted if self._abort(record, task, reason)]
-        if told:
-            self._store.submit(rows.write_tasks(told))
-            record.hub.nudge()
-        for task in told:
-            self._tell(record, TaskAborted(task.node, task.name))
-        return [task.task_id for task in told]
-
-    def acknowledge(self, workload: str, seen: int) -> None:
-        """Drops the data of the first `seen` results, which nobody will ask for again.
-
-        Raises:
-            NotFound: no such workload.
-            ConfigError: its tasks are its own.
-            Conflict: so many were never told.
-        """
-        record = self._driven(workload)
-        self._abandonment.renew(record)
-        dropped = record.results.acknowledge(record.workload, seen)
-        if dropped:
-            self._store.submit(rows.drop_results([task.task_id for task in dropped]))
-            self._store.submit(rows.write_workload(record.to_row()))
-
-    def tasks_behind(self, workload: str, seen: int) -> list[Task]:
-        """Those without a result among the first `seen`; none that was cancelled.
-
-        Raises:
-            NotFound: no such workload.
-            ConfigError: its tasks are its own.
-        """
-        record = self._driven(workload)
-        told = record.results.tasks_behind(seen)
-        return [*told, *self._book.unanswered(record.workload)]
-
-    def _driven(self, workload: str) -> WorkloadRecord:
-        """A workload of tasks.
-
-        Raises:
-            NotFound: no such workload.
-            ConfigError: its tasks are its own.
-        """
-        record = self.find(workload)
-        if not isinstance(record.machine, TaskQueue):
-            raise ConfigError(f"workload {workload} makes its own tasks", hint="use stop to end it")
-        return record
-
-    def _task_of(self, record: WorkloadRecord, task_id: str) -> Task:
-        task = self._book.get(TaskId(task_id))
-        if task is None or task.workload != record.workload:
-            raise NotFound(
-                f"workload {record.workload} has no task '{task_id[:80]}'",
-                hint="use the ids that sending them gave",
-            )
-        return task
-
-    def _abort(self, record: WorkloadRecord, task: Task, reason: str) -> bool:
-        node = self.nodes.get(task.node)
-        words = f"aborted: {reason[:1000]}{node.absence if node else ''}"
-        error = AbortedError(words, node=task.node, workload=record.workload)
-        if not self._book.abort(task.task_id, json.dumps(error.to_plain())):
-            return False
-        record.note_result(task)
-        if task.state is TaskState.LEASED and node is not None and node.stream is not None:
-            node.stream.again.append(task)
-            node.wake()
-        return True
-
-    def members_of(self, node: NodeId, workload: str) -> Sequence[Member]:
-        """Who takes part, for one who does, with the addresses of now.
-
-        Raises:
-            NotFound: no such workload, or the node is no member of it.
-        """
-        record = self.find(workload)
-        require_member(record, node)
-        known = ((member, self.nodes.get(member.name)) for member in record.members)
-        return [Member(old.name, new.address if new else old.address) for old, new in known]
-
-    def executor_of(self, node: NodeId, workload: str) -> str:
-        """Who handles its tasks at that member; empty where it is over."""
-        record = self.find(workload)
-        return "" if record.machine.is_terminal else planning.executor_of(record.spec, node)
-
     @contextlib.contextmanager
     def watching(self, workload: str) -> Iterator[tuple[WorkloadRecord, Watcher]]:
         """A workload with somebody who watches it, for as long as the block lasts.
@@ -323,127 +178,19 @@ class Desk:
             raise ConfigError(
                 f"workload {workload} ends by itself", hint="use stop to end it before"
             )
-        self._tell(record, CloseAsked())
+        self.tell(record, CloseAsked())
         self._abandonment.renew(record)
         self._store.submit(rows.write_workload(record.to_row()))
 
     def stop(self, workload: str, reason: str) -> Status:
         """Ends a workload now; one that has ended stays as it is."""
         record = self.find(workload)
-        self._tell(record, StopAsked(reason))
+        self.tell(record, StopAsked(reason))
         return record.machine.status
 
     def tell_controller(self, workload: str, event: ControllerFinished | ControllerFailed) -> None:
         """What became of a workload's controller."""
-        self._tell(self.find(workload), event)
-
-    # ---- nodes ----
-
-    def report(
-        self, node: NodeId, results: Iterable[wire.TaskResult]
-    ) -> list[wire.ReportReply.Verdict.ValueType]:
-        """Takes results; the verdicts are in the order of the results."""
-        verdicts = []
-        recorded: list[Task] = []
-        given_up: list[Task] = []
-        for result in results:
-            task_id = TaskId(result.task_id)
-            was_aborted = task_id in self._book and self._book[task_id].is_aborted
-            verdict = self._book.report(
-                node, task_id, attempt=result.attempt, ok=result.ok, payload=result.payload
-            )
-            verdicts.append(_VERDICTS[verdict])
-            if verdict is Verdict.RECORDED:
-                recorded.append(self._book[task_id])
-            elif was_aborted:
-                given_up.append(self._book[task_id])
-        if recorded or given_up:
-            self._store.submit(rows.write_tasks([*recorded, *given_up]))
-        for task in recorded:
-            record = self._workloads[task.workload]
-            record.note_result(task)
-            if isinstance(record.machine, TaskQueue):
-                record.hub.nudge()
-                self._tell(record, TaskSucceeded(task.node, task.name, None))  # passed on unread
-            else:
-                self._tell(record, outcome_of(task))
-        return verdicts
-
-    def orders(self, stream: Stream) -> wire.NodeOrders | None:
-        """What this stream has to tell now; None if nothing."""
-        node = stream.node
-        if stream.is_over:
-            return None
-        if stream.resend:
-            stream.again = deque(self._book.leased(node.name))
-            stream.resend = False
-        tasks, size = next_batch(stream.again)
-        if size < MUCH:
-            tasks += self._pull(node, {task.workload for task in stream.again})
-        if tasks:
-            node.wake()  # there may be more than fits into one message
-        ends, stream.ends = stream.ends, {}
-        if not (tasks or ends):
-            return None
-        return wire.NodeOrders(
-            tasks=[to_wire(task) for task in tasks],
-            ends=[wire.EndOfWorkload(workload_id=w, reason=reason) for w, reason in ends.items()],
-        )
-
-    def _pull(self, node: NodeRecord, waiting: Collection[WorkloadId]) -> list[Task]:
-        """Leases what the node may be sent, but for workloads with earlier tasks to be sent."""
-
-        def credit(workload: WorkloadId, first: int) -> int:
-            return 0 if workload in waiting else node.credit_for(workload, first)
-
-        new = self._book.pull(node.name, credit, max_bytes=ORDERS_BYTES)
-        if new:
-            self._store.submit(rows.write_tasks(new))
-        return new
-
-    def add_points(
-        self, node: NodeId, workload: str, points: Sequence[Point], lanes: Mapping[str, str]
-    ) -> None:
-        """Takes a member's metrics, and the lanes to its neighbours.
-
-        Raises:
-            NotFound: no such workload, or the node is no member of it.
-            ConfigError: these are no counters.
-        """
-        record = self.find(workload)
-        require_member(record, node)
-        check_points(node, points)
-        record.lanes[node] = known_lanes(record, lanes)
-        for point in points:
-            network = record.meter.add(node, point)
-            if network is not None and record.hub:
-                record.hub.publish(wire.WorkloadEvent(metric=self.describe_point(record, network)))
-
-    def add_hidden(self, node: NodeId, workload: str, told: Sequence[monitoring.Hidden]) -> None:
-        """Takes what a member tells the monitor; a breach fails the workload.
-
-        Raises:
-            NotFound: no such workload, or the node is no member of it.
-            ConfigError: nobody monitors it, or these are no such numbers.
-        """
-        record = self.find(workload)
-        require_member(record, node)
-        if record.machine.is_terminal:
-            return
-        breach = monitoring.find_breach(record, node, told)
-        if breach is not None:
-            self._tell(record, Breached(breach))
-
-    def require_state_wanted(self, node: NodeId, workload: str) -> None:
-        """Raises if this node's state has no business here.
-
-        Raises:
-            NotFound: no such workload, or the node is no member of it.
-            ConfigError: the workload's submitter did not ask for states.
-        """
-        record = self.find(workload)
-        require_member(record, node)
-        require_states(record)
+        self.tell(self.find(workload), event)
 
     # ---- telling ----
 
@@ -462,6 +209,38 @@ class Desk:
         nodes = (self.nodes.get(member.name) for member in record.members)
         return describe_point(point, alive=sum(node is not None and node.is_up for node in nodes))
 
+    # ---- for those who speak for drivers and nodes ----
+
+    @property
+    def book(self) -> TaskBook:
+        """All tasks that are not forgotten."""
+        return self._book
+
+    def renew(self, record: WorkloadRecord) -> None:
+        """Its driver was heard of."""
+        self._abandonment.renew(record)
+
+    def tell(self, record: WorkloadRecord, event: Event) -> None:
+        """Has its machine decide what follows, and does that."""
+        self._perform(record, record.machine.receive(event))
+
+    def create_tasks(self, record: WorkloadRecord, new: Sequence[NewTask]) -> list[Task]:
+        """Makes tasks and wakes their nodes."""
+        created: list[Task] = []
+        for node, name, payload in new:
+            number = record.counts.get(node, 0)
+            task_id = task_id_of(record.workload, record.index[node], number)
+            executor = planning.executor_of(record.spec, node)
+            task = Task(task_id, record.workload, node, number, executor, name, payload)
+            self._book.add(task)
+            record.note(task)
+            created.append(task)
+            known = self.nodes.get(node)
+            if known is not None:
+                known.wake()
+        self._store.submit(rows.write_new_tasks(created))
+        return created
+
     # ---- inside ----
 
     def _next_place(self) -> int:
@@ -473,13 +252,10 @@ class Desk:
             for member in record.members:
                 self._active.setdefault(member.name, {})[record.workload] = record
 
-    def _tell(self, record: WorkloadRecord, event: Event) -> None:
-        self._perform(record, record.machine.receive(event))
-
     def _perform(self, record: WorkloadRecord, effects: Sequence[Effect]) -> None:
         new = [effect for effect in effects if isinstance(effect, CreateTask)]
         if new:
-            self._create_tasks(
+            self.create_tasks(
                 record, [(task.node, task.name, json.dumps(task.payload)) for task in new]
             )
         for effect in effects:
@@ -511,27 +287,11 @@ class Desk:
         if record.hub:
             record.hub.publish(wire.WorkloadEvent(status=self.describe(record)))
 
-    def _create_tasks(self, record: WorkloadRecord, new: Sequence[NewTask]) -> list[Task]:
-        created: list[Task] = []
-        for node, name, payload in new:
-            number = record.counts.get(node, 0)
-            task_id = task_id_of(record.workload, record.index[node], number)
-            executor = planning.executor_of(record.spec, node)
-            task = Task(task_id, record.workload, node, number, executor, name, payload)
-            self._book.add(task)
-            record.note(task)
-            created.append(task)
-            known = self.nodes.get(node)
-            if known is not None:
-                known.wake()
-        self._store.submit(rows.write_new_tasks(created))
-        return created
-
     def _node_gone(self, node: NodeRecord, what: str) -> None:
         for record in list(self._active.get(node.name, {}).values()):
             point = record.meter.latest.get(node.name)
             iteration = point.iteration if point else None
-            self._tell(record, NodeGone(node.name, what, iteration))
+            self.tell(record, NodeGone(node.name, what, iteration))
         expired = self._book.expire(node.name)
         if expired:
             self._store.submit(rows.write_tasks(expired))
@@ -540,7 +300,7 @@ class Desk:
         seconds = self._settings.driver_grace
         reason = f"nobody has watched it for {seconds:g} s: its driver is gone"
         hint = "start its driver again; one with keep=True leaves its workload open"
-        self._tell(record, StopAsked(reason, hint))
+        self.tell(record, StopAsked(reason, hint))
 
     def _prune(self) -> None:
         """Forgets the tasks of workloads of tasks that ended before so many others."""

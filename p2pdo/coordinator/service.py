@@ -24,7 +24,9 @@ from p2pdo.coordinator import planning
 from p2pdo.coordinator.choosing import choose
 from p2pdo.coordinator.controlling import Controlling
 from p2pdo.coordinator.desk import Desk
+from p2pdo.coordinator.driver_desk import DriverDesk
 from p2pdo.coordinator.files import Files
+from p2pdo.coordinator.node_desk import NodeDesk
 from p2pdo.coordinator.nodes import NodeRecord, Stream
 from p2pdo.coordinator.orders import check_payload
 from p2pdo.coordinator.records import WorkloadRecord
@@ -97,6 +99,8 @@ class Service(wire_grpc.CoordinatorServicer):
     ) -> None:
         self._store = store
         self._desk = desk
+        self._drivers = DriverDesk(desk, store)
+        self._members = NodeDesk(desk, store)
         self._files = files
         self._settings = settings
         self._controlling = controlling
@@ -169,7 +173,7 @@ class Service(wire_grpc.CoordinatorServicer):
         while not stream.is_over:
             await stream.wake.wait()
             stream.wake.clear()
-            orders = self._desk.orders(stream)
+            orders = self._members.orders(stream)
             if orders is not None:
                 await self._store.settled()
                 await context.write(orders)
@@ -178,7 +182,7 @@ class Service(wire_grpc.CoordinatorServicer):
     async def Poll(self, request: wire.TasksRequest) -> wire.NodeOrders:
         stream = self._desk.nodes.open_stream(NodeId(request.node), request.boot_id)
         stream.node.grant(request.credit, request.default_credit)
-        orders = self._desk.orders(stream)
+        orders = self._members.orders(stream)
         self._desk.nodes.close_stream(stream, is_poll=True)
         await self._store.settled()
         return orders or wire.NodeOrders()
@@ -186,7 +190,7 @@ class Service(wire_grpc.CoordinatorServicer):
     @_unary
     async def Report(self, request: wire.ReportRequest) -> wire.ReportReply:
         self._desk.nodes.hear(NodeId(request.node), request.boot_id)
-        verdicts = self._desk.report(NodeId(request.node), request.results)
+        verdicts = self._members.report(NodeId(request.node), request.results)
         await self._store.settled()
         return wire.ReportReply(verdicts=verdicts)
 
@@ -204,10 +208,10 @@ class Service(wire_grpc.CoordinatorServicer):
             )
             for point in request.points
         ]
-        self._desk.add_points(node, request.workload_id, points, request.lanes)
+        self._members.add_points(node, request.workload_id, points, request.lanes)
         if request.hidden:
             told = [(part.iteration, part.numbers) for part in request.hidden]
-            self._desk.add_hidden(node, request.workload_id, told)
+            self._members.add_hidden(node, request.workload_id, told)
         try:
             await self._files.append_points(WorkloadId(request.workload_id), node, points)
         except OSError as error:  # a run does not end because a disk is full that it does not need
@@ -222,7 +226,7 @@ class Service(wire_grpc.CoordinatorServicer):
         if first is None:
             raise ConfigError("a state has no chunk", hint="send at least one")
         node, workload = NodeId(first.node), WorkloadId(first.workload_id)
-        self._desk.require_state_wanted(node, workload)
+        self._members.require_state_wanted(node, workload)
 
         async def chunks() -> AsyncIterator[bytes]:
             yield first.data
@@ -237,13 +241,13 @@ class Service(wire_grpc.CoordinatorServicer):
     async def Members(self, request: wire.MembersRequest) -> wire.MembersReply:
         node = NodeId(request.node)
         self._desk.nodes.hear(node, request.boot_id)
-        members = self._desk.members_of(node, request.workload_id)
+        members = self._members.members_of(node, request.workload_id)
         return wire.MembersReply(
             members=[
                 wire.MembersReply.Member(node=member.name, address=member.address)
                 for member in members
             ],
-            executor=self._desk.executor_of(node, request.workload_id),
+            executor=self._members.executor_of(node, request.workload_id),
         )
 
     # ---- users ----
@@ -286,19 +290,19 @@ class Service(wire_grpc.CoordinatorServicer):
                 await asyncio.to_thread(check_payload, payload)
             else:
                 check_payload(payload)
-        task_ids = self._desk.send(request.workload_id, request.request_id, tasks)
+        task_ids = self._drivers.send(request.workload_id, request.request_id, tasks)
         await self._store.settled()
         return wire.SendTasksReply(task_ids=task_ids)
 
     @_unary
     async def AbortTasks(self, request: wire.AbortTasksRequest) -> wire.AbortTasksReply:
-        aborted = self._desk.abort_tasks(request.workload_id, request.task_ids, request.reason)
+        aborted = self._drivers.abort_tasks(request.workload_id, request.task_ids, request.reason)
         await self._store.settled()
         return wire.AbortTasksReply(aborted=aborted)
 
     @_streaming
     async def ListTasks(self, request: wire.ListTasksRequest, context: Any) -> None:  # type: ignore[override]
-        tasks = self._desk.tasks_behind(request.workload_id, request.seen)
+        tasks = self._drivers.tasks_behind(request.workload_id, request.seen)
         await self._store.settled()
         for first in range(0, len(tasks), _LISTED):
             sent = [
@@ -309,7 +313,7 @@ class Service(wire_grpc.CoordinatorServicer):
 
     @_unary
     async def Acknowledge(self, request: wire.AcknowledgeRequest) -> wire.AcknowledgeReply:
-        self._desk.acknowledge(request.workload_id, request.seen)
+        self._drivers.acknowledge(request.workload_id, request.seen)
         await self._store.settled()
         return wire.AcknowledgeReply()
 

@@ -20,7 +20,7 @@ from p2pdo.node.context import Abort, WorkloadContext
 from p2pdo.node.events import ABORT, Events
 from p2pdo.node.executors import aborted
 from p2pdo.node.workplace import Roster, Workplace
-from p2pdo.protocol.routing import Result, Task
+from p2pdo.protocol.handed import Result, Task
 from p2pdo.runtime.actor import Actor
 from p2pdo.transports.host import THIS_HOST, Host
 from p2pdo.types import TaskId, WorkloadId

@@ -32,7 +32,7 @@ from p2pdo.errors import (
     RemoteProtocolError,
     Unreachable,
 )
-from p2pdo.protocol.routing import Result, Task
+from p2pdo.protocol.handed import Result, Task
 from p2pdo.runtime.backoff import Backoff
 from p2pdo.runtime.groups import task_group
 from p2pdo.transports import rpc

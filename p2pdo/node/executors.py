@@ -35,7 +35,7 @@ from typing import Any, ClassVar, TypeAlias, TypeVar, overload
 from p2pdo.errors import ConfigError, TaskAborted, TaskFailed
 from p2pdo.node.context import Context, WorkloadContext
 from p2pdo.node.events import takes
-from p2pdo.protocol.routing import Result, Task
+from p2pdo.protocol.handed import Result, Task
 from p2pdo.types import Plain
 from p2pdo.wire.plain import encode_bounded
 

@@ -20,7 +20,7 @@ from typing import Any, Protocol
 
 from p2pdo.errors import P2pdoError, TaskFailed
 from p2pdo.node.context import WorkloadContext
-from p2pdo.protocol.routing import Task
+from p2pdo.protocol.handed import Task
 
 
 class Filter(Protocol):

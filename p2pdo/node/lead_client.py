@@ -23,7 +23,9 @@ from p2pdo.errors import P2pdoError, WorkloadStopped
 from p2pdo.node.client import ClientActor
 from p2pdo.node.failures import failure
 from p2pdo.node.workplace import Workplace
-from p2pdo.protocol.routing import (
+from p2pdo.protocol.handed import Result, Task
+from p2pdo.protocol.routing import Routing
+from p2pdo.protocol.routing_words import (
     AbortTask,
     Acknowledged,
     ClientFailed,
@@ -38,11 +40,8 @@ from p2pdo.protocol.routing import (
     GrantCredit,
     MemberAsked,
     Report,
-    Result,
-    Routing,
     StopAsked,
     StreamOpened,
-    Task,
     TasksArrived,
 )
 from p2pdo.runtime.actor import ActorRef

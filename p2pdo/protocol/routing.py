@@ -31,187 +31,39 @@ actor, clock or wire.
 
 from __future__ import annotations
 
-import json
 from collections import deque
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, TypeAlias, assert_never
+from dataclasses import replace
+from typing import assert_never
 
-from p2pdo.errors import P2pdoError, UnknownExecutor, did_you_mean
-from p2pdo.types import Plain, TaskId, WorkloadId
+from p2pdo.errors import UnknownExecutor, did_you_mean
+from p2pdo.protocol.handed import Result, Task
+from p2pdo.protocol.routing_books import Books
+from p2pdo.protocol.routing_words import (
+    AbortTask,
+    Acknowledged,
+    ClientFailed,
+    ClientRestarted,
+    ClientTook,
+    CloseClient,
+    CreateClient,
+    Deliver,
+    DrainAsked,
+    Effect,
+    EndArrived,
+    Event,
+    Finished,
+    GrantCredit,
+    MemberAsked,
+    Report,
+    StopAsked,
+    StreamOpened,
+    TasksArrived,
+)
+from p2pdo.types import Plain, WorkloadId
 
 UNREPORTED = 1024
 _ENDED_REMEMBERED = 4096
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """What a handler is given.
-
-    Attributes:
-        number: its place among this node's tasks of the workload, from 0.
-        attempt: which offer of it this is, from 1.
-        aborted: why it is not to be done any more; empty while it is.
-    """
-
-    task_id: TaskId
-    workload_id: WorkloadId
-    executor: str
-    name: str
-    number: int
-    attempt: int
-    payload: Any
-    aborted: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """What became of a task: `payload` is JSON text, what the handler returned or the error."""
-
-    task_id: TaskId
-    workload_id: WorkloadId
-    attempt: int
-    ok: bool
-    payload: str
-
-
-# ---- events ----
-
-
-@dataclass(frozen=True, slots=True)
-class TasksArrived:
-    tasks: Sequence[Task]
-
-
-@dataclass(frozen=True, slots=True)
-class ClientTook:
-    """The client took the next task out of its inbox: a slot is free."""
-
-    workload: WorkloadId
-
-
-@dataclass(frozen=True, slots=True)
-class Finished:
-    result: Result
-
-
-@dataclass(frozen=True, slots=True)
-class Acknowledged:
-    """The coordinator has these results, or does not want them any more."""
-
-    results: Sequence[Result]
-
-
-@dataclass(frozen=True, slots=True)
-class ClientRestarted:
-    """The client failed and is there anew, with an empty inbox."""
-
-    workload: WorkloadId
-
-
-@dataclass(frozen=True, slots=True)
-class ClientFailed:
-    """The client is given up; whatever it had and will get is answered with `error`."""
-
-    workload: WorkloadId
-    error: Mapping[str, Plain]
-
-
-@dataclass(frozen=True, slots=True)
-class EndArrived:
-    workload: WorkloadId
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class MemberAsked:
-    """A member of the workload asks something; this node is one too, with that executor."""
-
-    workload: WorkloadId
-    executor: str
-
-
-@dataclass(frozen=True, slots=True)
-class StreamOpened:
-    """A new stream to the coordinator: it has to be told every credit."""
-
-
-@dataclass(frozen=True, slots=True)
-class DrainAsked:
-    """No new work: no more credit is granted."""
-
-
-@dataclass(frozen=True, slots=True)
-class StopAsked:
-    """Everything that is open is answered with `error`, now."""
-
-    error: Mapping[str, Plain]
-
-
-Event: TypeAlias = (
-    TasksArrived
-    | ClientTook
-    | Finished
-    | Acknowledged
-    | ClientRestarted
-    | ClientFailed
-    | EndArrived
-    | MemberAsked
-    | StreamOpened
-    | DrainAsked
-    | StopAsked
-)
-
-
-# ---- effects ----
-
-
-@dataclass(frozen=True, slots=True)
-class CreateClient:
-    workload: WorkloadId
-    executor: str
-
-
-@dataclass(frozen=True, slots=True)
-class Deliver:
-    """Put the task into the client's inbox. There is room."""
-
-    workload: WorkloadId
-    task: Task
-
-
-@dataclass(frozen=True, slots=True)
-class GrantCredit:
-    """How many tasks of each workload the coordinator may send in all."""
-
-    credits: Mapping[WorkloadId, int]
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    result: Result
-
-
-@dataclass(frozen=True, slots=True)
-class AbortTask:
-    """The client has this task, in hand or in its inbox, and is to give it up."""
-
-    workload: WorkloadId
-    task_id: TaskId
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class CloseClient:
-    """End the client, also in the middle of a task."""
-
-    workload: WorkloadId
-
-
-Effect: TypeAlias = CreateClient | Deliver | GrantCredit | Report | AbortTask | CloseClient
-
-
-# ---- the machine ----
 
 
 class Routing:
@@ -222,7 +74,7 @@ class Routing:
         self._executors = executors
         self._capacity = capacity
         self._step = max(1, capacity // 2)  # the least by which credit is raised
-        self._workloads: dict[WorkloadId, _Workload] = {}
+        self._workloads: dict[WorkloadId, Books] = {}
         self._ended: dict[WorkloadId, None] = {}  # in the order in which they ended
         self._is_draining = False
 
@@ -305,15 +157,15 @@ class Routing:
                 self._accept(state, task, effects)
         return effects
 
-    def _offer_again(self, state: _Workload, task: Task, effects: list[Effect]) -> None:
+    def _offer_again(self, state: Books, task: Task, effects: list[Effect]) -> None:
         """Takes the newest attempt of a task that is here, and whether it was aborted since."""
         known = state.open[task.task_id]
         if task.aborted and not known.aborted:
             effects.append(AbortTask(task.workload_id, task.task_id, task.aborted))
         state.open[task.task_id] = _newer(known, task)
 
-    def _begin(self, workload: WorkloadId, executor: str) -> _Workload:
-        state = _Workload(executor if executor in self._executors else None)
+    def _begin(self, workload: WorkloadId, executor: str) -> Books:
+        state = Books(executor if executor in self._executors else None)
         self._workloads[workload] = state
         return state
 
@@ -324,11 +176,11 @@ class Routing:
         self._begin(workload, executor)
         return [CreateClient(workload, executor)]
 
-    def _accept(self, state: _Workload, task: Task, effects: list[Effect]) -> None:
+    def _accept(self, state: Books, task: Task, effects: list[Effect]) -> None:
         if state.failed is not None or task.executor != state.executor:
             error = state.failed or self._unknown_executor(task, state.executor)
             state.taken += 1
-            effects.append(_answer(state, task, error))
+            effects.append(Report(state.answer(task, error)))
             effects += self._grant(task.workload_id, state)
             return
         state.open[task.task_id] = task
@@ -338,7 +190,7 @@ class Routing:
         state.in_inbox += 1
         effects.append(Deliver(task.workload_id, task))
 
-    def _deliver(self, workload: WorkloadId, state: _Workload) -> list[Effect]:
+    def _deliver(self, workload: WorkloadId, state: Books) -> list[Effect]:
         effects: list[Effect] = []
         while state.waiting and state.in_inbox < self._capacity:
             state.in_inbox += 1
@@ -358,7 +210,7 @@ class Routing:
         granted = self._grant(workload, state)
         return self._deliver(workload, state) + granted if state.waiting else granted
 
-    def _grant(self, workload: WorkloadId, state: _Workload) -> list[Effect]:
+    def _grant(self, workload: WorkloadId, state: Books) -> list[Effect]:
         """Raises the credit as far as what was taken, and not reported yet, allows."""
         if state.base is None:  # the first task brings the number that it counts from
             return []
@@ -383,7 +235,7 @@ class Routing:
         return result
 
     def _acknowledge(self, results: Sequence[Result]) -> list[Effect]:
-        touched: dict[WorkloadId, _Workload] = {}
+        touched: dict[WorkloadId, Books] = {}
         for result in results:
             state = self._workloads.get(result.workload_id)
             known = state.answered.get(result.task_id) if state else None
@@ -416,7 +268,7 @@ class Routing:
         state.waiting.clear()
         tasks = list(state.open.values())
         state.open.clear()
-        answers: list[Effect] = [_answer(state, task, error) for task in tasks]
+        answers: list[Effect] = [Report(state.answer(task, error)) for task in tasks]
         return [*answers, *self._grant(workload, state)]
 
     def _end(self, workload: WorkloadId) -> list[Effect]:
@@ -444,100 +296,6 @@ class Routing:
         return UnknownExecutor(
             message, hint=hint, node=self._node, workload=task.workload_id
         ).to_plain()
-
-
-class Runs:
-    """A set of numbers, kept as runs without gaps: the numbers 0 to 10⁶ are one entry."""
-
-    def __init__(self) -> None:
-        self.count = 0
-        self._first = self._top = 0  # of the greatest run; one after the greatest
-        self._end_of: dict[int, int] = {}  # a lower run's first number → the one after its last
-        self._start_of: dict[int, int] = {}  # the same, the other way round
-
-    def __contains__(self, number: int) -> bool:
-        if number >= self._first:
-            return number < self._top
-        return any(start <= number < end for start, end in self._end_of.items())
-
-    def __len__(self) -> int:
-        """How many runs."""
-        return len(self._end_of) + (self._first < self._top)
-
-    def add(self, number: int) -> None:
-        """Adds a number that is not there; most are the next one."""
-        self.count += 1
-        if number == self._top:
-            self._top += 1
-        elif number > self._top:
-            self._keep(self._first, self._top)
-            self._first, self._top = number, number + 1
-        else:
-            start = self._start_of.pop(number, number)
-            if number + 1 == self._first:
-                self._end_of.pop(start, None)
-                self._first = start
-            else:
-                self._keep(start, self._end_of.pop(number + 1, number + 1))
-
-    def _keep(self, start: int, end: int) -> None:
-        if start < end:
-            self._end_of[start] = end
-            self._start_of[end] = start
-
-
-@dataclass(slots=True)
-class _Workload:
-    """One workload's books.
-
-    Attributes:
-        executor: None where this node has no such executor.
-        base: the number of the first task that came; None before that.
-        credit: what was granted last. Invariant: it never falls.
-        taken: how many different tasks have left the inbox.
-        taken_before_restart: how many of those at the head of the inbox are counted in `taken`.
-        in_inbox: delivered and not taken. Invariant: at most the capacity.
-        open: accepted and not answered, in order of acceptance.
-        waiting: the tail of `open` for which the inbox has no room.
-        answered: results that the coordinator has not acknowledged, with their numbers.
-        failed: why the client was given up.
-    """
-
-    executor: str | None
-    base: int | None = None
-    credit: int = 0
-    taken: int = 0
-    taken_before_restart: int = 0
-    in_inbox: int = 0
-    open: dict[TaskId, Task] = field(default_factory=dict)
-    waiting: deque[Task] = field(default_factory=deque)
-    answered: dict[TaskId, tuple[Result, int]] = field(default_factory=dict)
-    acknowledged: Runs = field(default_factory=Runs)
-    failed: Mapping[str, Plain] | None = None
-
-    @property
-    def has_client(self) -> bool:
-        return self.executor is not None and self.failed is None
-
-    def offer_again(self, task: Task) -> Result:
-        """The remembered result, under the newest attempt."""
-        result, number = self.answered[task.task_id]
-        if task.attempt > result.attempt:
-            result = replace(result, attempt=task.attempt)
-            self.answered[task.task_id] = (result, number)
-        return result
-
-
-def failed(task: Task, error: P2pdoError | Mapping[str, Plain]) -> Result:
-    """The task's result when it failed with this error."""
-    plain = error.to_plain() if isinstance(error, P2pdoError) else error
-    return Result(task.task_id, task.workload_id, task.attempt, ok=False, payload=json.dumps(plain))
-
-
-def _answer(state: _Workload, task: Task, error: Mapping[str, Plain]) -> Report:
-    result = failed(task, error)
-    state.answered[task.task_id] = (result, task.number)
-    return Report(result)
 
 
 def _newer(known: Task, offered: Task) -> Task:

@@ -26,7 +26,7 @@ from p2pdo.errors import (
     WorkloadFailed,
     WorkloadStopped,
 )
-from p2pdo.protocol.routing import Task
+from p2pdo.protocol.handed import Task
 
 pytestmark = pytest.mark.asyncio
 

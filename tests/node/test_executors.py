@@ -14,7 +14,7 @@ from p2pdo.errors import ConfigError
 from p2pdo.node.context import Abort, WorkloadContext
 from p2pdo.node.executors import Executor, Handler, task, tasks_of
 from p2pdo.node.workplace import Roster, Workplace
-from p2pdo.protocol.routing import Result, Task
+from p2pdo.protocol.handed import Result, Task
 from p2pdo.runtime.compute import InlineCompute
 from p2pdo.testing import clock
 from p2pdo.types import TaskId, WorkloadId

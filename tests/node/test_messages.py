@@ -17,7 +17,7 @@ from p2pdo.api.local_nodes import running_nodes
 from p2pdo.coordinator.service import serving
 from p2pdo.errors import ConfigError
 from p2pdo.node.messages import METHOD, Message, Reply, on_message
-from p2pdo.protocol.routing import Task
+from p2pdo.protocol.handed import Task
 from p2pdo.transports import rpc
 
 pytestmark = pytest.mark.asyncio

@@ -30,7 +30,7 @@ from p2pdo.node.events import (
 from p2pdo.node.executors import Executor, Handler, task, tasks_of
 from p2pdo.node.failures import failure
 from p2pdo.node.workplace import SITE, FilterOffer, Workplace
-from p2pdo.protocol.routing import Result, Task
+from p2pdo.protocol.handed import Result, Task
 from p2pdo.types import TaskId, WorkloadId
 
 pytestmark = pytest.mark.asyncio

@@ -7,8 +7,10 @@ from dataclasses import replace
 from hypothesis import settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from p2pdo.protocol.routing import (
-    UNREPORTED,
+from p2pdo.protocol.handed import Result, Task
+from p2pdo.protocol.routing import UNREPORTED, Routing
+from p2pdo.protocol.routing_books import Runs
+from p2pdo.protocol.routing_words import (
     Acknowledged,
     ClientFailed,
     ClientRestarted,
@@ -24,12 +26,8 @@ from p2pdo.protocol.routing import (
     GrantCredit,
     MemberAsked,
     Report,
-    Result,
-    Routing,
-    Runs,
     StopAsked,
     StreamOpened,
-    Task,
     TasksArrived,
 )
 from p2pdo.types import TaskId, WorkloadId

@@ -12,12 +12,14 @@ import json
 import re
 from collections.abc import Callable
 
-from p2pdo.protocol import routing as r
+from p2pdo.protocol import routing_words as r
+from p2pdo.protocol.handed import Result, Task
+from p2pdo.protocol.routing import Routing
 from p2pdo.types import TaskId, WorkloadId
 
 
 def interpreter(capacity: str = "2") -> Callable[[str], list[str]]:
-    machine = r.Routing("n1", ["echo", "sleep"], capacity=int(capacity))
+    machine = Routing("n1", ["echo", "sleep"], capacity=int(capacity))
     return lambda line: [describe(effect) for effect in machine.receive(event(line))]
 
 
@@ -40,11 +42,11 @@ def event(line: str) -> r.Event:
     return events[verb]()
 
 
-def task(word: str) -> r.Task:
+def task(word: str) -> Task:
     match = re.fullmatch(r"(\w+):(\d+)(?:@(\d+))?(?:/(\w+))?(?:!(\w+))?", word)
     assert match, word
     workload, number, attempt, executor, aborted = match.groups()
-    return r.Task(
+    return Task(
         TaskId(f"{workload}:{number}"),
         WorkloadId(workload),
         executor or "echo",
@@ -56,9 +58,9 @@ def task(word: str) -> r.Task:
     )
 
 
-def result(word: str) -> r.Result:
+def result(word: str) -> Result:
     of = task(word)
-    return r.Result(of.task_id, of.workload_id, of.attempt, ok=True, payload='"done"')
+    return Result(of.task_id, of.workload_id, of.attempt, ok=True, payload='"done"')
 
 
 def describe(effect: r.Effect) -> str:

@@ -22,7 +22,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
 from p2pdo.errors import TaskFailed
-from p2pdo.protocol.routing import Task
+from p2pdo.protocol.handed import Task
 from p2pdo.wire.plain import decode_data, encode_data
 
 if TYPE_CHECKING:

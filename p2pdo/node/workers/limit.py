@@ -63,6 +63,7 @@ class CpuLimit:
         self._loop = asyncio.get_running_loop()
         self._allowance = Allowance(math.inf if share is None else share, self._loop.time())
         self._stirred = asyncio.Event()
+        self._waits_until = 0.0
         self._lifted = 0
 
     async def hold(self, processes: Sequence[Stoppable]) -> None:
@@ -85,19 +86,20 @@ class CpuLimit:
                 total, wait = total + used, LOOK if is_stirred else next_look(wait, used)
         finally:
             meter.close()
-            # what they have used from the last look to their death nobody tells: at most this
+            # what they used from the last look to their death nobody tells: at most a core each
             unseen = min(self._loop.time() - self._allowance.at, LOOK) * len(processes)
             self._pass_to_now(unseen)
 
     def look(self) -> None:
-        """Has them looked at now: they got something to do."""
-        self._stirred.set()
+        """They got something to do: has them looked at now, unless that is soon in any case."""
+        if self._waits_until > self._loop.time() + LOOK:
+            self._stirred.set()
 
     @contextlib.contextmanager
     def lifted(self) -> Iterator[None]:
         """They run meanwhile, whatever they use."""
         self._lifted += 1
-        self.look()
+        self._stirred.set()
         try:
             yield
         finally:
@@ -122,6 +124,7 @@ class CpuLimit:
 
     async def _wait(self, seconds: float) -> bool:
         """Waits so long, or until something is new; whether something is."""
+        self._waits_until = self._loop.time() + seconds
         try:
             async with asyncio.timeout(seconds):
                 await self._stirred.wait()

@@ -20,7 +20,7 @@ from p2pdo.node.configuration.reading import read_configuration
 from p2pdo.node.configuration.settings import settings_of
 from p2pdo.node.configuration.showing import built_in, checked, settings_with_origins
 from p2pdo.node.workplace import SITE, Workplace
-from p2pdo.protocol.routing import Result, Task
+from p2pdo.protocol.handed import Result, Task
 from p2pdo.reporting.toml_text import dumps
 from p2pdo.types import TaskId, WorkloadId
 

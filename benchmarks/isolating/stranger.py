@@ -1,6 +1,6 @@
 """A stranger for benchmarks/isolation.py: what the bad workloads do, outside of p2pdo.
 
-    python benchmarks/isolation_stranger.py crash|leak|loop NICE
+    python benchmarks/isolating/stranger.py crash|leak|loop NICE
 
 As polite as a worker process: as nice, also to other sessions, with the same limit of memory and
 the same modules imported. Whoever starts it may stop and continue its process group.
@@ -15,7 +15,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-MEMORY = 512_000_000
+from isolation_site import MEMORY, Bad
+
 LEAKS = 4  # until a leaking process is replaced, as a workload that failed so often is
 
 
@@ -28,16 +29,14 @@ def step_back(nice: int) -> None:
 
 def be(kind: str) -> None:
     """One life of it."""
-    from isolation_site import Crunch
-
-    crunch = Crunch()
+    bad = Bad()
     if kind == "crash":
-        crunch.crash(None)  # type: ignore[arg-type]
+        bad.crash()
     elif kind == "loop":
-        crunch.loop(None)  # type: ignore[arg-type]
+        bad.loop_at_once()
     for _ in range(LEAKS):
         with contextlib.suppress(MemoryError):
-            crunch.leak(None)  # type: ignore[arg-type]
+            bad.leak()
 
 
 def main() -> None:
