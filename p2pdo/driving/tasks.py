@@ -205,6 +205,12 @@ class Tasks:
         Raises:
             ConfigError: no such node in this workload, or data that cannot travel.
         """
+        if not isinstance(to, str):
+            raise ConfigError(
+                f"'{name}' is sent to one node, and {to!r} is not a node's name",
+                hint="to several nodes at once: broadcast(…, to=[…]); one after another: relay",
+                workload=self.workload_id,
+            )
         (future,) = await self._send(name, [to], payload, deadline)
         return future
 

@@ -195,6 +195,7 @@ class Control:
 
     async def _heartbeat(self) -> None:
         request = pb.HeartbeatRequest(node=self.identity.node, boot_id=self.identity.boot_id)
+        is_away = False
         while True:
             await asyncio.sleep(self._heartbeat_seconds)
             try:
@@ -204,8 +205,13 @@ class Control:
                     )
                 )
             except P2pdoError as error:
-                log.info("no heartbeat: %s", error)
+                if not is_away:  # a night without it is one line
+                    log.warning("%s; this node goes on and tries again", error)
+                is_away = True
                 continue
+            if is_away:
+                log.warning("the coordinator is back")
+            is_away = False
             if not reply.known:
                 await self._join_again()
 
@@ -215,7 +221,7 @@ class Control:
         except Conflict:
             raise
         except P2pdoError as error:
-            log.info("could not join again: %s", error)
+            log.debug("could not join again: %s", error)
 
     # ---- orders ----
 
@@ -236,7 +242,7 @@ class Control:
             except Conflict:
                 raise
             except P2pdoError as error:
-                log.info("orders are interrupted: %s", error)
+                log.debug("orders are interrupted: %s", error)
                 is_forgotten = isinstance(error, NotFound)
             else:
                 is_forgotten = False
@@ -416,7 +422,7 @@ class Control:
             try:
                 return await self._call(call())
             except (Unreachable, DeadlineExceeded) as error:
-                log.info("the coordinator is away: %s", error)
+                log.debug("the coordinator is away: %s", error)
                 await backoff.wait()
 
     async def _call(self, call: Awaitable[T]) -> T:

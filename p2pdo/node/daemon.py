@@ -101,6 +101,7 @@ def main(ctx: click.Context, /, *, config: Path | None, local: bool, **_flags: A
     from p2pdo.runtime import bugs
 
     keep_memory()
+    _open_log()
     crash_folder = Path.cwd()
     try:
         source = _source(config)
@@ -120,6 +121,16 @@ def main(ctx: click.Context, /, *, config: Path | None, local: bool, **_flags: A
         click.echo(render(bugs.kept(bug, crash_folder)), err=True)
         code = 1
     raise SystemExit(code)
+
+
+def _open_log() -> None:
+    """What handlers log, what workers print and why tasks failed: to stderr, from INFO on."""
+    import logging
+
+    handler = logging.StreamHandler()
+    form = "%(asctime)s %(levelname)s %(workload)s %(name)s: %(message)s"
+    handler.setFormatter(logging.Formatter(form, defaults={"workload": "-"}))
+    logging.basicConfig(handlers=[handler], level=logging.INFO)
 
 
 def _source(config: Path | None) -> Source:

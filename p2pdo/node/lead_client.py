@@ -275,5 +275,5 @@ class Outbox:
             try:
                 return await self._send(batch)
             except P2pdoError as error:
-                log.info("%d results wait for the coordinator: %s", len(batch), error)
+                log.debug("%d results wait for the coordinator: %s", len(batch), error)
                 await backoff.wait()

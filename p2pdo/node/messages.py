@@ -182,8 +182,8 @@ class Mailroom:
             message = Message(NodeId(str(data["sender"])), str(data["topic"]), data["value"])
             return await box.answer(message)
         except Exception as error:
-            if redacts:
-                log.exception("a message of workload %s could not be answered", workload)
+            level = logging.ERROR if redacts else logging.INFO  # else the asker is told all of it
+            log.log(level, "a message of workload %s is not answered", workload, exc_info=True)
             told = failure(error, node=self.node, workload=workload, redacted=redacts)
             return json.dumps({"error": told}).encode()
 

@@ -20,7 +20,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, 
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from p2pdo.errors import ConfigError, UnknownTask, did_you_mean
+from p2pdo.errors import ConfigError, P2pdoError, UnknownTask, did_you_mean
 from p2pdo.node.context import Abort, WorkloadContext
 from p2pdo.node.events import AFTER_TASK, BEFORE_TASK, END_RUN, START_RUN, Events
 from p2pdo.node.executors import (
@@ -43,8 +43,6 @@ from p2pdo.wire.plain import decode_data, is_large
 
 SITE = "site"
 """The executor that a workload names to have every task go to whichever executor handles it."""
-
-log = logging.getLogger(__name__)
 
 _NESTED = (dict, list)  # the data in which there may be arrays to make
 _CLOSING = 1.0  # seconds for an executor to close; worker processes need most of one
@@ -233,8 +231,16 @@ class Roster:
 
     def failed(self, task: Task, error: Exception) -> Result:
         redacted = self._workplace.redacts
-        if redacted:
-            log.error("task %s of workload %s failed", task.name, task.workload_id, exc_info=error)
+        is_plain = isinstance(error, P2pdoError) and not redacted
+        self._bare.log.log(
+            logging.ERROR
+            if redacted
+            else logging.INFO,  # whoever sent it is told all of it, or not
+            "task '%s' failed%s",
+            task.name,
+            f": {error}" if is_plain else "",
+            exc_info=None if is_plain else error,
+        )
         told = failure(error, node=self._bare.node, workload=task.workload_id, redacted=redacted)
         return failed_result(task, told)
 

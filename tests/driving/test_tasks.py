@@ -227,6 +227,9 @@ async def test_unknown_tasks_and_nodes_are_told() -> None:
         assert "its members: node-0, node-1, node-2" in str(caught.value.hint)
         with pytest.raises(ConfigError, match="cannot travel as JSON"):
             await tasks.send("double", {1, 2}, to="node-0")
+        with pytest.raises(ConfigError, match="sent to one node") as several:
+            await tasks.send("double", [1.0], to=["node-0", "node-1"])  # type: ignore[arg-type]
+        assert "broadcast" in str(several.value.hint)
 
 
 async def test_a_result_that_is_too_large_fails_its_task_alone() -> None:

@@ -13,7 +13,7 @@ import grpc
 import grpc.aio
 import pytest
 
-from p2pdo.errors import Conflict, NotFound
+from p2pdo.errors import Conflict, NotFound, Unreachable
 from p2pdo.transports import rpc
 from p2pdo.wire.errors import encode_error
 from p2pdo.wire.v1 import coordinator_pb2 as pb, coordinator_pb2_grpc as pb_grpc
@@ -34,6 +34,7 @@ class FakeCoordinator(pb_grpc.CoordinatorServicer):
     left: list[str] = field(default_factory=list)
     heartbeats: int = 0
     known: bool = True
+    away: bool = False  # heartbeats are not answered
     tasks: list[pb.Task] = field(default_factory=list)  # not sent yet
     open: dict[str, pb.Task] = field(default_factory=dict)  # sent and not reported
     ends: list[pb.EndOfWorkload] = field(default_factory=list)
@@ -113,6 +114,8 @@ class FakeCoordinator(pb_grpc.CoordinatorServicer):
         async with self.changed:
             self.heartbeats += 1
             self.changed.notify_all()
+        if self.away:
+            await context.abort(*encode_error(Unreachable("the coordinator is away")))
         return pb.HeartbeatReply(known=self.known)
 
     async def Tasks(self, requests: Any, context: Any) -> AsyncIterator[pb.NodeOrders]:  # noqa: N802

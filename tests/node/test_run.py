@@ -306,6 +306,20 @@ async def test_a_coordinator_that_forgot_the_node_is_joined_again_as_the_same_bo
         assert await hub.answers(1) == [1]
 
 
+async def test_a_coordinator_that_is_away_is_told_once_and_its_return_too(
+    coordinator_factory: Open, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with coordinator_factory(heartbeat=0.05) as hub, Node(hub.address, tmp_path).running():
+        hub.away = True
+        await hub.until(lambda: hub.heartbeats >= 4)
+        hub.away = False
+        missed = hub.heartbeats
+        await hub.until(lambda: hub.heartbeats >= missed + 3)
+        away, back = [record.getMessage() for record in caplog.records]
+        assert away == "the coordinator is away; this node goes on and tries again"
+        assert back == "the coordinator is back"
+
+
 async def test_a_name_that_is_taken_ends_the_node(
     coordinator_factory: Open, tmp_path: Path
 ) -> None:
