@@ -92,16 +92,20 @@ Worker: TypeAlias = Callable[[int, argparse.Namespace, Connection], None]
 """worker(rank, options, pipe): the life of a process; it sends its window at the end."""
 
 
-def in_processes(worker: Worker, options: argparse.Namespace, *, meet: bool = False) -> None:
+def in_processes(
+    worker: Worker, options: argparse.Namespace, *, meet: bool = False, imports: str = "numpy"
+) -> None:
     """Runs the workers and shows what they measured.
 
-    With `meet` each first sends its address, and receives the list of all.
+    With `meet` each first sends its address, and receives the list of all. What takes long to
+    import is imported once, and all are forked from there: each has it, as if it had done it.
     """
-    spawn = multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([imports])
     pipes, processes = [], []
     for rank in range(options.nodes):
-        ours, theirs = spawn.Pipe()
-        process = spawn.Process(target=worker, args=(rank, options, theirs), daemon=True)
+        ours, theirs = context.Pipe()
+        process = context.Process(target=worker, args=(rank, options, theirs), daemon=True)
         process.start()
         theirs.close()
         pipes.append(ours)

@@ -46,4 +46,4 @@ def worker(rank: int, options: argparse.Namespace, pipe: Connection) -> None:
 if __name__ == "__main__":
     if importlib.util.find_spec("torch") is None:
         not_installed("PyTorch is not installed")
-    in_processes(worker, arguments(), meet=True)
+    in_processes(worker, arguments(), meet=True, imports="torch.distributed")

@@ -183,7 +183,10 @@ def check_crossing(job: Job) -> None:
 
 @contextlib.asynccontextmanager
 async def serving_processes(
-    names: Sequence[str], folder: Path, config: Path | None
+    names: Sequence[str],
+    folder: Path,
+    config: Path | None,
+    happened: Happened = lambda _event, _fields: None,
 ) -> AsyncIterator[tuple[Client, Callable[[Awaitable[None]], Awaitable[None]]]]:
     """A coordinator and nodes with this configuration, in processes of their own.
 
@@ -193,15 +196,11 @@ async def serving_processes(
     token = secrets.token_hex(32)
     handover: dict[str, Plain] = {"token": token, "ephemeral": str(folder), "allow_code": True}
     no_failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-    async with _Children(folder / "logs", handover, lambda: 0, _nobody_asks) as children:
+    async with _Children(folder / "logs", handover, lambda: 0, happened) as children:
         coordinator = await children.start_coordinator(folder)
         await children.start_nodes(names, coordinator, lambda name: folder / name, config)
         async with Client(coordinator, token) as client:
             yield client, lambda work: children.watched(work, no_failure)
-
-
-def _nobody_asks(_event: str, _fields: Mapping[str, Plain]) -> None:
-    """There is no run folder to keep it in."""
 
 
 def make_work_folder(job: Job, folder: Path) -> Path:

@@ -1,58 +1,53 @@
 """A ring of node processes on this machine that exchange arrays of several sizes.
 
-Each run is what `p2pdo run --on processes` does: real daemons, the real runtime, float32. With
-consensus a node's step is x ← (x_left + x + x_right)/3, so the exchange is all there is to it.
+A coordinator and node daemons are started once a size; each window is a workload of theirs, in
+float32. With consensus a node's step is x ← (x_left + x + x_right)/3, so the exchange is all there
+is to it.
+
+Nobody is shown a state: six of 100 MB reach a launcher long after the iteration that they are of. A
+window's ends are what the nodes tell the coordinator, which are counters and their own clocks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+import json
+import tempfile
+import time
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
+from pathlib import Path
 
 import numpy as np
 
-from p2pdo.api.network import local
-from p2pdo.api.runs import Run
+from p2pdo.api.processes import serving_processes
+from p2pdo.benchmarks.costs import Distance
 from p2pdo.benchmarks.processes import cpu_seconds, machine_memory, peak_memory
 from p2pdo.benchmarks.spread import Spread, plain
-from p2pdo.benchmarks.windows import Window, calibrate, check_pace, measured
-from p2pdo.errors import ConfigError
+from p2pdo.benchmarks.windows import Arrival, Window, calibrate, check_pace, window_of
+from p2pdo.data.parts import part_path, write_part
+from p2pdo.driving.client import Client
+from p2pdo.errors import ConfigError, from_plain
+from p2pdo.protocol.plan import make_start
 from p2pdo.reporting.formats import plural
-from p2pdo.types import Array, Plain
+from p2pdo.types import Plain
+from p2pdo.wire.v1 import coordinator_pb2 as pb
 
 _DTYPE = np.dtype("float32")
-_FEWEST = 10  # iterations of a window: the launcher sees its ends late by an observation's transfer
-_COPIES = 8  # of a value that a node and this process hold of it, about
+FEWEST = 6
+"""Iterations of a window: a node may be one ahead of its neighbour at either end."""
 
-
-@dataclass(frozen=True)
-class Distance:
-    """½ ‖x − c‖² with c the same in all coordinates: a gradient costs no more than an exchange."""
-
-    in_place: ClassVar[bool] = True
-
-    size: int
-    centre: float = 0.0
-    smoothness: float = 1.0
-    strong_convexity: float = 1.0
-    is_quadratic: bool = True
-
-    @property
-    def dimension(self) -> int:
-        return self.size
-
-    def value(self, x: Array) -> float:
-        return 0.5 * float(np.sum((x - x.dtype.type(self.centre)) ** 2))
-
-    def gradient(self, x: Array) -> Array:
-        difference: Array = x - x.dtype.type(self.centre)
-        return difference
+_COPIES = 8  # of a value that a node holds, about
 
 
 @dataclass(frozen=True)
 class Ring:
-    """What is asked for."""
+    """What is asked for.
+
+    Attributes:
+        tell_every: iterations between two metrics of the nodes; None: at a window's ends alone.
+    """
 
     nodes: int = 6
     sizes: Sequence[int] = (1, 10_000, 1_000_000)
@@ -60,6 +55,7 @@ class Ring:
     lane: str = "auto"
     repeat: int = 5
     seconds: float = 2.0
+    tell_every: int | None = None
 
     def check(self) -> None:
         """Refuses what cannot be measured, before anything starts.
@@ -127,7 +123,7 @@ class Size:
 
 
 async def measure_ring(asked: Ring, tell: Callable[[str], None]) -> list[Size]:
-    """Measures each size, the sizes in turn; `tell` hears how far it is.
+    """Measures size by size; `tell` hears how far it is.
 
     Raises:
         ConfigError: something does not fit.
@@ -136,40 +132,109 @@ async def measure_ring(asked: Ring, tell: Callable[[str], None]) -> list[Size]:
     asked.check()
     sizes = []
     for floats in asked.sizes:
-        tell(f"{plural(floats, 'float')}: how many iterations take {asked.seconds:g} s?")
-        kept = min(2, asked.nodes - 1) + 3
-        sizes.append(Size(floats, await ring_iterations(asked, floats), kept))
-    for turn in range(1, asked.repeat + 1):
-        for size in sizes:
-            window = await ring_window(asked, size.floats, size.iterations)
-            size.windows.append(window)
-            what = f"run {turn} of {asked.repeat}, {plural(size.floats, 'float')}"
-            tell(f"{what}: {window.rate:,.4g} it/s")
+        async with ring_of(asked, floats) as ring:
+            tell(f"{plural(floats, 'float')}: how many iterations take {asked.seconds:g} s?")
+            size = Size(
+                floats,
+                await _iterations(ring, floats, asked.seconds),
+                kept=min(2, asked.nodes - 1) + 3,
+            )
+            sizes.append(size)
+            for turn in range(1, asked.repeat + 1):
+                window = await ring.window(size.iterations)
+                size.windows.append(window)
+                what = f"run {turn} of {asked.repeat}, {plural(floats, 'float')}"
+                tell(f"{what}: {window.rate:,.4g} it/s")
     return sizes
 
 
-async def ring_iterations(asked: Ring, floats: int) -> int:
-    """How many iterations make a window."""
-
-    async def measure(iterations: int) -> Window:
-        return await ring_window(asked, floats, iterations)
-
-    return await calibrate(measure, asked.seconds, guess=max(_FEWEST, min(100, 10**7 // floats)))
+async def _iterations(ring: Nodes, floats: int, seconds: float) -> int:
+    """How many make a window."""
+    guess = max(FEWEST, min(100, 10**7 // floats))
+    return max(FEWEST, await calibrate(ring.window, seconds, guess))
 
 
-async def ring_window(asked: Ring, floats: int, iterations: int) -> Window:
-    """One run."""
-    problems = [Distance(floats, float(node)) for node in range(asked.nodes)]
-    settings = {"dtype": _DTYPE.name, "lane": asked.lane}
-    async with local(asked.nodes, "ring", processes=True) as net:
-        return await measured(net, asked.algorithm, problems, iterations, _of_nodes, **settings)
+@contextlib.asynccontextmanager
+async def ring_of(asked: Ring, floats: int) -> AsyncIterator[Nodes]:
+    """The nodes' processes, for as many windows as the block asks for.
+
+    Raises:
+        WorkloadFailed: a process did not start.
+    """
+    names = [f"node-{i}" for i in range(asked.nodes)]
+    pids: list[int] = []
+
+    def happened(event: str, fields: Mapping[str, Plain]) -> None:
+        if event == "started" and fields["process"] != "coordinator":
+            pids.append(int(str(fields["pid"])))
+
+    with tempfile.TemporaryDirectory(prefix="p2pdo-") as name:
+        folder = Path(name)
+        parts = _write_parts(folder / "parts", asked.nodes, floats)
+        async with serving_processes(names, folder, None, happened) as (client, watched):
+            yield Nodes(_specification(asked, parts), client, watched, pids)
 
 
-def _of_nodes(run: Run) -> tuple[float | None, float | None]:
-    """CPU seconds and the peak of memory of a run's node processes."""
-    pids = [
-        int(str(event["pid"]))
-        for event in run.folder.read_events()
-        if event["event"] == "started" and event["process"] != "coordinator"
-    ]
-    return cpu_seconds(pids), peak_memory(pids)
+def _write_parts(folder: Path, nodes: int, floats: int) -> Path:
+    folder.mkdir()
+    for node in range(nodes):
+        start = make_start("normal", floats, node, 0, _DTYPE.name)
+        write_part(part_path(folder, node), Distance(floats, float(node)), start)
+    return folder
+
+
+def _specification(asked: Ring, parts: Path) -> dict[str, Plain]:
+    return {
+        "problem": {"name": "distance", "parts": str(parts)},
+        "algorithm": {"name": asked.algorithm},
+        "nodes": asked.nodes,
+        "topology": "ring",
+        "dtype": _DTYPE.name,
+        "lane": asked.lane,
+        "observe_every": asked.tell_every,
+    }
+
+
+@dataclass(frozen=True)
+class Nodes:
+    """A ring whose processes are there; each window is a workload of theirs."""
+
+    specification: Mapping[str, Plain]
+    client: Client
+    watched: Callable[[Awaitable[None]], Awaitable[None]]
+    pids: Sequence[int]
+
+    async def window(self, iterations: int) -> Window:
+        """One run, between its iterations `iterations` and twice that.
+
+        A few follow, so that nobody ends while the others' counters are on their way. There may
+        be some more iterations than were asked for, because metrics come at multiples.
+
+        Raises:
+            WorkloadFailed: it failed, or a process died.
+        """
+        every = self.specification["observe_every"]
+        every = every if isinstance(every, int) and every < iterations else iterations
+        iterations = -(-iterations // every) * every
+        spec: dict[str, Plain] = {
+            **self.specification,
+            "rounds": 2 * iterations + max(2, iterations // 10),
+            "observe_every": every,
+        }
+        arrivals: dict[int, Arrival] = {}
+        await self.watched(self._run(spec, arrivals))
+        three = [arrivals[0], arrivals[iterations], arrivals[2 * iterations]]
+        return window_of(three, len(self.pids), iterations)
+
+    async def _run(self, spec: Mapping[str, Plain], arrivals: dict[int, Arrival]) -> None:
+        workload = await self.client.submit(spec, uuid.uuid4().hex)
+        async for event in self.client.watch(workload):
+            match event.WhichOneof("event"):
+                case "metric":
+                    arrivals[event.metric.iteration] = self._arrived(event.metric)
+                case "status" if event.status.status == "failed":
+                    raise from_plain(json.loads(event.status.error))
+
+    def _arrived(self, point: pb.NetworkPoint) -> Arrival:
+        cpu, memory = cpu_seconds(self.pids), peak_memory(self.pids)
+        return Arrival(time.perf_counter(), cpu, memory, point.seconds, point.bytes_sent)

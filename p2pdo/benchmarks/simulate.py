@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from p2pdo.api.limits import check_most
 from p2pdo.api.network import local
 from p2pdo.api.runs import Run
-from p2pdo.benchmarks.ring import Distance
+from p2pdo.benchmarks.costs import Distance
 from p2pdo.benchmarks.spread import Spread, plain
 from p2pdo.benchmarks.windows import Window, calibrate, check_pace, measured
 from p2pdo.errors import ConfigError

@@ -3,18 +3,19 @@
     iteration 0 ────── K ══════════ 2K        observed at 0, K and 2K
               warms up    the window
 
-So starting, connecting, and the first use of every buffer are outside of the window; one
-observation is in it. How many iterations make the seconds that were asked for is not known before:
-`calibrate` lets short runs tell, once for all that are compared.
+So starting, connecting, and the first use of every buffer are outside of the window. Of nodes in
+this process an observation is in it; daemons tell counters (`window_of`). How many iterations make
+the seconds that were asked for is not known before: `calibrate` lets short runs tell, once for all
+that are compared.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from p2pdo.api.network import LocalNetwork
 from p2pdo.api.runs import Run
@@ -73,6 +74,47 @@ class Window:
     def sent_mb(self) -> float:
         """MB/s of payload that a node sends."""
         return (self.last.sent - self.first.sent) / self.seconds / self.nodes / 1e6
+
+
+class Arrival(NamedTuple):
+    """A point of the network as it has come from its coordinator, and what was read meanwhile.
+
+    Attributes:
+        at: when it came, in seconds of this process's clock.
+        cpu: seconds of the nodes by then; None where this machine does not tell.
+        memory: the peak of the largest node so far, in MB.
+        seconds: when the nodes were there, of their own clocks, which begin when they do.
+        sent: payload bytes, by all nodes.
+    """
+
+    at: float
+    cpu: float | None
+    memory: float | None
+    seconds: float
+    sent: int
+
+
+def window_of(arrivals: Sequence[Arrival], nodes: int, iterations: int) -> Window:
+    """The window between the second and the third of three arrivals, `iterations` apart.
+
+    Nodes tell of an iteration when they are there and of several at once where these follow within
+    half a second; so CPU time, which is read here, is shared out over the time between arrivals,
+    and where two have come together, over all that were done since the first.
+    """
+    begin, first, last = arrivals
+    cpu: float | None = None
+    if begin.cpu is not None and first.cpu is not None and last.cpu is not None:
+        seconds = last.seconds - first.seconds
+        if last.at - first.at > seconds / 2:
+            cpu = (last.cpu - first.cpu) * seconds / (last.at - first.at)
+        else:
+            cpu = (last.cpu - begin.cpu) / 2
+    return Window(
+        nodes,
+        iterations,
+        Reading(first.seconds, None if cpu is None else 0.0, first.sent, first.memory),
+        Reading(last.seconds, cpu, last.sent, last.memory),
+    )
 
 
 async def measured(

@@ -7,7 +7,8 @@ SIGINT/SIGTERM · 1 anything else.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ import click
 if TYPE_CHECKING:
     from p2pdo.node.configuration.reading import Source
     from p2pdo.node.run import NodeSettings
+    from p2pdo.node.site import Provider
 
 _LAST_NET = 2.0  # seconds that an orphan may take to clean up
 
@@ -133,34 +135,46 @@ def _open_log() -> None:
     logging.basicConfig(handlers=[handler], level=logging.INFO)
 
 
-def _source(config: Path | None) -> Source:
-    from p2pdo.node.configuration.reading import EMPTY, read_configuration
+def _source(config: Path | None) -> Source | None:
+    if config is None:
+        return None
+    from p2pdo.node.configuration.reading import read_configuration
 
-    return EMPTY if config is None else read_configuration(config)
+    return read_configuration(config)
 
 
-def _settings(ctx: click.Context, source: Source) -> NodeSettings:
-    """The file's settings under the flags that were given."""
-    from p2pdo.node.configuration.settings import missing, settings_of
+def _settings(ctx: click.Context, source: Source | None) -> NodeSettings:
+    """The file's settings under the flags that were given; without a file, the flags."""
+    from p2pdo.node.configuration.settings import missing, said_by, settings_of
 
-    default = click.core.ParameterSource.DEFAULT
-    flags = {
-        name: value
-        for name, value in ctx.params.items()
-        if name not in {"config", "local"} and ctx.get_parameter_source(name) is not default
-    }
-    lacking = missing(source, flags)
+    said: Mapping[str, Any] = ctx.params
+    if source is not None:
+        default = click.core.ParameterSource.DEFAULT
+        given = [name for name in said if ctx.get_parameter_source(name) is not default]
+        flags = {name: said[name] for name in given if name not in {"config", "local"}}
+        said = said_by(source, flags)
+    lacking = missing(said)
     if lacking:
         raise click.UsageError(
             f"missing option '--{lacking[0]}', and no {lacking[0]} in [node] of a --config file",
             ctx,
         )
-    return settings_of(source, flags)
+    return settings_of(said)
+
+
+def _provider(source: Source | None) -> Provider:
+    if source is None:
+        from p2pdo.node.site import default_executors
+
+        return default_executors
+    from p2pdo.node.configuration.provider import configured
+
+    return configured(source)
 
 
 async def _run(
     settings: NodeSettings,
-    source: Source,
+    source: Source | None,
     say: Callable[[NodeSettings, str], None],
     say_drains: Callable[[NodeSettings], None] | None = None,
 ) -> int:
@@ -168,7 +182,6 @@ async def _run(
     import asyncio
     import signal
 
-    from p2pdo.node.configuration.provider import configured
     from p2pdo.node.run import Stop, run_node
 
     stop = Stop()
@@ -193,14 +206,14 @@ async def _run(
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, on_signal, number)
     try:
-        await run_node(settings, configured(source), stop=stop, ready=on_ready)
+        await run_node(settings, _provider(source), stop=stop, ready=on_ready)
     except asyncio.CancelledError:
         if not received or is_ready.is_set():
             raise
     return 128 + received[-1] if stop.now.is_set() else 0
 
 
-async def _run_local(settings: NodeSettings, source: Source) -> int:
+async def _run_local(settings: NodeSettings, source: Source | None) -> int:
     """The same for a launcher's child, which ends as soon as the launcher does."""
     import asyncio
     import os

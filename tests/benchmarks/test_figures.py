@@ -9,8 +9,9 @@ import time
 import numpy as np
 import pytest
 
+from p2pdo.benchmarks.costs import Distance
 from p2pdo.benchmarks.processes import cpu_seconds, peak_memory
-from p2pdo.benchmarks.ring import Distance, Ring
+from p2pdo.benchmarks.ring import Ring
 from p2pdo.benchmarks.spread import Spread, figure
 from p2pdo.errors import ConfigError
 

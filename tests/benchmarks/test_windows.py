@@ -5,8 +5,15 @@ import asyncio
 import pytest
 
 from p2pdo.api.network import local
-from p2pdo.benchmarks.ring import Distance
-from p2pdo.benchmarks.windows import Reading, Window, calibrate, measured
+from p2pdo.benchmarks.costs import Distance
+from p2pdo.benchmarks.windows import (
+    Arrival,
+    Reading,
+    Window,
+    calibrate,
+    measured,
+    window_of,
+)
 
 
 def window(iterations: int, seconds: float) -> Window:
@@ -58,3 +65,27 @@ def test_a_run_is_read_where_its_window_begins_and_where_it_ends() -> None:
     assert (found.first.cpu, found.last.cpu) == (2.0, 3.0)
     assert found.last.sent - found.first.sent == 7 * 6 * 5 * 8  # six arcs, five float64
     assert found.seconds > 0
+
+
+def test_a_window_of_daemons_has_their_clocks_and_the_cpu_time_between_arrivals() -> None:
+    begin = Arrival(at=0.0, cpu=1.0, memory=60.0, seconds=0.0, sent=0)
+    first = Arrival(at=2.0, cpu=5.0, memory=70.0, seconds=1.9, sent=100)
+    last = Arrival(at=4.5, cpu=10.0, memory=80.0, seconds=3.9, sent=1_000_100)
+    found = window_of([begin, first, last], nodes=5, iterations=100)
+    assert found.seconds == pytest.approx(2.0)  # and not the 2.5 between arrivals
+    assert found.rate == pytest.approx(50.0)
+    assert found.cpu_ms == pytest.approx(1e3 * (5.0 / 2.5) * 2.0 / 500)
+    assert found.sent_mb == pytest.approx(1 / 2.0 / 5)
+    assert found.last.memory == 80.0
+
+
+def test_what_arrives_together_shares_the_cpu_time_since_the_start() -> None:
+    begin = Arrival(at=0.0, cpu=1.0, memory=None, seconds=0.0, sent=0)
+    first = Arrival(at=0.5, cpu=4.99, memory=None, seconds=0.2, sent=0)
+    last = Arrival(at=0.501, cpu=5.0, memory=None, seconds=0.4, sent=0)
+    assert window_of([begin, first, last], 2, 10).cpu_ms == pytest.approx(1e3 * 4.0 / (20 * 2))
+
+
+def test_the_cpu_time_of_daemons_is_unknown_where_the_system_does_not_tell() -> None:
+    silent = [Arrival(float(i), None, None, float(i), 0) for i in range(3)]
+    assert window_of(silent, 2, 10).cpu_ms is None

@@ -37,6 +37,8 @@ NODE = textwrap.dedent("""
             found["mapped"] = usage().hblkhd
             del a
             found["kept"] = usage().fordblks
+        daemon._provider(None)
+        found["imported"] = sorted({name.partition(".")[0] for name in sys.modules})
         print(json.dumps(found))
         return 0
 
@@ -88,3 +90,10 @@ def test_freed_memory_is_kept() -> None:
     found, _ = node_process()
     assert found["mapped"] < 1 << 26, "64 MB were mapped"
     assert found["kept"] >= 1 << 26, "64 MB went back to the system"
+
+
+def test_a_node_without_a_file_imports_nothing_that_only_files_and_launchers_need() -> None:
+    found, _ = node_process()
+    assert "grpc" in found["imported"]
+    heavy = {"pydantic", "networkx", "scipy", "sklearn", "rich", "matplotlib", "torch", "jax"}
+    assert not heavy & set(found["imported"])

@@ -1,33 +1,41 @@
-"""A node's settings out of its file and its flags; a flag that was given wins."""
+"""A node's settings out of its file and its flags; a flag that was given wins.
+
+Without a file nothing of what reads one is imported: a node has that memory for values.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from p2pdo.node.configuration.reading import Source
 from p2pdo.node.control import Pull
 from p2pdo.node.run import NodeSettings
+
+if TYPE_CHECKING:
+    from p2pdo.node.configuration.reading import Source
 
 REQUIRED = ("coordinator", "name", "state")
 
 
-def missing(source: Source, flags: Mapping[str, Any]) -> list[str]:
-    """What neither says and a node cannot be without."""
+def said_by(source: Source, flags: Mapping[str, Any]) -> dict[str, Any]:
+    """What the file says under the flags that were given."""
     table = source.configuration.node
-    return [key for key in REQUIRED if flags.get(key) is None and getattr(table, key) is None]
+    said = table.model_dump(exclude={"python_path"})
+    return {**said, "state": table.state and source.resolve(table.state), **flags}
 
 
-def settings_of(source: Source, flags: Mapping[str, Any]) -> NodeSettings:
+def missing(said: Mapping[str, Any]) -> list[str]:
+    """What nobody has said and a node cannot be without."""
+    return [key for key in REQUIRED if said[key] is None]
+
+
+def settings_of(said: Mapping[str, Any]) -> NodeSettings:
     """What a node is started with. Nothing may be `missing`."""
-    table = source.configuration.node
-    said = {**table.model_dump(exclude={"python_path"}), **flags}
-    state = flags.get("state") or (table.state and source.resolve(table.state))
     return NodeSettings(
         coordinator=said["coordinator"],
         name=said["name"],
-        state=Path(state or "."),
+        state=Path(said["state"]),
         listen=said["listen"],
         advertise=said["advertise"],
         insecure=said["insecure"],

@@ -17,7 +17,7 @@ from p2pdo.node.configuration.lines import lines_of
 from p2pdo.node.configuration.nvflare import import_nvflare
 from p2pdo.node.configuration.offering import offers_of
 from p2pdo.node.configuration.reading import read_configuration
-from p2pdo.node.configuration.settings import settings_of
+from p2pdo.node.configuration.settings import said_by, settings_of
 from p2pdo.node.configuration.showing import built_in, checked, settings_with_origins
 from p2pdo.node.workplace import SITE, Workplace
 from p2pdo.protocol.handed import Result, Task
@@ -126,7 +126,7 @@ async def test_an_executor_with_processes_runs_in_them_and_filters_in_the_node(
 
 def test_a_flag_wins_over_the_file_and_paths_are_relative_to_it(tmp_path: Path) -> None:
     source = read_configuration(write(tmp_path, GOOD))
-    settings = settings_of(source, {"coordinator": "127.0.0.1:1", "name": "other"})
+    settings = settings_of(said_by(source, {"coordinator": "127.0.0.1:1", "name": "other"}))
     assert (settings.name, settings.state) == ("other", tmp_path / "here")
 
 

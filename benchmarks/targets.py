@@ -1,0 +1,119 @@
+"""What p2pdo is to reach, held against what was measured.
+
+A target is a bound on a ratio of two contenders of one turn, or on a figure; met is what its median
+keeps. Where one is missed, what is known of it is told below the table: why, and what was tried.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from p2pdo.benchmarks.spread import Spread, figure, in_words
+
+
+@dataclass(frozen=True)
+class Target:
+    """One line.
+
+    Attributes:
+        group: of `REASONS`.
+        what: a line's words.
+        bound: the least, or with `is_most` the most.
+        measured: turn by turn; None: not measured this time.
+        cpu: CPU time of both, in words, where it is a ratio of rates.
+    """
+
+    group: str
+    what: str
+    bound: float
+    measured: Spread | None
+    cpu: str = "-"
+    is_most: bool = False
+
+    @property
+    def is_met(self) -> bool | None:
+        """Whether the median keeps the bound; None: not measured."""
+        if self.measured is None:
+            return None
+        median = self.measured.median
+        return median <= self.bound if self.is_most else median >= self.bound
+
+    @property
+    def verdict(self) -> str:
+        return {True: "met", False: "**missed**", None: "not measured"}[self.is_met]
+
+    def row(self) -> list[str]:
+        sign = "≤" if self.is_most else "≥"
+        told = [self.what, f"{sign} {figure(self.bound)}", in_words(self.measured)]
+        return [*told, self.cpu, self.verdict]
+
+
+COLUMNS = ("", "target", "measured", "CPU ms, p2pdo / other", "")
+
+MPI, NVFLARE, GLOO, ONE_WAY = "mpi", "nvflare", "gloo", "one-way"
+FULL, MEMORY, GRPC_MEMORY, IN_PROCESS, FLAT, ROUTER = (
+    "full",
+    "memory",
+    "grpc-memory",
+    "in-process",
+    "flat",
+    "router",
+)
+
+REASONS = {
+    MPI: """
+        Against MPI small values are lost in Python. Of a node-iteration the system's part, to
+        sleep, to wake and to switch, is the smallest; the rest is Python's own calls, and most of
+        what they take is waiting for memory, because six processes take turns on fewer cores and
+        each finds the caches full of the others: alone on a core the same iteration takes a third
+        to a half. MPI polls, in C, on memory that stays in the caches. Tried: giving way before a
+        sleep, which costs half as much again beside other programs
+        ([why](decisions/0020-a-wait-on-the-lane-sleeps.md)); looking at layouts once, comparing
+        heads as words, sums of few entries without preallocation, which are in.""",
+    NVFLARE: "NVFlare's rate is that of a simulator which relays each value through its server.",
+    GLOO: """
+        By gRPC a small value costs what `grpc.aio` takes for four operations, and about half as
+        much again for frames, sessions and the step, in Python. Short steps need no hop to a thread
+        any more ([why](decisions/0021-short-steps-share-the-loop.md)), frames of a turn of the loop
+        are one write, and an acknowledgement travels with the next value. What would go further is
+        a channel of our own beside gRPC, with framing, flow control and TLS of our own.""",
+    ONE_WAY: """
+        One way, a value goes about as fast as `grpc.aio` alone carries the same bytes, which stands
+        in the table of one way: what is missing to a socket is gRPC's copies. A large value besides
+        is cut, and put together again, on one thread.""",
+    FULL: """
+        Beside the recursion by hand, p2pdo's step makes new arrays where the hand writes over old
+        ones, looks at each value for what is not finite before it is sent, checks what came against
+        the own value's layout and tells counters. At small sizes it is the calls that count, at
+        large ones the new arrays.""",
+    MEMORY: """
+        A node that has nothing to carry is Python, NumPy, gRPC and p2pdo's modules: the libraries
+        alone are most of the 60 MB that the target leaves beside the values.""",
+    GRPC_MEMORY: """
+        By gRPC a neighbour may be one exchange ahead, so a node holds two values of each neighbour,
+        the one that is mixed and the one that comes; and the chunks under way.""",
+    IN_PROCESS: """
+        In one process a node-iteration is the step's own Python calls, NumPy's on arrays of a few
+        numbers, and one future; the goal is what NumPy alone takes for the average. It needs one
+        step for all nodes of a process, as `--on stacked` has it.""",
+    FLAT: "With more nodes than the caches hold, each node's objects come from memory.",
+    ROUTER: """
+        The Lead Client keeps books that a router by hand has not: credit, what is to be reported at
+        least once, supervised clients.""",
+}
+"""By group: what is told where one of its targets is missed. Without figures: these are above."""
+
+
+def told(targets: Sequence[Target]) -> list[str]:
+    """What is missed and why, a paragraph a group; nothing where all are met."""
+    missed = dict.fromkeys(target.group for target in targets if target.is_met is False)
+    return [" ".join(REASONS[group].split()) for group in missed]
+
+
+def count(targets: Iterable[Target]) -> str:
+    """How many of them are met, in words."""
+    verdicts = [target.is_met for target in targets]
+    met, missed, unknown = (verdicts.count(each) for each in (True, False, None))
+    text = f"{met} of {met + missed} targets that were measured are met."
+    return text if not unknown else f"{text} Not measured: {unknown}."
