@@ -115,7 +115,7 @@ class Unison:
         except _OfNode as of:
             self._exchanges, self._bytes, self._gradients = counted
             self._blame(of.node, of.error)
-        except (Exception, SystemExit) as error:  # whoever it is of, it comes again
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - whoever it is of, it comes again
             self._exchanges, self._bytes, self._gradients = counted
             self._part(error)
         self.iteration += 1
