@@ -137,14 +137,15 @@ class Here:
 
     def at(self, iteration: int) -> Here:
         """The same node in another iteration. One is made in each, so it is made cheaply."""
-        there = object.__new__(Here)
+        there = object.__new__(type(self))
         there.__dict__.update(self._fixed, iteration=iteration)
         return there
 
     @cached_property
     def _fixed(self) -> dict[str, Any]:
         """What does not change with the iteration."""
-        return {name: getattr(self, name) for name in _FIXED}
+        names = [each.name for each in fields(self)]
+        return {name: getattr(self, name) for name in names if name != "iteration"}
 
     @cached_property
     def rng(self) -> np.random.Generator:
@@ -162,9 +163,6 @@ class Here:
     def common_rng(self) -> np.random.Generator:
         """A generator for this iteration that draws the same on all nodes."""
         return np.random.default_rng([self.seed, 1, self.iteration])
-
-
-_FIXED = tuple(field.name for field in fields(Here) if field.name != "iteration")
 
 
 @dataclass(frozen=True)

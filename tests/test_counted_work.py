@@ -55,8 +55,10 @@ MEASURED = {
     "lane, gradient tracking: calls": 124.3,
     "lane: system calls": 1.0,
     "gRPC without sockets: calls": 429.3,
-    "in process, consensus: calls": 82.0,
-    "in process, gradient tracking: calls": 100.6,
+    "in unison, consensus: calls": 23.2,
+    "in unison, gradient tracking: calls": 38.1,
+    "crowd, consensus: calls": 82.0,
+    "crowd, gradient tracking: calls": 100.6,
     "Lead Client, no-op task: calls": 53.2,
     "publish 4 MB on the lane: memory": 0.0,
     "collect 4 MB from the lane: memory": 0.0,
@@ -276,6 +278,11 @@ def in_process(plan: Plan) -> None:
     asyncio.run(run_in_process(plan, judge, lambda _judgement: None))
 
 
+def in_a_crowd(plan: Plan) -> None:
+    judge = Judge(Objective(list(plan.problems)), NODES, None)
+    asyncio.run(crowd.Crowd(plan, judge, lambda _judgement: None).run())
+
+
 class NoOp(Executor):
     def __init__(self, _context: WorkloadContext) -> None:
         pass
@@ -381,11 +388,17 @@ MEASURES: dict[str, Callable[[], float]] = {
     "gRPC without sockets: calls": lambda: (
         per_iteration(lambda rounds: clock.run(by_bytes(averaging(rounds)))) / NODES
     ),
-    "in process, consensus: calls": lambda: (
+    "in unison, consensus: calls": lambda: (
         per_iteration(lambda rounds: in_process(averaging(rounds))) / NODES
     ),
-    "in process, gradient tracking: calls": lambda: (
+    "in unison, gradient tracking: calls": lambda: (
         per_iteration(lambda rounds: in_process(tracking(rounds))) / NODES
+    ),
+    "crowd, consensus: calls": lambda: (
+        per_iteration(lambda rounds: in_a_crowd(averaging(rounds))) / NODES
+    ),
+    "crowd, gradient tracking: calls": lambda: (
+        per_iteration(lambda rounds: in_a_crowd(tracking(rounds))) / NODES
     ),
     "Lead Client, no-op task: calls": lambda: (
         per_iteration(lambda each: asyncio.run(tasks_of(10, each)), 2, 14) / 10

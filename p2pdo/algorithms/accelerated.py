@@ -87,6 +87,7 @@ class AccDngd(Algorithm[AcceleratedTracking]):
 
     requires: ClassVar[Requires] = Requires(weights=Stochastic.DOUBLY, oracle=Gradient)
     batched: ClassVar[bool] = True
+    unison: ClassVar[bool] = True
     limit: ClassVar[Limit] = Limit.OPTIMUM
     from_costs: ClassVar[Mapping[str, str]] = {"convexity": MEAN_CONVEXITY}
     invariants: ClassVar[tuple[Invariant, ...]] = TRACKS
@@ -153,6 +154,7 @@ class Mudag(Algorithm[MudagState]):
 
     requires: ClassVar[Requires] = SYMMETRIC
     batched: ClassVar[bool] = True
+    unison: ClassVar[bool] = True
     limit: ClassVar[Limit] = Limit.OPTIMUM
     from_network: ClassVar[Mapping[str, str]] = FastMix.from_network
     from_costs: ClassVar[Mapping[str, str]] = {"convexity": MEAN_CONVEXITY}
@@ -229,6 +231,7 @@ class Opapc(Algorithm[OpapcState]):
 
     requires: ClassVar[Requires] = SYMMETRIC
     batched: ClassVar[bool] = True
+    unison: ClassVar[bool] = True
     limit: ClassVar[Limit] = Limit.OPTIMUM
     from_network: ClassVar[Mapping[str, str]] = TOLD
     from_costs: ClassVar[Mapping[str, str]] = {

@@ -100,6 +100,7 @@ class FastMix(_Accelerated):
     x never changes.
     """
 
+    unison: ClassVar[bool] = True
     theorem: ClassVar[Theorem] = Theorem("Liu & Morse 2011", q_rate, symmetric=True)
 
     def coefficient(self, k: int) -> float:  # noqa: ARG002 - the same in every iteration
@@ -119,6 +120,7 @@ class ChebyshevGossip(_Accelerated):
     Invariant: mean x never changes.
     """
 
+    unison: ClassVar[bool] = True
     theorem: ClassVar[Theorem] = Theorem(
         "Golub & Varga 1961; Scaman et al. 2017", q_rate, symmetric=True
     )

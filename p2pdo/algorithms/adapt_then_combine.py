@@ -30,6 +30,7 @@ class AtcTracking(Algorithm[TrackingState]):
         weights=Stochastic.DOUBLY, oracle=Gradient, time_varying=True
     )
     batched: ClassVar[bool] = True
+    unison: ClassVar[bool] = True
     affine: ClassVar[bool] = True
     limit: ClassVar[Limit] = Limit.OPTIMUM
     invariants: ClassVar[tuple[Invariant, ...]] = TRACKS
@@ -68,6 +69,7 @@ class AugDgm(Algorithm[TrackingState]):
         weights=Stochastic.DOUBLY, oracle=Gradient, time_varying=True
     )
     batched: ClassVar[bool] = True
+    unison: ClassVar[bool] = True
     affine: ClassVar[bool] = True
     limit: ClassVar[Limit] = Limit.OPTIMUM
     invariants: ClassVar[tuple[Invariant, ...]] = TRACKS

@@ -181,6 +181,8 @@ class Algorithm(Method, Generic[S]):
 
     batched: ClassVar[bool] = False
     """Whether a step works unchanged on stacked states: the last axis is its vector."""
+    unison: ClassVar[bool] = False
+    """Whether that step has, to the bit, what each node's own step would have; see `unison_of`."""
     mixes: ClassVar[bool] = True
     """Whether weighted sums are all that a step asks of the network; only those can be coded."""
     affine: ClassVar[bool] = False

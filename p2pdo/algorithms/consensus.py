@@ -30,6 +30,7 @@ class Consensus(Algorithm[ConsensusState]):
 
     requires: ClassVar[Requires] = Requires(weights=Stochastic.ROW, time_varying=True)
     batched: ClassVar[bool] = True
+    unison: ClassVar[bool] = True
     limit: ClassVar[Limit] = Limit.AGREEMENT
     theorem: ClassVar[Theorem] = Theorem("DeGroot 1974", slem_rate)
 

@@ -42,6 +42,7 @@ class PushSum(Algorithm[RatioState]):
 
     requires: ClassVar[Requires] = Requires(weights=Stochastic.NONE)
     batched: ClassVar[bool] = True
+    unison: ClassVar[bool] = True
     limit: ClassVar[Limit] = Limit.MEAN
     invariants: ClassVar[tuple[Invariant, ...]] = WEIGHS
 
@@ -72,6 +73,7 @@ class GradientPush(Algorithm[RatioState]):
 
     requires: ClassVar[Requires] = PUSHES
     batched: ClassVar[bool] = True
+    unison: ClassVar[bool] = True
     limit: ClassVar[Limit] = Limit.NEAR_OPTIMUM
     invariants: ClassVar[tuple[Invariant, ...]] = WEIGHS
 
@@ -119,6 +121,7 @@ class PushDiging(Algorithm[PushTrackingState]):
 
     requires: ClassVar[Requires] = PUSHES
     batched: ClassVar[bool] = True
+    unison: ClassVar[bool] = True
     limit: ClassVar[Limit] = Limit.OPTIMUM
     invariants: ClassVar[tuple[Invariant, ...]] = (*WEIGHS, *TRACKS)
 
@@ -159,6 +162,7 @@ class Ab(Algorithm[TrackingState]):
 
     requires: ClassVar[Requires] = Requires(weights=Stochastic.ROW, oracle=Gradient)
     batched: ClassVar[bool] = True
+    unison: ClassVar[bool] = True
     limit: ClassVar[Limit] = Limit.OPTIMUM
     invariants: ClassVar[tuple[Invariant, ...]] = TRACKS
 
@@ -198,6 +202,7 @@ class PushPull(Algorithm[TrackingState]):
 
     requires: ClassVar[Requires] = Requires(weights=Stochastic.ROW, oracle=Gradient)
     batched: ClassVar[bool] = True
+    unison: ClassVar[bool] = True
     limit: ClassVar[Limit] = Limit.OPTIMUM
     invariants: ClassVar[tuple[Invariant, ...]] = TRACKS
 

@@ -44,6 +44,7 @@ class Extra(Algorithm[CorrectedState]):
 
     requires: ClassVar[Requires] = SYMMETRIC
     batched: ClassVar[bool] = True
+    unison: ClassVar[bool] = True
     affine: ClassVar[bool] = True
     limit: ClassVar[Limit] = Limit.OPTIMUM
     theorem: ClassVar[Theorem] = Theorem(
@@ -87,6 +88,7 @@ class ExactDiffusion(Algorithm[CorrectedState]):
 
     requires: ClassVar[Requires] = SYMMETRIC
     batched: ClassVar[bool] = True
+    unison: ClassVar[bool] = True
     affine: ClassVar[bool] = True
     limit: ClassVar[Limit] = Limit.OPTIMUM
     theorem: ClassVar[Theorem] = PRIMAL_DUAL
@@ -126,6 +128,7 @@ class Nids(Algorithm[CorrectedState]):
 
     requires: ClassVar[Requires] = SYMMETRIC
     batched: ClassVar[bool] = True
+    unison: ClassVar[bool] = True
     affine: ClassVar[bool] = True
     limit: ClassVar[Limit] = Limit.OPTIMUM
     theorem: ClassVar[Theorem] = PRIMAL_DUAL
@@ -166,6 +169,7 @@ class WangElia(Algorithm[IntegralState]):
 
     requires: ClassVar[Requires] = SYMMETRIC
     batched: ClassVar[bool] = True
+    unison: ClassVar[bool] = True
     affine: ClassVar[bool] = True
     limit: ClassVar[Limit] = Limit.OPTIMUM
     invariants: ClassVar[tuple[Invariant, ...]] = (zero_mean("z"),)

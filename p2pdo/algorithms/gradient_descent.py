@@ -42,6 +42,7 @@ class Dgd(Algorithm[DgdState]):
         weights=Stochastic.DOUBLY, oracle=Gradient, time_varying=True
     )
     batched: ClassVar[bool] = True
+    unison: ClassVar[bool] = True
     affine: ClassVar[bool] = True
     limit: ClassVar[Limit] = Limit.NEAR_OPTIMUM
     theorem: ClassVar[Theorem] = Theorem(
@@ -77,6 +78,7 @@ class DgdCta(Algorithm[DgdState]):
         weights=Stochastic.DOUBLY, oracle=Gradient, time_varying=True
     )
     batched: ClassVar[bool] = True
+    unison: ClassVar[bool] = True
     affine: ClassVar[bool] = True
     limit: ClassVar[Limit] = Limit.NEAR_OPTIMUM
     theorem: ClassVar[Theorem] = DIFFUSES
@@ -105,6 +107,7 @@ class Atc(Algorithm[DgdState]):
 
     requires: ClassVar[Requires] = Requires(weights=Stochastic.DOUBLY, oracle=Gradient)
     batched: ClassVar[bool] = True
+    unison: ClassVar[bool] = True
     affine: ClassVar[bool] = True
     limit: ClassVar[Limit] = Limit.NEAR_OPTIMUM
     theorem: ClassVar[Theorem] = DIFFUSES

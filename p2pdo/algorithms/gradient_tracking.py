@@ -58,6 +58,7 @@ class GradientTracking(Algorithm[TrackingState]):
         weights=Stochastic.DOUBLY, oracle=Gradient, time_varying=True
     )
     batched: ClassVar[bool] = True
+    unison: ClassVar[bool] = True
     affine: ClassVar[bool] = True
     limit: ClassVar[Limit] = Limit.OPTIMUM
     theorem: ClassVar[Theorem] = Theorem(
@@ -113,6 +114,7 @@ class GtAdam(Algorithm[GtAdamState]):
 
     requires: ClassVar[Requires] = Requires(weights=Stochastic.DOUBLY, oracle=Gradient)
     batched: ClassVar[bool] = True
+    unison: ClassVar[bool] = True
     limit: ClassVar[Limit] = Limit.OPTIMUM
     invariants: ClassVar[tuple[Invariant, ...]] = TRACKS
 

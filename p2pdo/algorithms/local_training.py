@@ -47,6 +47,7 @@ class KGt(Algorithm[LocalState]):
 
     requires: ClassVar[Requires] = Requires(weights=Stochastic.DOUBLY, oracle=Gradient)
     batched: ClassVar[bool] = True
+    unison: ClassVar[bool] = True
     affine: ClassVar[bool] = True
     limit: ClassVar[Limit] = Limit.OPTIMUM
     invariants: ClassVar[tuple[Invariant, ...]] = (zero_mean("y"),)
@@ -85,6 +86,7 @@ class Led(Algorithm[LocalState]):
 
     requires: ClassVar[Requires] = SYMMETRIC
     batched: ClassVar[bool] = True
+    unison: ClassVar[bool] = True
     affine: ClassVar[bool] = True
     limit: ClassVar[Limit] = Limit.OPTIMUM
     invariants: ClassVar[tuple[Invariant, ...]] = (zero_mean("y"),)
@@ -123,6 +125,7 @@ class ProxSkip(Algorithm[LocalState]):
 
     requires: ClassVar[Requires] = SYMMETRIC
     batched: ClassVar[bool] = True
+    unison: ClassVar[bool] = True
     limit: ClassVar[Limit] = Limit.OPTIMUM
     invariants: ClassVar[tuple[Invariant, ...]] = (zero_mean("y"),)
 

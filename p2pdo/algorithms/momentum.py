@@ -58,6 +58,8 @@ class DmSgd(_Momentum):
     stops at a distance O(γ/(1 − β)) from the optimum. Invariant: mean x⁺ = mean x − γ mean m⁺.
     """
 
+    unison: ClassVar[bool] = True
+
     def step(
         self,
         s: MomentumState,
@@ -80,6 +82,7 @@ class DecentLam(_Momentum):
     distance O(γ) from the optimum whatever β is. Invariant: mean g̃ = mean ∇f(x).
     """
 
+    unison: ClassVar[bool] = True
     requires: ClassVar[Requires] = Requires(
         weights=Stochastic.DOUBLY, symmetric=True, oracle=Gradient
     )
@@ -105,6 +108,8 @@ class QgDsgdm(_Momentum):
     the network stands still the momentum vanishes: the limit is that of `Atc`, at a distance O(η)
     from the optimum. Invariant: mean x⁺ = mean x − η mean(β m + ∇f(x)).
     """
+
+    unison: ClassVar[bool] = True
 
     def step(
         self,

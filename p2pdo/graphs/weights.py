@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntFlag
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 
@@ -29,7 +29,7 @@ from p2pdo.graphs.keys import among
 from p2pdo.types import Array
 
 TOLERANCE = 1e-10
-LONG_ROW = 64  # entries; longer rows are summed one row at a time, see Weights.apply
+LONG_ROW = 64  # entries; longer rows are summed one row at a time, see Weights.sweep
 
 
 class Stochastic(IntFlag):
@@ -117,9 +117,7 @@ class Weights:
         """W @ X for X of shape (n, …), in X's own precision.
 
         Every row adds its terms from zero in node order. Large products are SciPy's, where it
-        is there and has the same bits (`sparse`); others go all rows their first term, then all
-        that have one their second, and so on. Rows longer than `LONG_ROW` are summed one at a
-        time, so that the hub of a star costs one pass and not n.
+        is there and has the same bits (`sparse`); others are `sweep`'s.
         """
         if X.shape[:1] != (self.n,):
             raise LocalProtocolError(f"{self.n} nodes cannot mix values of shape {X.shape}")
@@ -128,14 +126,27 @@ class Weights:
             if matrix is not None:
                 product: Array = matrix @ X.reshape(self.n, -1)
                 return product.reshape(X.shape)
+        return self.sweep(X)
+
+    def sweep(self, X: Array) -> Array:
+        """The same by NumPy alone: no library is loaded for it.
+
+        All rows go their first term, then all that have one their second, and so on. Rows longer
+        than `LONG_ROW` are summed one at a time, so that the hub of a star costs one pass and
+        not n.
+        """
         is_real = np.issubdtype(X.dtype, np.inexact)
         total = np.zeros(X.shape, X.dtype if is_real else np.float64)
-        data = self.data.astype(total.dtype).reshape(-1, *[1] * (X.ndim - 1))
-        for rows, terms in self._sweeps:
-            total[rows] += data[terms] * X[self.indices[terms]]
-        for i in self._long_rows:
-            row = slice(self.indptr[i], self.indptr[i + 1])
-            total[i] += np.add.accumulate(data[row] * X[self.indices[row]])[-1]
+        column = -1, *[1] * (X.ndim - 1)
+        sweeps, long_rows = self._terms_in(total.dtype)
+        for rows, indices, data in sweeps:
+            terms = data.reshape(column) * X.take(indices, axis=0)
+            if rows is None:
+                total += terms
+            else:
+                total[rows] += terms
+        for i, indices, data in long_rows:
+            total[i] += np.add.accumulate(data.reshape(column) * X[indices])[-1]
         return total
 
     def _is_large(self, X: Array) -> bool:
@@ -154,22 +165,32 @@ class Weights:
     def _by_dtype(self) -> dict[np.dtype[Any], Any]:
         return {}
 
-    @cached_property
-    def _long_rows(self) -> list[int]:
-        rows: list[int] = np.flatnonzero(np.diff(self.indptr) > LONG_ROW).tolist()
-        return rows
+    def _terms_in(self, dtype: np.dtype[Any]) -> tuple[list[_Sweep], list[_LongRow]]:
+        """For k = 0, 1, …: the k-th terms of all rows that have one; and the long rows."""
+        if dtype not in self._terms:
+            data, counts = self.data.astype(dtype), np.diff(self.indptr)
+            rows = np.flatnonzero(counts > LONG_ROW)
+            counts[rows] = 0
+            parts = [(i, slice(self.indptr[i], self.indptr[i + 1])) for i in rows.tolist()]
+            long_rows = [(i, self.indices[part], data[part]) for i, part in parts]
+            sweeps: list[_Sweep] = []
+            for k in range(counts.max()):
+                rows = np.flatnonzero(counts > k)
+                places = self.indptr[rows] + k
+                every = None if len(rows) == self.n else rows
+                sweeps.append((every, self.indices[places], data[places]))
+            self._terms[dtype] = sweeps, long_rows
+        return self._terms[dtype]
 
     @cached_property
-    def _sweeps(self) -> list[tuple[Array | slice, Array]]:
-        """For k = 0, 1, …: the rows that have a k-th term, and the place of that term."""
-        counts = np.diff(self.indptr)
-        counts[self._long_rows] = 0
-        sweeps: list[tuple[Array | slice, Array]] = []
-        for k in range(counts.max()):
-            rows = np.flatnonzero(counts > k)
-            every = len(rows) == self.n
-            sweeps.append((slice(None) if every else rows, self.indptr[rows] + k))
-        return sweeps
+    def _terms(self) -> dict[np.dtype[Any], tuple[list[_Sweep], list[_LongRow]]]:
+        return {}
+
+
+_Sweep: TypeAlias = "tuple[Array | None, Array, Array]"
+"""The rows, None where it is all of them; whose values they take; by which weights."""
+
+_LongRow: TypeAlias = "tuple[int, Array, Array]"
 
 
 def metropolis(graph: Graph) -> Weights:

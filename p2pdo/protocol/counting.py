@@ -148,6 +148,10 @@ class Covering:
         """All so far."""
         return self._counter.calls
 
+    def add_gradients(self, number: int) -> None:
+        """Counts gradients that were not asked of a cover."""
+        self._counter.gradients += number
+
     def cover(self, problem: Any) -> Any:
         """The problem, its oracles counted; an oracle that it lacks is lacked by its cover too.
 

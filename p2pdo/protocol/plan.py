@@ -65,6 +65,10 @@ class Plan:
     def name(self, node: int) -> NodeId:
         return node_name(node)
 
+    def boundary_after(self, iteration: int) -> int:
+        """The next one that is observed."""
+        return min((iteration // self.observe_every + 1) * self.observe_every, self.rounds)
+
     def place(self, node: int) -> Place:
         return Place(
             node,

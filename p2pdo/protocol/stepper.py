@@ -83,8 +83,8 @@ class Stepper(Exchanging, Generic[S]):
         """
         super().__init__(place, coder_of(codec, len(x), place, seed))
         self._algorithm = algorithm
-        self._problem = problem
-        self._is_stochastic = is_stochastic(problem)
+        self.problem = problem
+        self.is_stochastic = is_stochastic(problem)
         self._covering = Covering()
         self._covered = self._covering.cover(problem)
         self.watch: Callable[[int, int, S], None] | None = None  # is shown (node, iteration, state)
@@ -121,6 +121,27 @@ class Stepper(Exchanging, Generic[S]):
     def calls(self) -> Calls:
         """What the steps have asked of the problem so far, `init` included."""
         return self._covering.calls
+
+    def go_on_from(
+        self, iteration: int, state: S, *, exchanges: int, bytes_each: int, gradients: int
+    ) -> None:
+        """Takes over a later boundary, which was reached by one step for all nodes.
+
+        `exchanges` and `gradients` have been made since the own one; to each out-neighbour it would
+        have sent `bytes_each` meanwhile.
+        """
+        self.iteration, self.state = iteration, state
+        self.exchanges += exchanges
+        self.messages_sent += self._told * exchanges
+        self.bytes_sent += self._told * bytes_each
+        self._covering.add_gradients(gradients)
+
+    def blame(self, error: BaseException) -> BaseException:
+        """What is told of an error of the author's code at this node."""
+        if isinstance(error, P2pdoError):
+            self._locate(error)
+            return error
+        return self._failure(error)
 
     def advance(self, inbox: Mapping[int, Value] | None, pause_at: int) -> Outgoing | None:
         """Goes on with the values that the last exchange asked for.
@@ -186,9 +207,7 @@ class Stepper(Exchanging, Generic[S]):
 
     def _cost(self, here: Here) -> Any:
         """What a step sees of the problem: it, or its mini-batch, with the calls counted."""
-        return (
-            self._covering.cover(self._problem.at(here)) if self._is_stochastic else self._covered
-        )
+        return self._covering.cover(self.problem.at(here)) if self.is_stochastic else self._covered
 
     def unlike(self, own: tuple[Value, ...], theirs: Value, sender: int) -> RemoteProtocolError:
         name = self.place.name_of(sender)
@@ -227,20 +246,20 @@ class Stepper(Exchanging, Generic[S]):
     def _check_problem(self, x: Array) -> None:
         """The first gradient's shape tells most mistakes in a user's problem at once."""
         needed = self._algorithm.requires.oracle
-        if not isinstance(self._problem, needed):
+        if not isinstance(self.problem, needed):
             parts = [name for name in dir(needed) if not name.startswith("_")]
-            lacks = ", ".join(name for name in parts if not hasattr(self._problem, name))
+            lacks = ", ".join(name for name in parts if not hasattr(self.problem, name))
             raise WorkloadFailed(
                 f"{type(self._algorithm).__name__} needs a problem with the methods of "
-                f"{needed.__name__}; {type(self._problem).__name__} lacks {lacks}",
+                f"{needed.__name__}; {type(self.problem).__name__} lacks {lacks}",
                 hint=_REMEDIES.get(needed.__name__, _OTHER_METHODS),
                 node=self.place.name,
             )
-        if not (hasattr(self._problem, "gradient") and hasattr(needed, "gradient")):
+        if not (hasattr(self.problem, "gradient") and hasattr(needed, "gradient")):
             return
         try:
-            problem: Any = self._problem  # and not its cover: this gradient is ours
-            g = (problem.at(self._here()) if self._is_stochastic else problem).gradient(x)
+            problem: Any = self.problem  # and not its cover: this gradient is ours
+            g = (problem.at(self._here()) if self.is_stochastic else problem).gradient(x)
         except P2pdoError as error:
             self._locate(error)
             raise

@@ -75,6 +75,15 @@ class _Member:
         self._stepper: Stepper[Any] | None = None  # made in its first turn
         self._compute: ThreadCompute | None = None
 
+    def take_over(self, stepper: Stepper[Any], pause_at: int) -> None:
+        """It is made already."""
+        self._stepper, self.pause_at, self.turns = stepper, pause_at, 1
+
+    @property
+    def stepper(self) -> Stepper[Any]:
+        assert self._stepper is not None, "it has had a turn"
+        return self._stepper
+
     def turn(self, inbox: Inbox) -> Outgoing | None:
         """What it sends; None at a boundary, where its state is in `whole`: that may be a copy."""
         outgoing: Outgoing | None = None
@@ -122,7 +131,14 @@ class Crowd:
         judge: Judge,
         tell: Callable[[Judgement], None],
         timelines: Sequence[Timeline] | None = None,
+        *,
+        steppers: Sequence[Stepper[Any]] = (),
+        judged: int = 0,
     ) -> None:
+        """From the starts; or on from the boundary that these steppers have reached together.
+
+        `judged` is the last one that was observed.
+        """
         seats = seats_of([plan.place(i) for i in range(plan.nodes)])
         self._plan = plan
         self._judge = judge
@@ -136,10 +152,15 @@ class Crowd:
         self._queue = deque(self._members)
         self._begun = 0  # kinds of first turns that somebody has begun
         self._expected: list[bool] = []  # and ended: whether they are long
+        if steppers:
+            self._begun, self._expected = 1, [False]
+            for member, stepper in zip(self._members, steppers, strict=True):
+                member.take_over(stepper, plan.boundary_after(judged))
+        self.first_took = 0.0  # seconds of computing that the first turn of all took
         self._waits_for_first: list[_Member] = []
         self._on_threads: set[asyncio.Task[None]] = set()
         self._waits_for_judge: list[tuple[_Member, Report]] = []
-        self._judged = -plan.observe_every  # the iteration that was judged last
+        self._judged = judged if steppers else -plan.observe_every  # the iteration judged last
         self._final: dict[int, Report] = {}
         self._is_over = False
         self._slice_began = (0.0, 0.0)  # its clock, and what this thread had computed
@@ -169,6 +190,11 @@ class Crowd:
             self._is_over = True
             for member in self._members:
                 member.close()
+
+    @property
+    def steppers(self) -> list[Stepper[Any]]:
+        """Of all nodes, once each has had a turn."""
+        return [member.stepper for member in self._members]
 
     # ---- turns ----
 
@@ -242,6 +268,7 @@ class Crowd:
             del inbox  # used values are let go
             member.is_long = computing > SHORT or wall > BLOCKED
             if len(self._expected) == member.turns < FIRST:
+                self.first_took = self.first_took or computing
                 self._expected.append(computing > BLOCKED or wall > 10 * BLOCKED)
                 self._queue.extend(self._waits_for_first)
                 self._waits_for_first = []
@@ -285,7 +312,7 @@ class Crowd:
                 self._end(list(judgement.reports))
                 return
         if k < plan.rounds and not member.has_settled:
-            member.pause_at = min((k // plan.observe_every + 1) * plan.observe_every, plan.rounds)
+            member.pause_at = plan.boundary_after(k)
             self._queue.append(member)
         else:
             self._finish(member, report)

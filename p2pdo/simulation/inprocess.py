@@ -11,6 +11,7 @@ one order of events. `Simulation` tells how long it would have taken.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -25,9 +26,10 @@ from p2pdo.runtime.exchange import Exchanger
 from p2pdo.runtime.timeline import Timeline
 from p2pdo.simulation.clock import VirtualTimeLoop
 from p2pdo.simulation.computing import SimulatedCompute, measured
-from p2pdo.simulation.crowd import Crowd
+from p2pdo.simulation.crowd import BLOCKED, SLICE, Crowd
 from p2pdo.simulation.links.conditions import Conditions, conditions_of
 from p2pdo.simulation.network import SimulatedNetwork, Traffic, Weather
+from p2pdo.simulation.unison import Parted, Unison, may_step_in_unison
 from p2pdo.transports.memory import MemoryNetwork
 
 Tell = Callable[[Judgement], None]
@@ -38,12 +40,40 @@ async def run_in_process(
 ) -> list[Report]:
     """Runs the plan in the running loop; returns each node's resulting state, in node order.
 
-    `timelines` take where each node's time goes.
+    `timelines` take where each node's time goes, each in steps of its own.
     """
     try:
+        if timelines is None and may_step_in_unison(plan):
+            return await _run_in_unison(plan, judge, tell)
         return await Crowd(plan, judge, tell, timelines).run()
     except BaseExceptionGroup as group_of_errors:
         raise first_error(group_of_errors) from None
+
+
+async def _run_in_unison(plan: Plan, judge: Judge, tell: Tell) -> list[Report]:
+    """Nodes make their states by themselves, and go on so from where there is no step for all."""
+    makers = Crowd(replace(plan, rounds=0), judge, tell)
+    reports = await makers.run()
+    steppers, judged = makers.steppers, 0
+    try:
+        unison = Unison(plan, steppers) if makers.first_took <= BLOCKED else None
+        until = time.perf_counter() + SLICE
+        while unison and judge.stopped_at is None and judged < plan.rounds:
+            boundary = plan.boundary_after(judged)
+            while unison.iteration < boundary:
+                if time.perf_counter() > until:
+                    await asyncio.sleep(0)  # the loop has its turn
+                    until = time.perf_counter() + SLICE
+                unison.advance()
+            reports = unison.observe()
+            for judgement in [one for report in reports for one in judge.receive(report)]:
+                tell(judgement)
+            judged = boundary
+    except Parted:
+        unison = None
+    if unison or judge.stopped_at is not None or not plan.rounds:
+        return reports
+    return await Crowd(plan, judge, tell, steppers=steppers, judged=judged).run()
 
 
 def run_simulated(

@@ -45,7 +45,7 @@ def run_lockstep(
         has_ended = iteration >= plan.rounds or steppers[0].has_settled
         if has_ended or judge.stopped_at is not None:
             return reports
-        iteration = min((iteration // plan.observe_every + 1) * plan.observe_every, plan.rounds)
+        iteration = plan.boundary_after(iteration)
         advance_to(steppers, iteration, check_stop)
 
 

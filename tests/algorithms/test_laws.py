@@ -22,6 +22,7 @@ import p2pdo
 from p2pdo.algorithms import Algorithm, Consensus, GradientTracking
 from p2pdo.algorithms.base import Limit, Missing, Requires
 from p2pdo.algorithms.catalogue import ALGORITHMS
+from p2pdo.algorithms.edges import edges_of
 from p2pdo.effects import Here, Mix, Step, exchange_each, mix
 from p2pdo.errors import WorkloadFailed
 from p2pdo.graphs.weights import Stochastic, Weights, from_matrix
@@ -192,6 +193,26 @@ class WrongStack(_Mutant):
         return Tracked(x, y_mixed + g - s.g, g)
 
 
+class MeasuresAllNodes(_Mutant):
+    """Its norm is that of its own x where it steps alone, and else that of all nodes' x."""
+
+    unison: ClassVar[bool] = True
+
+    def step(self, s: Tracked, problem: Any, here: Here) -> Step[Tracked]:
+        x_mixed, y_mixed = yield from mix(s.x, s.y)
+        x = x_mixed - A * s.y / (1 + np.linalg.norm(s.x))
+        g = problem.gradient(x)
+        return Tracked(x, y_mixed + g - s.g, g)
+
+
+class LooksAtItsNeighbours(_Mutant):
+    unison: ClassVar[bool] = True
+
+    def step(self, s: Tracked, problem: Any, here: Here) -> Step[Tracked]:
+        x, y = yield from mix(s.x, s.y)
+        return Tracked(x - A * s.y / edges_of(here).degree, y, s.g)
+
+
 class ForgetsTheEdge(_Mutant):
     """Says that it is exact without a message, and loses what the neighbour meant to give."""
 
@@ -220,6 +241,8 @@ def mutant(algorithm: Algorithm[Any]) -> laws.Case:
         (held.has_the_same_bits_everywhere, DrawsFromTheClock(), "other bits"),
         (held.keeps_the_dtype, Promotes(), "leads to float32, float64"),
         (held.stacks, WrongStack(), "stacked differs"),
+        (held.steps_in_unison, MeasuresAllNodes(), "other bits in unison in float64 on ring-6"),
+        (held.steps_in_unison, LooksAtItsNeighbours(), "no step for all nodes in float64 on ring"),
         (held.survives_what_it_says, ForgetsTheEdge(), "where values are lost"),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Algorithm) else None,

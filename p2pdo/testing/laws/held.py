@@ -5,6 +5,7 @@
     reaches_its_limit             the optimum, or its bias, or the agreement that it declares
     has_the_same_bits_everywhere  dense, simulated under bad weather, one event loop
     stacks                        where `batched`: one step for all nodes, to 1e-12
+    steps_in_unison               where `unison`: the same on own costs, to the bit
     mixes_where_it_says           its values can be coded exactly where it declares `mixes`
     goes_on_from_a_state          no hidden memory: a copied state leads to the same bits
     leaves_arrays_alone           what was sent or kept never changes
@@ -37,6 +38,7 @@ from p2pdo.simulation.inprocess import run_in_process, run_simulated
 from p2pdo.simulation.lockstep import advance_to, run_lockstep, steppers_of
 from p2pdo.simulation.network import Weather
 from p2pdo.simulation.stacked import require_stackable, run_stacked
+from p2pdo.simulation.unison import Parted, Unison
 from p2pdo.testing.laws.case import Case, Residual
 from p2pdo.testing.laws.costs import COSTS, DIMENSION, costs_for
 from p2pdo.testing.laws.dense import Dense, dense_of
@@ -215,6 +217,33 @@ def stacks(case: Case) -> None:
         hold(sent[0] == sent[1], f"stacked counts other messages {setting}")
 
 
+def steps_in_unison(case: Case) -> None:
+    """All of the states, and what each node has sent and asked, in both precisions."""
+    if vars(type(case.algorithm)).get("unison") is not True:
+        return
+    for setting in settings(case.algorithm):
+        for dtype in ("float64", "float32"):
+            _steps_in_unison(setting.plan(case.algorithm, 12, dtype), f"in {dtype} {setting}")
+
+
+def _steps_in_unison(plan: Plan, where: str) -> None:
+    apart, together = steppers_of(plan), steppers_of(plan)
+    try:
+        unison = Unison(plan, together)
+        for k in range(1, plan.rounds + 1):
+            unison.advance()
+            unison.observe()
+            advance_to(apart, k)
+            for one, other in zip(together, apart, strict=True):
+                same = _bits(one.state) == _bits(other.state)
+                _hold(same, f"other bits in unison {where} at iteration {k}")
+                counts = [(r.bytes_sent, r.messages_sent, r.calls) for r in (one, other)]
+                _hold(counts[0] == counts[1], f"other counts in unison {where} at iteration {k}")
+    except Parted as parted:
+        reason = parted.__cause__ or "its states do not stack"
+        raise BrokenLaw(f"there is no step for all nodes {where}: {reason}") from parted
+
+
 def mixes_where_it_says(case: Case) -> None:
     setting = settings(case.algorithm)[0]
     plan = replace(setting.plan(case.algorithm, rounds=3), codec=CODEC)
@@ -291,6 +320,7 @@ LAWS: tuple[Law, ...] = (
     reaches_its_limit,
     has_the_same_bits_everywhere,
     stacks,
+    steps_in_unison,
     mixes_where_it_says,
     goes_on_from_a_state,
     leaves_arrays_alone,
