@@ -15,7 +15,6 @@ import numpy as np
 from p2pdo.algorithms.catalogue import AnyAlgorithm
 from p2pdo.api.limits import MOST_STACKED, check_most
 from p2pdo.errors import ConfigError, did_you_mean
-from p2pdo.protocol.asynchronous.plan import Asynchrony
 from p2pdo.protocol.coding import NONE
 from p2pdo.protocol.drops import Drops
 from p2pdo.protocol.settling import require_settle
@@ -41,7 +40,7 @@ class Request:
         dtype: "float64" or "float32"; None is what the problems compute in, mostly float64.
         delay_seed: of the weather of a simulated network; the result does not depend on it.
         drop: values that never arrive, see `api.drops`; of algorithms that go on without.
-        links, link_loss, compute: of a simulated network, see `api.simulating`.
+        links, link_delay, link_loss, compute: of a simulated network, see `api.simulating`.
         lane: how values go between node processes: "auto", "grpc" or "shared-memory".
         codec: of what is mixed, NAME[:NUMBER][,step=γ], see `p2pdo.codecs`; a method that
             compresses by itself takes it as its compressor.
@@ -49,7 +48,10 @@ class Request:
         monitor: how often what the method keeps is looked at: at "every" iteration, at "observed"
             ones, at multiples of a number, "off"; "auto" is at every one where the network is
             simulated, else at observed.
-        asynchrony: of asynchronous algorithms: how far nodes drift apart, and a simulated weather.
+        max_staleness: of asynchronous algorithms: wake-ups by which a node may be ahead of what it
+            last heard of a neighbour; None is 4.
+        activation: of asynchronous algorithms on a simulated network: who wakes when, see
+            `simulation.activation.reading`; None: who has heard enough, as on a real one.
     """
 
     problem: str | Sequence[Any]
@@ -68,6 +70,7 @@ class Request:
     delay_seed: int = 0
     drop: float | str | Drops | None = None
     links: Path | str | Mapping[str, Any] | None = None
+    link_delay: float | str | None = None
     link_loss: float | None = None
     compute: float | str | None = None
     record: str | Sequence[str] = ()
@@ -75,7 +78,8 @@ class Request:
     codec: str = NONE
     settle: float | None = None
     monitor: str | int = "auto"
-    asynchrony: Asynchrony = field(default_factory=Asynchrony)
+    max_staleness: int | None = None
+    activation: str | None = None
 
 
 def check_request(request: Request) -> None:
