@@ -8,7 +8,7 @@ the labels under which all of it is reported. The look-ups themselves are in `ap
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from p2pdo.api.simulating import links_for
 from p2pdo.api.topology_files import read_topology
 from p2pdo.errors import ConfigError
 from p2pdo.node.offers import EVERYTHING, Offers
-from p2pdo.protocol.asynchronous.plan import AsynchronousPlan, Asynchrony
+from p2pdo.protocol.asynchronous.plan import AsynchronousPlan
 from p2pdo.protocol.coding import coding_of, lazier, require_codable, settle
 from p2pdo.protocol.drops import Drops
 from p2pdo.protocol.judging import Objective
@@ -92,6 +92,7 @@ class Job:
             **({"warnings": list(self.warnings)} if self.warnings else {}),
             "drop": asdict(drop) if isinstance(drop := request.drop, Drops) else drop,
             "links": _shown(request.links),
+            "link_delay": request.link_delay,
             "link_loss": request.link_loss,
             "compute": request.compute,
             "delay_seed": request.delay_seed,
@@ -106,7 +107,7 @@ class Job:
         """Those of asynchronous algorithms; of others none."""
         if not isinstance(self.plan, AsynchronousPlan):
             return {}
-        return {f.name: getattr(self.plan.asynchrony, f.name) for f in fields(Asynchrony)}
+        return asdict(self.plan.asynchrony)
 
     @property
     def record(self) -> tuple[str, ...]:
@@ -148,7 +149,7 @@ def resolve(request: Request, site: Offers = EVERYTHING) -> Job:
             "a tolerance needs a problem whose optimum is known: its class has no minimiser",
             hint="give the class a minimiser(problems), or use --rounds alone",
         )
-    links = links_for(request.links, request.link_loss, request.compute, graph)
+    links = links_for(request, graph)
     labels = problem_label, algorithm_label, topology_label
     job = Job(plan, objective, request, *labels, links=links)
     for name in job.record:

@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import IO, NamedTuple, Self
 
 from p2pdo.algorithms import catalogue as algorithms
+from p2pdo.algorithms.asynchronous.contract import AsynchronousAlgorithm
 from p2pdo.algorithms.base import Method
 from p2pdo.api.jobs import Job
 from p2pdo.api.parameters import parameters_of
@@ -38,6 +39,8 @@ from p2pdo.driving.results import count_headers, count_links
 from p2pdo.errors import LocalProtocolError, P2pdoError, Unreachable, WorkloadFailed, from_plain
 from p2pdo.node.optimization import TIMELINE
 from p2pdo.participants.definition import require_plain
+from p2pdo.protocol.asynchronous.auditing import has_ledger
+from p2pdo.protocol.asynchronous.plan import MAX_STALENESS
 from p2pdo.protocol.judging import Judge, Judgement, Report
 from p2pdo.protocol.plan import Plan
 from p2pdo.protocol.tasks import workload_id_of
@@ -277,15 +280,19 @@ def _specification(
         "tol": plan.tol,
         "settle": None if plan.settle is None else plan.settle.tol,
         "timeline": None if timeline is None else timeline.spans_of_each,
-        "max_staleness": job.request.asynchrony.max_staleness,
+        "max_staleness": job.request.max_staleness or MAX_STALENESS,
         "monitor": _monitor_of(plan),
     }
 
 
 def _monitor_of(plan: Plan) -> int | str:
     """As it is asked of a coordinator; of one node nothing but its own part could be told."""
-    every, invariants = plan.monitor_every, plan.algorithm.invariants
-    return "off" if every is None or not invariants or plan.nodes == 1 else every
+    every, algorithm = plan.monitor_every, plan.algorithm
+    if isinstance(algorithm, AsynchronousAlgorithm):
+        has_something = has_ledger(type(algorithm))
+    else:
+        has_something = bool(algorithm.invariants)
+    return "off" if every is None or not has_something or plan.nodes == 1 else every
 
 
 def _place_of(cls: type[Method]) -> str | None:

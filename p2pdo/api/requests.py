@@ -15,7 +15,6 @@ import numpy as np
 from p2pdo.algorithms.catalogue import AnyAlgorithm
 from p2pdo.api.limits import MOST_STACKED, check_most
 from p2pdo.errors import ConfigError, did_you_mean
-from p2pdo.protocol.asynchronous.plan import Asynchrony
 from p2pdo.protocol.coding import NONE
 from p2pdo.protocol.drops import Drops
 from p2pdo.protocol.settling import require_settle
@@ -41,7 +40,7 @@ class Request:
         dtype: "float64" or "float32"; None is what the problems compute in, mostly float64.
         delay_seed: of the weather of a simulated network; the result does not depend on it.
         drop: values that never arrive, see `api.drops`; of algorithms that go on without.
-        links, link_loss, compute: of a simulated network, see `api.simulating`.
+        links, link_delay, link_loss, compute: of a simulated network, see `api.simulating`.
         lane: how values go between node processes: "auto", "grpc" or "shared-memory".
         codec: of what is mixed, NAME[:NUMBER][,step=γ], see `p2pdo.codecs`; a method that
             compresses by itself takes it as its compressor.
@@ -52,7 +51,10 @@ class Request:
         test: samples that no node has, of which the accuracy is told: a problem that classifies,
             or "file.py:object", one or a function of the seed that makes one. Of data sets of the
             catalogue it is the parameter "problem.test", a share of their samples.
-        asynchrony: of asynchronous algorithms: how far nodes drift apart, and a simulated weather.
+        max_staleness: of asynchronous algorithms: wake-ups by which a node may be ahead of what it
+            last heard of a neighbour; None is 4.
+        activation: of asynchronous algorithms on a simulated network: who wakes when, see
+            `simulation.activation.reading`; None: who has heard enough, as on a real one.
     """
 
     problem: str | Sequence[Any]
@@ -71,6 +73,7 @@ class Request:
     delay_seed: int = 0
     drop: float | str | Drops | None = None
     links: Path | str | Mapping[str, Any] | None = None
+    link_delay: float | str | None = None
     link_loss: float | None = None
     compute: float | str | None = None
     record: str | Sequence[str] = ()
@@ -79,7 +82,8 @@ class Request:
     settle: float | None = None
     monitor: str | int = "auto"
     test: Any = None
-    asynchrony: Asynchrony = field(default_factory=Asynchrony)
+    max_staleness: int | None = None
+    activation: str | None = None
 
 
 def check_request(request: Request) -> None:

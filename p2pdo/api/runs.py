@@ -44,7 +44,6 @@ from p2pdo.reporting.pictures import Drawn, draw_if_possible
 from p2pdo.reporting.rates import observed_rate
 from p2pdo.reporting.records import Metric, Summary
 from p2pdo.reporting.run_folder import MOST_FILES, RunFolder
-from p2pdo.simulation.asynchronous import run_asynchronous
 from p2pdo.simulation.asynchronous_in_process import run_asynchronous_in_process
 from p2pdo.simulation.inprocess import run_in_process
 from p2pdo.simulation.lockstep import run_lockstep
@@ -205,9 +204,6 @@ class Run(Running[Result]):
                 await asyncio.to_thread(self._judge.close)
 
     async def _execute(self) -> Sequence[Report]:
-        plan = self.job.plan
-        if isinstance(plan, AsynchronousPlan) and self.executor != "processes":
-            return await self._execute_asynchronous(plan)
         match self.executor:
             case "dense":
                 return await self._off_loop(run_lockstep)
@@ -233,14 +229,10 @@ class Run(Running[Result]):
                 )
                 return reports
 
-    async def _execute_asynchronous(self, plan: AsynchronousPlan) -> Sequence[Report]:
-        if self.executor == "inprocess":
-            return await run_asynchronous_in_process(plan, self._judge, self._show_and_tell)
-        seed = self.job.request.delay_seed
-        return await self._off_loop(lambda *asked: run_asynchronous(*asked, delay_seed=seed))
-
     async def _in_process(self) -> Sequence[Report]:
         plan, file = self.job.plan, self.timeline
+        if isinstance(plan, AsynchronousPlan):
+            return await run_asynchronous_in_process(plan, self._judge, self._show_and_tell)
         if file is None:
             return await run_in_process(plan, self._judge, self._show_and_tell)
         timelines = file.make()

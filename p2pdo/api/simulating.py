@@ -1,6 +1,7 @@
 """Simulated runs: what a user may say of links and nodes, and what such a run came to.
 
 links        a file as `simulation.links.models` shows it, or its content
+link_delay   of every link: "20ms", "lognormal:20ms,0.3", "exponential:20ms"
 link_loss    the share of frames that every link loses and sends again
 compute      how long an iteration takes: "5ms", "lognormal:5ms,0.3", or "measured"
 """
@@ -17,27 +18,25 @@ from p2pdo.graphs.graph import Graph
 from p2pdo.simulation.inprocess import Simulation
 from p2pdo.simulation.links.compute import read_compute
 from p2pdo.simulation.links.conditions import Conditions
+from p2pdo.simulation.links.delay import Delay, read_delay
 from p2pdo.simulation.links.models import MEASURED
 from p2pdo.simulation.links.reading import Links, links_of, read_links
 
 if TYPE_CHECKING:
     from p2pdo.api.jobs import Job
+    from p2pdo.api.requests import Request
 
 SIMULATED = "simulated"
 
 
-def links_for(
-    links: Path | str | Mapping[str, Any] | None,
-    link_loss: float | None,
-    compute: float | str | None,
-    graph: Graph,
-) -> Links | None:
+def links_for(request: Request, graph: Graph) -> Links | None:
     """The conditions that were asked for; None where nothing was.
 
     Raises:
         ConfigError: something is wrong, with file and key.
     """
-    if links is None and link_loss is None and compute is None:
+    links, compute = request.links, request.compute
+    if links is request.link_delay is request.link_loss is compute is None:
         return None
     if links is None:
         found = Links(Conditions())
@@ -45,19 +44,35 @@ def links_for(
         found = links_of(links, graph)
     else:
         found = read_links(Path(links), graph)
-    if link_loss is not None:
-        found = _with_loss(found, link_loss)
+    if request.link_delay is not None:
+        found = _on_all_links(found, delay=_delay(request.link_delay))
+    if request.link_loss is not None:
+        found = _on_all_links(found, loss=_loss(request.link_loss))
     return found if compute is None else _with_compute(found, compute)
 
 
-def _with_loss(found: Links, loss: float) -> Links:
+def _loss(loss: float) -> float:
     if not 0 <= loss < 1:
         raise ConfigError(
             f"a link loses a share of its frames in [0, 1), got {loss}", hint="--link-loss 0.1"
         )
+    return loss
+
+
+def _delay(written: float | str) -> Delay:
+    try:
+        return read_delay(written)
+    except ValueError as error:
+        raise ConfigError(
+            f"the delay of links is wrong: {error}",
+            hint="--link-delay 20ms, --link-delay lognormal:20ms,0.3",
+        ) from None
+
+
+def _on_all_links(found: Links, **has: Any) -> Links:
     conditions = found.conditions
-    weather = replace(conditions.weather, loss=loss)
-    edges = {way: replace(of_edge, loss=loss) for way, of_edge in conditions.edges.items()}
+    weather = replace(conditions.weather, **has)
+    edges = {way: replace(of_edge, **has) for way, of_edge in conditions.edges.items()}
     return replace(found, conditions=replace(conditions, weather=weather, edges=edges))
 
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 ROUNDS, TOL = 10_000, 1e-8
 _OF_ALGORITHMS = (
     *("algorithm", "tol", "settle", "start", "partition", "dtype", "timeline", "force", "test"),
-    *("drop", "links", "link_loss", "compute", "codec", "monitor"),
+    *("drop", "links", "link_delay", "link_loss", "compute", "codec", "monitor"),
     *asynchrony.NAMES,
 )
 
@@ -123,7 +123,6 @@ def run(
 
     executor = check_executor(on)
     check_in_memory(executor, asked["nodes"])
-    how_far_apart = asynchrony.taken_from(asked)
     participant = participant_at(asked["problem"])
     is_comparison = comparing.is_comparison(asked, trials)
     if participant is not None:
@@ -136,7 +135,6 @@ def run(
         ended = signals.run(_take_part(wanted, asked, executor, out, quiet=quiet))
         return finished(ended, quiet=quiet)
     if is_comparison:
-        asynchrony.require_none(how_far_apart)
         return comparing.compare(
             asked,
             _given(ctx),
@@ -149,9 +147,7 @@ def run(
             default_tol=TOL if rounds is None and tol is None else None,
             quiet=quiet,
         )
-    request = Request(
-        rounds=ROUNDS if rounds is None else rounds, tol=tol, asynchrony=how_far_apart, **asked
-    )
+    request = Request(rounds=ROUNDS if rounds is None else rounds, tol=tol, **asked)
     job = resolve(request)
     if rounds is None and tol is None and asked["settle"] is None:
         job = with_tolerance(job, TOL)

@@ -20,6 +20,11 @@ _OPTIONS = (
         help="links.toml: delays, bandwidth, losses, stragglers, … of a simulated network.",
     ),
     click.option(
+        "--link-delay",
+        metavar="T",
+        help="Of a frame on every simulated link: 20ms, lognormal:20ms,0.3, exponential:20ms.",
+    ),
+    click.option(
         "--link-loss",
         type=float,
         metavar="P",

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from p2pdo.algorithms import catalogue
+from p2pdo.algorithms.asynchronous.contract import AsynchronousAlgorithm
 from p2pdo.algorithms.base import Requires
 from p2pdo.config import (
     OptimizationSpec,
@@ -38,6 +39,7 @@ from p2pdo.protocol.assignment import (
     resolve_graph,
     topology_digest,
 )
+from p2pdo.protocol.asynchronous.auditing import require_ledger
 from p2pdo.protocol.coding import NONE, coding_of, lazier, require_codable, settle
 from p2pdo.protocol.monitoring import require_invariants
 from p2pdo.protocol.workload import (
@@ -228,7 +230,11 @@ def _refuse_to_look_in_vain(spec: OptimizationSpec, nodes: int) -> None:
             hint="two nodes or more, or leave --monitor out",
         )
     if spec.algorithm.where is None:
-        require_invariants(catalogue.find(spec.algorithm.name))
+        cls = catalogue.find(spec.algorithm.name)
+        if issubclass(cls, AsynchronousAlgorithm):
+            require_ledger(cls)
+        else:
+            require_invariants(cls)
 
 
 def _check_problem(problem: ProblemSpec, partition: str) -> None:

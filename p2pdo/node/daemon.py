@@ -7,7 +7,6 @@ SIGINT/SIGTERM · 1 anything else.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any

@@ -37,6 +37,7 @@ from p2pdo.node.metering import Metering
 from p2pdo.node.offers import Offers
 from p2pdo.node.state_folder import write_state
 from p2pdo.participants.history import History
+from p2pdo.protocol.asynchronous.auditing import auditor_of
 from p2pdo.protocol.asynchronous.member import Member
 from p2pdo.protocol.judging import Report
 from p2pdo.protocol.masking import Masks
@@ -210,6 +211,8 @@ class Optimization(Executor):
             assert isinstance(exchanger, Mailbox), "opened as such"
             most = config.spec["max_staleness"]
             member = Member(algorithm, *arguments, max_staleness=most)
+            auditor = auditor_of(algorithm, config.monitor_every)
+            member.watch = None if auditor is None else auditor.look
             return partial(AsynchronousDriver, member, exchanger, steps)
         settle, codec = _settle(config.spec), config.spec["codec"]
         make = stepper_that(settle, codec)
@@ -290,8 +293,8 @@ def _settle(spec: Mapping[str, Any]) -> Settle | None:
 
 
 def _kept(algorithm: type[AnyAlgorithm], config: Assigned) -> dict[str, list[str]]:
-    """The names of what the monitor will look at."""
-    if config.monitor_every is None:
+    """The names of what the monitor will look at; an asynchronous node looks by itself."""
+    if config.monitor_every is None or issubclass(algorithm, AsynchronousAlgorithm):
         return {}
     return {"invariants": [each.name for each in algorithm.invariants]}
 
@@ -300,7 +303,7 @@ def _monitor(
     algorithm: AnyAlgorithm, config: Assigned, exchanger: Exchanger, metering: Metering
 ) -> Watch | None:
     """Who tells the monitor, if there is one."""
-    if config.monitor_every is None:
+    if config.monitor_every is None or isinstance(algorithm, AsynchronousAlgorithm):
         return None
     hiding = Hiding(
         algorithm.invariants,

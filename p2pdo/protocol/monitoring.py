@@ -73,7 +73,7 @@ class Monitor:
             return
         parts = self._parts.setdefault(iteration, {})
         parts[node] = [np.array(each.part(state)) for each in self._invariants]
-        self._largest = max(self._largest, _largest(state))
+        self._largest = max(self._largest, largest_entry(state))
         if len(parts) == self._nodes:
             del self._parts[iteration]
             in_order = [parts[i] for i in range(self._nodes)]
@@ -88,7 +88,7 @@ class Monitor:
         """
         if iteration % self.every:
             return
-        self._largest = max(self._largest, _largest(stacked))
+        self._largest = max(self._largest, largest_entry(stacked))
         sums = [np.sum(each.part(stacked), axis=0) for each in self._invariants]
         self._check(iteration, sums, stacked.x.dtype)
 
@@ -127,7 +127,7 @@ class Hiding:
         """The node's state at a boundary. One that is not finite is told by whoever sends it."""
         if iteration % self._every:
             return
-        self._largest = max(self._largest, _largest(state))
+        self._largest = max(self._largest, largest_entry(state))
         both = zip(self._invariants, self._directions, strict=True)
         numbers = [direction.along(each.part(state)) for each, direction in both]
         numbers.append(_slack(state.x.dtype) * self._largest)
@@ -212,8 +212,8 @@ def require_invariants(cls: type[Method]) -> None:
         )
 
 
-def _largest(state: Any) -> float:
-    """The largest entry; of arrays that are not finite none: whoever sends them tells."""
+def largest_entry(state: Any) -> float:
+    """The largest of a state; of arrays that are not finite none: whoever sends them tells."""
     largest = 0.0
     for array in map(np.asarray, state):
         if array.dtype.kind == "f" and array.size:

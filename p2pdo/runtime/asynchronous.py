@@ -2,8 +2,9 @@
 
     what has come ──▶ receive, then wake if it is due ──▶ what is to be sent     (one turn)
 
-A turn computes on the workload's own thread; the loop carries messages meanwhile. A node that is
-not due waits for what comes. Sessions below see to it that nothing is lost on a broken link; where
+A turn computes on the workload's own thread; the loop carries messages meanwhile. When a node is up
+is its `Pace`: here, when it is due by what it has heard; else it waits for what comes. Sessions
+below see to it that nothing is lost on a broken link; where
 a neighbour is slow to take what it is sent, only the newest message waits for it, which has all
 there is to know.
 
@@ -14,8 +15,9 @@ limit has told all that it has to say, and takes nothing more.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from enum import Enum, auto
 from typing import Any, TypeAlias
 
 from p2pdo.errors import RemoteProtocolError
@@ -39,6 +41,7 @@ class Mailbox(Exchanger):
     def __init__(self, place: Place, names: Mapping[int, NodeId], digest: bytes) -> None:
         super().__init__(place, names, digest)
         self.superseded = (0, 0)  # messages that were never sent, and their bytes
+        self.dropped = 0  # messages that have come, and are lost all the same
         self._waiting: dict[int, Message] = {}  # for room, to each out-neighbour
 
     def receive(self, peer: NodeId, frame: Frame) -> None:
@@ -102,6 +105,31 @@ def _message(sender: str, tag: Tag, value: Value) -> Message:
     )
 
 
+class Turn(Enum):
+    """What a node does at its turn, when it has taken what has come."""
+
+    WAIT = auto()
+    WAKE = auto()
+    AGAIN = auto()  # says once more what it has said
+
+
+class Pace:
+    """When a node is up: by the news, on links that lose nothing."""
+
+    @property
+    def is_ringing(self) -> bool:
+        """Whether it is time for something by the clock."""
+        return False
+
+    def is_up(self, member: Member[Any]) -> bool:
+        """Whether it is time for something though nothing has come."""
+        return member.is_due
+
+    def turn(self, member: Member[Any]) -> Turn:
+        """What it is time for; whatever has rung is still after it."""
+        return Turn.WAKE if member.is_due else Turn.WAIT
+
+
 class AsynchronousDriver(JudgedRun):
     """One node's run of one asynchronous algorithm; to others it is as a `driver.Driver`."""
 
@@ -115,9 +143,11 @@ class AsynchronousDriver(JudgedRun):
         rounds: int,
         observe_every: int,
         judged: bool,
+        pace: Pace | None = None,
     ) -> None:
         """With `judged`, states wait for `judge` to be called; otherwise they are only told."""
         super().__init__(mailbox, observer, observe_every=observe_every, judged=judged)
+        self._pace = pace or Pace()
         self._member = member
         self._mailbox = mailbox
         self._compute = compute
@@ -142,13 +172,27 @@ class AsynchronousDriver(JudgedRun):
 
     async def _turn(self) -> Report | None:
         """Waits for a reason to do something, and does it; the report at a boundary of interest."""
-        mailbox, member = self._mailbox, self._member
-        await mailbox.until(lambda: member.is_due or mailbox.has_come)
+        mailbox, member, pace = self._mailbox, self._member, self._pace
+        await mailbox.until(lambda: pace.is_up(member) or mailbox.has_come)
         mailbox.at(member.wakes)
         messages, report = await self._compute.run(self._take_and_wake, mailbox.collect())
         mailbox.check()
         mailbox.post(messages)
         return None if report is None else self._as_sent(report)
+
+    def say_again(self) -> None:
+        """Sends what was sent last to each neighbour once more, where something may be lost."""
+        self._mailbox.post(self._member.again())
+
+    async def _wait(self, predicate: Callable[[], bool]) -> None:
+        """Neighbours may wait for what they were told and have not heard."""
+        mailbox, pace = self._mailbox, self._pace
+        while True:
+            await mailbox.until(lambda: pace.is_ringing or predicate())
+            if not pace.is_ringing:
+                return
+            if pace.turn(self._member) is not Turn.WAIT:
+                self.say_again()
 
     def _as_sent(self, report: Report) -> Report:
         """A member counts what it has to say; what the next one made needless was not sent."""
@@ -157,6 +201,7 @@ class AsynchronousDriver(JudgedRun):
             report,
             messages_sent=report.messages_sent - count,
             bytes_sent=report.bytes_sent - size,
+            dropped=self._mailbox.dropped,
         )
 
     def _take_and_wake(self, came: Sequence[Post]) -> tuple[list[Post], Report | None]:
@@ -164,7 +209,10 @@ class AsynchronousDriver(JudgedRun):
         member = self._member
         replies = [(sender, member.receive(sender, message)) for sender, message in came]
         messages = [(sender, reply) for sender, reply in replies if reply is not None]
-        if not member.is_due:
+        turn = self._pace.turn(member)
+        if turn is Turn.AGAIN:
+            messages += member.again()
+        if turn is not Turn.WAKE:
             return messages, None
         messages += member.wake()
         is_observed = member.wakes % self._every == 0 or member.wakes == self._rounds

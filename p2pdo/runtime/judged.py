@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import Protocol
 
 from p2pdo.errors import P2pdoError, WorkloadFailed
@@ -79,7 +80,7 @@ class JudgedRun(ABC):
     async def _show(self, report: Report) -> None:
         """To the observer; where it is to be judged, once there is room to keep it."""
         if self._is_judged and report.iteration % self._every == 0:
-            await self._exchanger.until(lambda: len(self._unjudged) < SNAPSHOTS)
+            await self._wait(lambda: len(self._unjudged) < SNAPSHOTS)
             self._unjudged[report.iteration] = report
         if self._observer is not None:
             self._observer.observe(report)
@@ -88,4 +89,8 @@ class JudgedRun(ABC):
         """At the end: the last observed states may still be judged good enough."""
         self._exchanger.check()
         if self._unjudged:
-            await self._exchanger.until(lambda: not self._unjudged)
+            await self._wait(lambda: not self._unjudged)
+
+    async def _wait(self, predicate: Callable[[], bool]) -> None:
+        """For the observer."""
+        await self._exchanger.until(predicate)

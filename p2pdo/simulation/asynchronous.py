@@ -1,4 +1,7 @@
-"""Asynchronous nodes in simulated time: clocks, delays, losses, one seed, one order of events.
+"""Asynchronous nodes as papers have them: clocks, delays, losses, one seed, one order of events.
+
+There are no links and no seconds here, `asynchronous_in_process` has those: only members, and all
+that can become of a message. Laws are held here, event by event.
 
 Each node wakes by a Poisson clock of its own, once in a unit of time on average, unless the plan
 has another activation: then its ticks say who wakes, and with edges that come and go, over which of
@@ -21,9 +24,10 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
+from p2pdo.protocol.asynchronous.auditing import auditor_of
 from p2pdo.protocol.asynchronous.channels import Message
 from p2pdo.protocol.asynchronous.member import Member
-from p2pdo.protocol.asynchronous.plan import ACTIVATION, AsynchronousPlan
+from p2pdo.protocol.asynchronous.plan import AsynchronousPlan
 from p2pdo.protocol.judging import Judge, Judgement, Report
 from p2pdo.runtime.compute import limit_blas_threads
 from p2pdo.simulation.activation.reading import read_activation
@@ -64,11 +68,29 @@ _Due: TypeAlias = "int | _Arrival | Tick"
 """A node's clock rings, something arrives, or a schedule has a moment."""
 
 
+@dataclass(frozen=True, slots=True)
+class Hazards:
+    """What becomes of a message.
+
+    Attributes:
+        delay: mean of the exponential delays, in the activation's unit of time.
+        drop: probability that it is lost.
+        duplicate: probability that it comes twice.
+    """
+
+    delay: float = 0.5
+    drop: float = 0.0
+    duplicate: float = 0.0
+
+
+CALM = Hazards()
+
+
 @dataclass
 class _Sky:
     """The seeded weather: when clocks ring, and what becomes of a message."""
 
-    plan: AsynchronousPlan
+    hazards: Hazards
     rng: np.random.Generator
 
     def pause(self) -> float:
@@ -76,11 +98,11 @@ class _Sky:
 
     def delays(self) -> list[float]:
         """Of each copy that arrives; none where the message is lost."""
-        weather = self.plan.asynchrony
-        if weather.drop and self.rng.random() < weather.drop:
+        of_all = self.hazards
+        if of_all.drop and self.rng.random() < of_all.drop:
             return []
-        is_doubled = bool(weather.duplicate) and self.rng.random() < weather.duplicate
-        return [float(self.rng.exponential(weather.delay)) for _ in range(1 + is_doubled)]
+        is_doubled = bool(of_all.duplicate) and self.rng.random() < of_all.duplicate
+        return [float(self.rng.exponential(of_all.delay)) for _ in range(1 + is_doubled)]
 
 
 def run_asynchronous(
@@ -91,13 +113,14 @@ def run_asynchronous(
     *,
     delay_seed: int = 0,
     watch: Watch | None = None,
+    hazards: Hazards = CALM,
 ) -> list[Report]:
     """Runs the plan; returns each node's resulting state, in node order.
 
     `check_stop` is called at every ring of a clock, and raises what ends the run.
     """
     limit_blas_threads()
-    return Simulation(plan, judge, tell, delay_seed, watch).run(check_stop)
+    return Simulation(plan, judge, tell, delay_seed, watch, hazards=hazards).run(check_stop)
 
 
 def members_of(plan: AsynchronousPlan) -> list[Member[Any]]:
@@ -105,7 +128,7 @@ def members_of(plan: AsynchronousPlan) -> list[Member[Any]]:
 
 
 def member_of(plan: AsynchronousPlan, node: int) -> Member[Any]:
-    return Member(
+    member: Member[Any] = Member(
         plan.algorithm,
         plan.problems[node],
         plan.place(node),
@@ -113,6 +136,9 @@ def member_of(plan: AsynchronousPlan, node: int) -> Member[Any]:
         plan.seed,
         max_staleness=plan.asynchrony.max_staleness,
     )
+    auditor = auditor_of(plan.algorithm, plan.monitor_every)
+    member.watch = None if auditor is None else auditor.look
+    return member
 
 
 class Simulation:
@@ -125,13 +151,15 @@ class Simulation:
         tell: Callable[[Judgement], None],
         delay_seed: int,
         watch: Watch | None,
+        *,
+        hazards: Hazards = CALM,
     ) -> None:
         self.members = members_of(plan)
         self._plan = plan
         self._judge = judge
         self._tell = tell
         self._watch = watch
-        self._sky = _Sky(plan, np.random.default_rng([delay_seed, WEATHER_STREAM]))
+        self._sky = _Sky(hazards, np.random.default_rng([delay_seed, WEATHER_STREAM]))
         self._order = itertools.count()  # of events at one time
         self._queue: list[tuple[float, int, _Due]] = []
         self._ticks = self._schedule(delay_seed)
@@ -166,7 +194,7 @@ class Simulation:
     def _schedule(self, seed: int) -> Iterator[Tick] | None:
         """The ticks, where it is not each node's own clock: that one draws as it goes."""
         plan = self._plan
-        if plan.asynchrony.activation == ACTIVATION:
+        if plan.asynchrony.activation is None:
             return None
         schedule = read_activation(plan.asynchrony.activation, plan.nodes)
         self._is_by_edges = schedule.by_edges

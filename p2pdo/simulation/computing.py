@@ -1,5 +1,7 @@
 """Computing in simulated time: an iteration is computed at once, then takes as long as it would.
 
+Of an asynchronous algorithm that is a wake-up; what comes meanwhile is taken in no time.
+
 SimulatedCompute    what a driver computes with, one a node
 measured            how long an iteration takes here, node by node
 """
@@ -15,10 +17,13 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from p2pdo.protocol.asynchronous.member import Member
+from p2pdo.protocol.asynchronous.plan import AsynchronousPlan
 from p2pdo.protocol.exchanging import Outgoing
 from p2pdo.protocol.plan import Plan
 from p2pdo.protocol.stepper import Stepper
 from p2pdo.runtime.compute import InlineCompute, limit_blas_threads
+from p2pdo.simulation.asynchronous import members_of
 from p2pdo.simulation.links.conditions import COMPUTING, WEATHER_STREAM
 from p2pdo.simulation.lockstep import advance_to
 from p2pdo.simulation.network import SimulatedNetwork
@@ -52,24 +57,28 @@ class SimulatedCompute(InlineCompute):
         self._node = node
         self._check_stop = check_stop
         self._rng = np.random.default_rng([seed, WEATHER_STREAM, COMPUTING, node])
-        self._stepper: Stepper[Any] | None = None
+        self._maker: Stepper[Any] | Member[Any] | None = None  # of iterations
 
     async def run(self, function: Callable[..., T], /, *args: Any) -> T:
         self._check_stop()
         before = self._iterations
         result = function(*args)
-        if isinstance(result, Stepper):
-            self._stepper = result
+        if isinstance(result, Stepper | Member):
+            self._maker = result
         compute = self._network.conditions.compute
         taking = sum(compute.draw(self._rng, self._node) for _ in range(self._iterations - before))
         self.seconds += taking
-        if taking or self._network.conditions.freezes:
+        conditions = self._network.conditions
+        if taking or conditions.freezes or conditions.crashes:
             await self._let_pass(taking)
         return result
 
     @property
     def _iterations(self) -> int:
-        return 0 if self._stepper is None else self._stepper.iteration
+        made = self._maker
+        if made is None:
+            return 0
+        return made.wakes if isinstance(made, Member) else made.iteration
 
     async def _let_pass(self, taking: float) -> None:
         loop = asyncio.get_running_loop()
@@ -97,6 +106,11 @@ class _Timed(Stepper[Any]):
 def measured(plan: Plan) -> tuple[float, ...]:
     """Seconds of this machine's CPU that an iteration takes at each node, in node order."""
     limit_blas_threads()
+    taken = _of_wakes(plan) if isinstance(plan, AsynchronousPlan) else _of_steps(plan)
+    return tuple(statistics.median(of_node) if of_node else 0.0 for of_node in taken)
+
+
+def _of_steps(plan: Plan) -> list[list[float]]:
     steppers = [
         _Timed(plan.algorithm, plan.problems[i], plan.place(i), plan.starts[i], plan.seed)
         for i in range(plan.nodes)
@@ -108,4 +122,23 @@ def measured(plan: Plan) -> tuple[float, ...]:
         advance_to(steppers, iteration + 1)
         for node, stepper in enumerate(steppers):
             taken[node].append(stepper.seconds - before[node])
-    return tuple(statistics.median(of_node) if of_node else 0.0 for of_node in taken)
+    return taken
+
+
+def _of_wakes(plan: AsynchronousPlan) -> list[list[float]]:
+    """A wake-up with taking what has come for it; all wake in turn, and hear all."""
+    members = members_of(plan)
+    taken: list[list[float]] = [[] for _ in members]
+    for wake in range(min(WARM_UP + MEASURED, plan.rounds)):
+        seconds = [0.0] * plan.nodes
+        for node, member in enumerate(members):
+            began = time.thread_time()
+            sent = member.wake()
+            seconds[node] += time.thread_time() - began
+            for receiver, message in sent:
+                began = time.thread_time()
+                members[receiver].receive(node, message)
+                seconds[receiver] += time.thread_time() - began
+        for node, spent in enumerate(seconds if wake >= WARM_UP else []):
+            taken[node].append(spent)
+    return taken

@@ -5,7 +5,8 @@ their values over without sessions; see `crowd`.
 
 `run_simulated` runs what runs between processes, sessions, rounds and drivers, over a network in
 memory, on one thread in virtual time under seeded conditions: no real time passes, and one seed is
-one order of events. `Simulation` tells how long it would have taken.
+one order of events. `Simulation` tells how long it would have taken. Nodes of an asynchronous plan
+wake at their own pace there.
 """
 
 from __future__ import annotations
@@ -15,24 +16,25 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from p2pdo.errors import P2pdoError
+from p2pdo.protocol.asynchronous.plan import AsynchronousPlan
 from p2pdo.protocol.judging import Judge, Judgement, Report
-from p2pdo.protocol.monitoring import Monitor, monitor_of
+from p2pdo.protocol.monitoring import monitor_of
 from p2pdo.protocol.plan import Plan
 from p2pdo.protocol.settling_stepper import stepper_that
 from p2pdo.runtime.compute import Compute, limit_blas_threads
 from p2pdo.runtime.driver import Driver
 from p2pdo.runtime.exchange import Exchanger
 from p2pdo.runtime.timeline import Timeline
+from p2pdo.simulation.asynchronous_in_process import run_asynchronous_members
 from p2pdo.simulation.clock import VirtualTimeLoop
 from p2pdo.simulation.computing import SimulatedCompute, measured
 from p2pdo.simulation.crowd import BLOCKED, SLICE, Crowd
 from p2pdo.simulation.links.conditions import Conditions, conditions_of
+from p2pdo.simulation.members import LocalObserver, Tell, first_error, run_all
 from p2pdo.simulation.network import SimulatedNetwork, Traffic, Weather
+from p2pdo.simulation.pacing import Clocks
 from p2pdo.simulation.unison import Parted, Unison, may_step_in_unison
 from p2pdo.transports.memory import MemoryNetwork
-
-Tell = Callable[[Judgement], None]
 
 
 async def run_in_process(
@@ -133,6 +135,10 @@ class Simulation:
                 self.computing = sum(compute.seconds for compute in computes)
                 tell(replace(judgement, simulated_seconds=self.seconds))
 
+            if isinstance(plan, AsynchronousPlan):
+                clocks = Clocks(plan, self._seed, self.conditions.weather.resend)
+                asked = (plan, judge, tell_when, network, computes)
+                return runner.run(run_asynchronous_members(*asked, clocks=clocks))
             return runner.run(run_members(plan, judge, tell_when, network, computes))
 
 
@@ -140,80 +146,33 @@ async def run_members(
     plan: Plan, judge: Judge, tell: Tell, network: MemoryNetwork, computes: Sequence[Compute]
 ) -> list[Report]:
     """Runs one member a node over `network`; the first failure ends all."""
-    observer = _LocalObserver(judge, tell, monitor_of(plan))
-    try:
-        async with asyncio.TaskGroup() as group:
-            tasks = [
-                group.create_task(
-                    _run_member(plan, i, observer, network, computes[i]), name=plan.name(i)
-                )
-                for i in range(plan.nodes)
-            ]
-    except BaseExceptionGroup as group_of_errors:
-        raise first_error(group_of_errors) from None
-    finally:
-        for compute in computes:
-            compute.close()
-    return [task.result() for task in tasks]
+    observer, monitor = LocalObserver(judge, tell), monitor_of(plan)
+    watch = None if monitor is None else monitor.take
 
+    async def run(node: int) -> Report:
+        place, compute = plan.place(node), computes[node]
+        names = {j: plan.name(j) for j in (*place.in_neighbors, *place.out_neighbors)}
+        stepper = await compute.run(
+            stepper_that(plan.settle, plan.codec),
+            plan.algorithm,
+            plan.problems[node],
+            place,
+            plan.starts[node],
+            plan.seed,
+        )
+        stepper.watch = watch
+        exchanger = Exchanger(place, names, plan.weights.digest())
+        driver = Driver(
+            stepper,
+            exchanger,
+            compute,
+            observer,
+            rounds=plan.rounds,
+            observe_every=plan.observe_every,
+            judged=plan.tol is not None,
+        )
+        observer.add(driver)
+        network.join(plan.name(node), exchanger)
+        return await driver.run()
 
-async def _run_member(
-    plan: Plan, node: int, observer: _LocalObserver, network: MemoryNetwork, compute: Compute
-) -> Report:
-    place = plan.place(node)
-    names = {j: plan.name(j) for j in (*place.in_neighbors, *place.out_neighbors)}
-    stepper = await compute.run(
-        stepper_that(plan.settle, plan.codec),
-        plan.algorithm,
-        plan.problems[node],
-        place,
-        plan.starts[node],
-        plan.seed,
-    )
-    stepper.watch = observer.watch
-    exchanger = Exchanger(place, names, plan.weights.digest())
-    driver = Driver(
-        stepper,
-        exchanger,
-        compute,
-        observer,
-        rounds=plan.rounds,
-        observe_every=plan.observe_every,
-        judged=plan.tol is not None,
-    )
-    observer.add(driver)
-    network.join(plan.name(node), exchanger)
-    return await driver.run()
-
-
-class _LocalObserver:
-    """Judges in the same loop and tells all drivers at its next turn."""
-
-    def __init__(self, judge: Judge, tell: Tell, monitor: Monitor | None) -> None:
-        self.watch = None if monitor is None else monitor.take
-        self._judge = judge
-        self._tell = tell
-        self._drivers: list[Driver] = []
-
-    def add(self, driver: Driver) -> None:
-        self._drivers.append(driver)
-
-    def observe(self, report: Report) -> None:
-        for judgement in self._judge.receive(report):
-            self._tell(judgement)
-            for driver in self._drivers:
-                asyncio.get_running_loop().call_soon(self._verdict, driver, judgement)
-
-    @staticmethod
-    def _verdict(driver: Driver, judgement: Judgement) -> None:
-        driver.judge(judgement.iteration, stop=judgement.stop)
-
-
-def first_error(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The first failure of a group, the others being its consequences; a bug comes before it."""
-    foreseen, bugs = group.split(P2pdoError)
-    error: BaseException | None = bugs or foreseen
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    assert error is not None, "a group is never empty"
-    return error
+    return await run_all(plan, run, computes)

@@ -23,7 +23,7 @@ from p2pdo.runtime.compute import ThreadCompute
 from p2pdo.runtime.exchange import Exchanger
 from p2pdo.runtime.stages import Stage, ThreadStage, TurnStage
 from p2pdo.simulation.clock import VirtualTimeLoop
-from p2pdo.simulation.inprocess import first_error
+from p2pdo.simulation.members import first_error
 from p2pdo.simulation.network import SimulatedNetwork, Weather
 from p2pdo.transports.memory import MemoryNetwork
 from p2pdo.types import NodeId

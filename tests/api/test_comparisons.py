@@ -23,7 +23,6 @@ from p2pdo.api.comparisons.comparison import Comparison
 from p2pdo.api.requests import Request
 from p2pdo.errors import ConfigError, Conflict
 from p2pdo.problems import LeastSquares
-from p2pdo.protocol.asynchronous.plan import Asynchrony
 from p2pdo.reporting.comparing.trials import Status
 from p2pdo.reporting.run_folder import RunFolder
 
@@ -176,10 +175,10 @@ def test_a_parameter_of_one_comes_after_that_of_all() -> None:
 
 
 def test_a_request_with_nothing_but_names_is_plain_and_comes_back_from_its_manifest() -> None:
-    base = Request(problem="quadratic", asynchrony=Asynchrony(max_staleness=7))
+    base = Request(problem="quadratic", max_staleness=7)
     contenders = (Contender(label="one", algorithm="asy-sonata", parameters={}),)
     asked = Asked(base=base, contenders=contenders, trials=2, executor="simulated")
     assert asked.is_plain
     back = from_plain(json.loads(json.dumps(asked.to_plain())))
     assert back.to_plain() == asked.to_plain()
-    assert back.base.asynchrony == base.asynchrony
+    assert back.base.max_staleness == 7

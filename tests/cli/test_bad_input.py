@@ -57,6 +57,7 @@ FILES = {
     "full/file": "mine",
 }
 RUN = "run quadratic -n 4 --on dense --rounds 10"
+ASYNCHRONOUS = "run quadratic --on simulated"
 USER = "-n 4 --on dense --rounds 10 --set step_size=0.1"
 NOWHERE = "--coordinator 127.0.0.1:1"
 
@@ -92,7 +93,12 @@ CASES = [
     (f"{RUN} --monitor 0", 2, "usage", "--help"),
     ("run quadratic --on dense -a dgd --monitor every", 3, "config", "leave --monitor out"),
     ("run quadratic --on processes -n 1 --monitor every", 3, "config", "--on inprocess"),
-    ("run quadratic --on simulated -a asy-sonata --monitor every", 3, "config", "--monitor out"),
+    (f"{ASYNCHRONOUS} -a asynchronous-consensus --monitor every", 3, "config", "--monitor out"),
+    (f"{ASYNCHRONOUS} -a asy-sonata --activation poisson:", 3, "config", "poisson:rate=20"),
+    (f"{ASYNCHRONOUS} -a asy-sonata --activation cyclic:at_once=9", 3, "config", "at_once=2"),
+    (f"{ASYNCHRONOUS} -a asy-sonata --link-delay -1s", 3, "config", "--link-delay 20ms"),
+    (f"{ASYNCHRONOUS} -a dgd --activation poisson", 3, "config", "of asynchronous ones"),
+    ("run quadratic -a asy-sonata --activation poisson", 3, "config", "--activation out"),
     ("run quadratic --on simulated -a asy-sonata --settle 1e-6", 3, "config", "--tol"),
     ("run quadratic --on simulated -a asy-sonata --codec fp16", 3, "config", "--codec out"),
     ("run quadratic --on inprocess -a asy-sonata --drop 0.1", 3, "config", "--on simulated"),

@@ -250,8 +250,8 @@ ASYNC = ["-a", "robust-push-sum", "--nodes", "4", "--rounds", "60"]
 def test_an_asynchronous_run_in_bad_weather_is_told_like_any_other(call: Call) -> None:
     data = call(
         *("run", "quadratic", *ASYNC, "--on", "simulated", "--drop", "0.3"),
-        *("--duplicate", "0.2", "--delay", "1", "--max-staleness", "6"),
-        *("--activation", "markov:fails=0.1,recovers=0.6", "--json"),
+        *("--link-delay", "lognormal:20ms,0.3", "--link-loss", "0.1", "--max-staleness", "6"),
+        *("--compute", "2ms", "--activation", "markov:fails=0.1,recovers=0.6,every=50ms", "--json"),
     ).data
     assert (data["status"], data["iterations"], data["algorithm"]) == (
         "done",
@@ -260,10 +260,14 @@ def test_an_asynchronous_run_in_bad_weather_is_told_like_any_other(call: Call) -
     )
     folder = Path(data["run_dir"])
     settings = tomllib.loads((folder / "run.toml").read_text())["settings"]
-    assert [settings[name] for name in ("drop", "duplicate", "delay", "max_staleness")] == [
-        *(0.3, 0.2, 1.0, 6)
+    assert [settings[name] for name in ("drop", "link_delay", "link_loss", "max_staleness")] == [
+        *("0.3", "lognormal:20ms,0.3", 0.1, 6)
     ]
-    assert settings["activation"] == "markov:fails=0.1,recovers=0.6"
+    assert settings["activation"] == "markov:fails=0.1,recovers=0.6,every=50ms"
+    assert data["dropped"] > 0
+    told = data["simulated"]
+    assert told["seconds"] > 60 * 0.05
+    assert told["frames_lost"] > 0 < told["computing_share"] < 1
     assert (folder / "convergence.png").exists()
 
 
@@ -272,7 +276,10 @@ def test_an_asynchronous_run_in_bad_weather_is_told_like_any_other(call: Call) -
     [
         (["--on", "dense"], "--on simulated"),
         (["--on", "inprocess", "--activation", "cyclic"], "--on simulated"),
-        (["--on", "simulated", "--activation", "poisson:9=1"], "--activation poisson:rate=2"),
+        (["--on", "simulated", "--activation", "poisson:9=1"], "--activation poisson:rate=20"),
+        (["--on", "simulated", "--link-delay", "soon"], "--link-delay 20ms"),
+        (["--on", "processes", "--activation", "poisson"], "leave --activation out"),
+        (["--on", "processes", "--link-loss", "0.1"], "--on simulated"),
         (["--on", "inprocess", "--drop", "0.1"], "--on simulated"),
         (["--on", "inprocess", "--timeline", "t.json"], "leave --timeline out"),
         (["--lane", "shared-memory"], "--lane auto"),

@@ -34,18 +34,35 @@ FORGETFUL = """
             kept = 0.99 if here.iteration >= 30 and here.node == 1 else 1.0
             return TrackingState(x, kept * y_mixed + g - s.g, g)
 """
+LEAKY = """
+    from dataclasses import dataclass
+
+    from p2pdo.algorithms import AsySonata
+
+
+    @dataclass(frozen=True)
+    class Leaky(AsySonata):
+        # After its 30th wake-up, node 1 loses a hundredth of what a message brings.
+
+        def receive(self, s, sender, parts, here):
+            after, reply = super().receive(s, sender, parts, here)
+            kept = 0.99 if here.iteration >= 30 and here.node == 1 else 1.0
+            return after._replace(arrived=s.arrived + kept * parts["z"]), reply
+"""
+LEAKS = "the ledger of 'z' is broken at"
 BROKEN = "the invariant 'mean y = mean g' is broken: over the 3 nodes it is off by"
 
 
 @pytest.fixture(scope="module")
 def forgetful(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a broken method, also as if it were installed as `forgetful`."""
+    """A folder with broken methods, also as if they were installed."""
     folder = tmp_path_factory.mktemp("methods")
     (folder / "forgetful.py").write_text(textwrap.dedent(FORGETFUL))
     made = folder / "forgetful-1.0.dist-info"
     made.mkdir()
     (made / "METADATA").write_text("Metadata-Version: 2.1\nName: forgetful\nVersion: 1.0\n")
-    entry = "[p2pdo.algorithms]\nforgetful = forgetful:Forgetful\n"
+    (folder / "leaky.py").write_text(textwrap.dedent(LEAKY))
+    entry = "[p2pdo.algorithms]\nforgetful = forgetful:Forgetful\nleaky = leaky:Leaky\n"
     (made / "entry_points.txt").write_text(entry)
     return folder
 
@@ -121,6 +138,25 @@ def test_and_in_json_and_without_a_monitor_it_runs_on(forgetful: Path) -> None:
     assert run(forgetful, *asked, "--monitor", "off").returncode == 0
 
 
+@pytest.mark.parametrize(("asked", "at"), [("auto", 40), ("every", 31)])
+def test_a_ledger_that_is_broken_in_a_process_ends_the_run_with_its_node_and_wake_up(
+    forgetful: Path, asked: str, at: int
+) -> None:
+    ended = run(forgetful, "-a", "leaky.py:Leaky", "--monitor", asked, "--json")
+    assert ended.returncode == 1
+    error = json.loads(ended.stdout)["error"]
+    assert (error["code"], error["node"], error["iteration"]) == ("invariant-broken", "node-1", at)
+    assert error["message"].startswith(f"{LEAKS} node-1")
+    assert "--monitor off runs on" in error["hint"]
+
+
+def test_an_honest_asynchronous_run_is_looked_at_to_its_end_and_a_leaky_one_unasked(
+    forgetful: Path,
+) -> None:
+    assert run(forgetful, "-a", "asy-sonata", "--monitor", "every").returncode == 0
+    assert run(forgetful, "-a", "leaky.py:Leaky", "--monitor", "off").returncode == 0
+
+
 # ---- a network of daemons ----
 
 
@@ -159,6 +195,18 @@ def test_daemons_with_a_broken_method_fail_with_its_iteration(network: Network) 
     assert (error["code"], error["iteration"]) == ("invariant-broken", 31)
     assert error["message"].startswith(BROKEN)
     assert submit(network, "-a", "forgetful", "--wait")[0] == 0, "nobody looks unasked"
+
+
+def test_daemons_keep_their_ledgers_by_themselves(network: Network) -> None:
+    code, error = submit(network, "-a", "leaky", "--monitor", "every", "--wait")
+    assert code == 1
+    assert (error["code"], error["iteration"]) == ("invariant-broken", 31)
+    assert error["node"] in ("lyon", "oslo", "rome")
+    assert error["message"].startswith(f"{LEAKS} {error['node']}")
+    assert submit(network, "-a", "asy-sonata", "--monitor", "every", "--wait")[0] == 0
+    code, error = submit(network, "-a", "asynchronous-consensus", "--monitor", "every")
+    assert code == 3
+    assert "keep no ledger" in error["message"]
 
 
 def test_one_node_is_not_monitored(network: Network) -> None:

@@ -16,8 +16,8 @@ from p2pdo.protocol.stepper import Stepper
 from p2pdo.runtime.compute import InlineCompute
 from p2pdo.runtime.driver import Driver
 from p2pdo.runtime.exchange import Exchanger
-from p2pdo.simulation.inprocess import first_error
 from p2pdo.simulation.lockstep import advance_to, steppers_of
+from p2pdo.simulation.members import first_error
 from p2pdo.simulation.network import SimulatedNetwork, Weather
 from p2pdo.testing import clock
 

@@ -11,7 +11,7 @@ are told names. Objects stay in this process.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,6 @@ from p2pdo.api.requests import Request
 from p2pdo.api.runs import Executor, check_executor
 from p2pdo.api.topology_files import read_topology
 from p2pdo.errors import ConfigError, did_you_mean
-from p2pdo.protocol.asynchronous.plan import Asynchrony
 from p2pdo.types import Plain
 
 _OF_CONTENDERS = ("algorithm",)
@@ -104,7 +103,7 @@ def from_plain(plain: Mapping[str, Any]) -> Asked:
             hint="go on with it from the script that began it: p2pdo.compare(…, out=DIR)",
         )
     return Asked(
-        base=request_of(settings),
+        base=Request(**settings),
         contenders=contenders,
         trials=int(plain["trials"]),
         executor=check_executor(plain["executor"]),
@@ -113,13 +112,7 @@ def from_plain(plain: Mapping[str, Any]) -> Asked:
 
 def plain_of(request: Request) -> dict[str, Any]:
     """A request by its fields; plain data where nothing in it was given as an object."""
-    plain = {field.name: getattr(request, field.name) for field in fields(request)}
-    return {**plain, "asynchrony": asdict(request.asynchrony)}
-
-
-def request_of(plain: Mapping[str, Any]) -> Request:
-    """What `plain_of` made plain; what is left out has its default."""
-    return Request(**{**plain, "asynchrony": Asynchrony(**plain.get("asynchrony", {}))})
+    return {field.name: getattr(request, field.name) for field in fields(request)}
 
 
 def _settings(base: Request) -> dict[str, Any]:

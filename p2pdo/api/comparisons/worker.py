@@ -22,8 +22,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from p2pdo.api.comparisons.asked import request_of
 from p2pdo.api.comparisons.trial import run_trial
+from p2pdo.api.requests import Request
 from p2pdo.api.runs import check_executor
 from p2pdo.reporting.json_lines import encode
 from p2pdo.reporting.records import Metric
@@ -64,7 +64,7 @@ def _run(trial: dict[str, Any], reply: Callable[..., None]) -> None:
             reply(iteration=metric.iteration, gap=metric.gap)
 
     executor = check_executor(trial["executor"])
-    asyncio.run(run_trial(request_of(trial["request"]), executor, Path(trial["folder"]), tell))
+    asyncio.run(run_trial(Request(**trial["request"]), executor, Path(trial["folder"]), tell))
 
 
 if __name__ == "__main__":

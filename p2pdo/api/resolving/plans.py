@@ -15,6 +15,7 @@ from p2pdo.errors import ConfigError
 from p2pdo.graphs.distances import hops
 from p2pdo.graphs.graph import Graph
 from p2pdo.graphs.weights import Weights
+from p2pdo.protocol.asynchronous.auditing import require_ledger
 from p2pdo.protocol.asynchronous.plan import AsynchronousPlan
 from p2pdo.protocol.coding import NONE, Coding
 from p2pdo.protocol.monitoring import require_invariants
@@ -39,10 +40,21 @@ def plan_for(
     """
     where = (problems, *network, starts)
     until = (request.rounds, request.observe_every, request.tol, request.seed)
-    if isinstance(algorithm, AsynchronousAlgorithm):
-        return AsynchronousPlan(algorithm, *where, *until, asynchrony=asynchrony_of(request))
-    require_synchrony(request, name_of(type(algorithm)))
     drops = read_drops(request.drop, request.seed)
+    is_asked_for = request.monitor not in ("auto", "off")
+    monitor = iterations_between_looks(request.monitor, request.observe_every)
+    if isinstance(algorithm, AsynchronousAlgorithm):
+        if is_asked_for:
+            require_ledger(type(algorithm))
+        return AsynchronousPlan(
+            algorithm,
+            *where,
+            *until,
+            drops=drops,
+            monitor_every=monitor,
+            asynchrony=asynchrony_of(request),
+        )
+    require_synchrony(request, name_of(type(algorithm)))
     if drops is not None:
         require_policy(type(algorithm))
         if request.settle is not None:
@@ -52,7 +64,6 @@ def plan_for(
             )
     settling = None if request.settle is None else Settle(request.settle, hops(network[0]))
     codec = NONE if coding is None else str(coding)
-    if request.monitor not in ("auto", "off"):
+    if is_asked_for:
         require_invariants(type(algorithm))
-    monitor = iterations_between_looks(request.monitor, request.observe_every)
     return Plan(algorithm, *where, *until, settling, drops, codec, monitor)

@@ -23,7 +23,7 @@ under way included.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -44,6 +44,13 @@ S = TypeVar("S", bound=HasDecision)
 T = TypeVar("T")
 
 
+class Balance(NamedTuple):
+    """How far the books of one running sum are off, and their largest entry; see `ledger`."""
+
+    off: float
+    size: float
+
+
 class Member(Generic[S]):
     """One asynchronous algorithm at one node.
 
@@ -52,7 +59,10 @@ class Member(Generic[S]):
         wakes: how often it has woken.
         sending: the end of each out-edge here.
         receiving: the end of each in-edge here.
+        watch: is shown the member after each wake-up; None: nobody looks.
     """
+
+    watch: Callable[[Member[Any]], None] | None = None
 
     def __init__(
         self,
@@ -151,6 +161,8 @@ class Member(Generic[S]):
         for j, end in self.sending.items():
             message = self._give(end, sent[j]) if j in sent else end.tell(self.wakes)
             messages.append((j, self._count(message)))
+        if self.watch is not None:
+            self.watch(self)
         return messages
 
     def _wake(self, here: Here) -> tuple[S, Mapping[int, Parts]]:
@@ -214,18 +226,23 @@ class Member(Generic[S]):
     # ---- the ledger ----
 
     def ledger(self) -> float:
-        """How far the books are off: |mass + Σ σ − Σ ρ − mass⁰|, relative to the largest of them.
+        """How far the books are off, relative to the largest of them.
 
         Zero to rounding, at any time.
         """
-        worst = 0.0
+        found = self.balances().values()
+        return max((each.off / max(1.0, each.size) for each in found), default=0.0)
+
+    def balances(self) -> dict[str, Balance]:
+        """Of each running sum: mass + Σ σ − Σ ρ − mass⁰."""
+        found = {}
         for name, held in self._held().items():
             sent = [end.sums[name] for end in self.sending.values() if name in end.sums]
             came = [end.sums[name] for end in self.receiving.values() if name in end.sums]
             balance = held + sum(sent) - sum(came) - self._mass[name]
             sizes = [float(np.abs(a).max(initial=0)) for a in (self._mass[name], *sent, *came)]
-            worst = max(worst, float(np.abs(balance).max(initial=0)) / max(1.0, *sizes))
-        return worst
+            found[name] = Balance(float(np.abs(balance).max(initial=0)), max(sizes))
+        return found
 
     def mass(self) -> dict[str, Array]:
         """What is held of each running sum, without what was made here."""

@@ -14,11 +14,12 @@ from p2pdo.simulation.activation.tick import Tick, waking
 
 @dataclass(frozen=True)
 class Nodes:
-    """Tick k wakes the `at_once` nodes from k·at_once on, modulo their number."""
+    """Tick k, at time k·every, wakes the `at_once` nodes from k·at_once on, modulo their number."""
 
     by_edges: ClassVar[bool] = False
 
     at_once: int = 1
+    every: float = 1.0
 
     def __post_init__(self) -> None:
         if self.at_once < 1:
@@ -30,4 +31,4 @@ class Nodes:
         some = min(self.at_once, graph.n)
         for k in count():
             awake = sorted((k * some + i) % graph.n for i in range(some))
-            yield waking(graph, float(k), tuple(awake))
+            yield waking(graph, k * self.every, tuple(awake))

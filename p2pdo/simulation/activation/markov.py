@@ -18,13 +18,15 @@ from p2pdo.simulation.activation.tick import ACTIVATION_STREAM, Tick, pairs_of, 
 class Edges:
     """An edge that is up fails with one probability a round, and comes back with the other.
 
-    It begins in the stationary distribution. Where fails + recovers = 1, rounds are independent.
+    Round k is at time k·every. An edge begins in the stationary distribution. Where
+    fails + recovers = 1, rounds are independent.
     """
 
     by_edges: ClassVar[bool] = True
 
     fails: float
     recovers: float
+    every: float = 1.0
 
     def __post_init__(self) -> None:
         if not (0 <= self.fails <= 1 and 0 < self.recovers <= 1):
@@ -39,8 +41,7 @@ class Edges:
         rng = np.random.default_rng([seed, ACTIVATION_STREAM])
         is_up = rng.random(len(pairs)) < self.recovers / (self.fails + self.recovers)
         for k in count():
-            yield using(
-                float(k), tuple(a for p, up in zip(pairs, is_up, strict=True) if up for a in p)
-            )
+            arcs = (a for p, up in zip(pairs, is_up, strict=True) if up for a in p)
+            yield using(k * self.every, tuple(arcs))
             u = rng.random(len(pairs))
             is_up = np.where(is_up, u >= self.fails, u < self.recovers)

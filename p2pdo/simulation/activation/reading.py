@@ -1,10 +1,13 @@
 """Schedules as they are written: a kind, and what is said of it.
 
 poisson                            each node by a clock of its own, once in a unit of time
-poisson:rate=2                     twice
-poisson:3=0.1,5=0.5                node 3 ten times, node 5 twice as seldom as the others
+poisson:rate=20                    20 times
+poisson:rate=20,3=2,5=10           node 3 ten times, node 5 twice as seldom as the others
 markov:fails=0.1,recovers=0.5      in each round the edges that are up, and who is on one
 cyclic, cyclic:at_once=2           one after another, or two at once
+
+The unit of time is a second where there are seconds; rounds and turns are one apart, or `every`, as
+in "cyclic:every=50ms".
 """
 
 from __future__ import annotations
@@ -15,8 +18,12 @@ from collections.abc import Callable, Mapping
 from p2pdo.errors import ConfigError, did_you_mean
 from p2pdo.simulation.activation import cyclic, markov, poisson
 from p2pdo.simulation.activation.tick import Schedule
+from p2pdo.simulation.links import units
 
-EXAMPLES = "poisson:rate=2, poisson:3=0.1, markov:fails=0.1,recovers=0.5 or cyclic:at_once=2"
+EXAMPLES = (
+    "poisson:rate=20, poisson:rate=20,3=2, markov:fails=0.1,recovers=0.5,every=50ms or "
+    "cyclic:at_once=2,every=50ms"
+)
 
 
 def read_activation(written: str, nodes: int) -> Schedule:
@@ -25,22 +32,26 @@ def read_activation(written: str, nodes: int) -> Schedule:
     Raises:
         ConfigError: it is of none, or names a node that there is not.
     """
-    kind, _, rest = written.partition(":")
+    kind, colon, rest = written.partition(":")
     if kind not in _KINDS:
         raise ConfigError(
             f"'{kind}' is no activation", hint=f"--activation {did_you_mean(kind, list(_KINDS))}"
         )
-    return _KINDS[kind](_settings(written, rest), nodes)
+    return _KINDS[kind](_settings(written, rest) if colon else {}, nodes)
 
 
 def _settings(written: str, rest: str) -> dict[str, float]:
     settings: dict[str, float] = {}
-    for part in filter(None, rest.split(",")):
-        name, _, value = part.partition("=")
+    for part in rest.split(","):
+        name, _, value = (word.strip() for word in part.partition("="))
         try:
-            settings[name.strip()] = float(value)
+            number = units.seconds(value) if name == "every" else float(value)
         except ValueError:
-            raise _wrong(f"'{part}' in '{written}' is not of the form NAME=NUMBER") from None
+            form = "every=50ms" if name == "every" else "NAME=NUMBER"
+            raise _wrong(f"'{part}' in '{written}' is not of the form {form}") from None
+        if name in settings:
+            raise _wrong(f"'{written}' says '{name}' twice")
+        settings[name] = number
     return settings
 
 
@@ -56,18 +67,30 @@ def _poisson(settings: Mapping[str, float], nodes: int) -> Schedule:
 
 
 def _markov(settings: Mapping[str, float], _nodes: int) -> Schedule:
-    _check_names(settings, ("fails", "recovers"))
-    if settings.keys() != {"fails", "recovers"}:
+    _check_names(settings, ("fails", "recovers", "every"))
+    if not settings.keys() >= {"fails", "recovers"}:
         raise _wrong("edges that come and go both fail and recover")
-    return markov.Edges(settings["fails"], settings["recovers"])
+    for name in ("fails", "recovers"):
+        if not 0 <= settings[name] <= 1:
+            raise _wrong(f"{name} is a probability, got {settings[name]:g}")
+    if settings["recovers"] == 0:
+        raise _wrong("edges that never recover are gone for ever, got recovers=0")
+    return markov.Edges(settings["fails"], settings["recovers"], _every(settings))
 
 
-def _cyclic(settings: Mapping[str, float], _nodes: int) -> Schedule:
-    _check_names(settings, ("at_once",))
+def _cyclic(settings: Mapping[str, float], nodes: int) -> Schedule:
+    _check_names(settings, ("at_once", "every"))
     at_once = settings.get("at_once", 1.0)
-    if not at_once.is_integer():
-        raise _wrong(f"at_once is a number of nodes, got {at_once:g}")
-    return cyclic.Nodes(int(at_once))
+    if not (at_once.is_integer() and 1 <= at_once <= nodes):
+        raise _wrong(f"at_once is a number of nodes from 1 to {nodes}, got {at_once:g}")
+    return cyclic.Nodes(int(at_once), _every(settings))
+
+
+def _every(settings: Mapping[str, float]) -> float:
+    every = settings.get("every", 1.0)
+    if every == 0:
+        raise _wrong("every is a time between two of them, got 0")
+    return every
 
 
 _KINDS: Mapping[str, Callable[[Mapping[str, float], int], Schedule]] = {

@@ -29,10 +29,10 @@ from p2pdo.algorithms.catalogue import build, name_of as name_of_algorithm, need
 from p2pdo.graphs.spectral import modes
 from p2pdo.protocol.asynchronous.channels import Message
 from p2pdo.protocol.asynchronous.member import Member
-from p2pdo.protocol.asynchronous.plan import AsynchronousPlan, Asynchrony
+from p2pdo.protocol.asynchronous.plan import AsynchronousPlan
 from p2pdo.protocol.judging import Judge, Judgement, Objective, Report
 from p2pdo.protocol.plan import make_start
-from p2pdo.simulation.asynchronous import Event, Simulation, Watch, members_of
+from p2pdo.simulation.asynchronous import CALM, Event, Hazards, Simulation, Watch, members_of
 from p2pdo.testing.laws.costs import COSTS, DIMENSION, costs_for
 from p2pdo.testing.laws.dense import Dense, dense_of
 from p2pdo.testing.laws.held import NO_LIMIT, SEED
@@ -44,8 +44,7 @@ BALANCED = 1e-9
 REPLAYED = 1e-11
 SETTLING = 10
 """Rounds of delivery in which questions are answered and answers taken."""
-FAIR = Asynchrony()
-ROUGH = Asynchrony(drop=0.3, duplicate=0.2)
+ROUGH = Hazards(drop=0.3, duplicate=0.2)
 
 AsynchronousRecursion: TypeAlias = Callable[[Dense, Iterable[Event]], Iterator[Array]]
 """From the network and what happens there, X of shape (n, d) after each event."""
@@ -92,7 +91,6 @@ class _Setting:
         self,
         algorithm: AsynchronousAlgorithm[Any],
         rounds: int,
-        weather: Asynchrony = FAIR,
         dtype: str = "float64",
     ) -> AsynchronousPlan:
         network = self.network
@@ -105,7 +103,6 @@ class _Setting:
             rounds,
             observe_every=max(rounds, 1),
             seed=SEED,
-            asynchrony=weather,
         )
 
 
@@ -120,10 +117,14 @@ def _settings(algorithm: AsynchronousAlgorithm[Any]) -> list[_Setting]:
 
 
 def _run(
-    plan: AsynchronousPlan, watch: Watch | None = None, *, delay_seed: int = 0
+    plan: AsynchronousPlan,
+    watch: Watch | None = None,
+    *,
+    delay_seed: int = 0,
+    hazards: Hazards = ROUGH,
 ) -> tuple[list[Report], list[Member[Any]]]:
     judge = Judge(Objective(plan.problems), plan.nodes, None)
-    simulation = Simulation(plan, judge, _ignore, delay_seed, watch)
+    simulation = Simulation(plan, judge, _ignore, delay_seed, watch, hazards=hazards)
     return simulation.run(lambda: None), simulation.members
 
 
@@ -144,7 +145,7 @@ def keeps_its_ledger(case: AsynchronousCase) -> None:
                 f"node {event.node}'s ledger is off by {off:.1e} after {event.what} {at}",
             )
 
-        plan = setting.plan(case.algorithm, 60, ROUGH)
+        plan = setting.plan(case.algorithm, 60)
         before = _total([member.mass() for member in members_of(plan)])
         _, members = _run(plan, balance)
         hold(_settles(members), f"what was sent has not all arrived {setting}")
@@ -158,7 +159,7 @@ def equals_its_recursion(case: AsynchronousCase) -> None:
     if case.recursion is None:
         skip("no `recursion` was given: an AsynchronousCase(algorithm, recursion) has the paper's")
     for setting in _settings(case.algorithm):
-        plan = setting.plan(case.algorithm, 40, ROUGH)
+        plan = setting.plan(case.algorithm, 40)
         events: list[tuple[Event, Array]] = []
 
         def note(event: Event, members: Sequence[Member[Any]], told: list[Any] = events) -> None:
@@ -177,7 +178,7 @@ def equals_its_recursion(case: AsynchronousCase) -> None:
 
 
 def reaches_its_limit(case: AsynchronousCase) -> None:
-    _reaches(case, FAIR)
+    _reaches(case, CALM)
 
 
 def survives_losses(case: AsynchronousCase) -> None:
@@ -186,7 +187,7 @@ def survives_losses(case: AsynchronousCase) -> None:
 
 def has_one_trace_a_seed(case: AsynchronousCase) -> None:
     for setting in _settings(case.algorithm):
-        plan = setting.plan(case.algorithm, 20, ROUGH)
+        plan = setting.plan(case.algorithm, 20)
         first, again, other = (_trace(plan, seed) for seed in (1, 1, 2))
         hold(first == again, f"one seed has two traces {setting}")
         hold(first[0] != other[0], f"another seed changes nothing {setting}")
@@ -218,7 +219,7 @@ def leaves_arrays_alone(case: AsynchronousCase) -> None:
             sent = [part for end in member.sending.values() for part in end.latest.parts.values()]
             to += [(a, a.tobytes()) for a in _arrays((*member.state, *sent))]
 
-        _run(setting.plan(case.algorithm, 10, ROUGH), note)
+        _run(setting.plan(case.algorithm, 10), note)
         for a, before in kept:
             hold(a.tobytes() == before, f"an array was changed after it was kept {setting}")
 
@@ -226,7 +227,7 @@ def leaves_arrays_alone(case: AsynchronousCase) -> None:
 def keeps_the_dtype(case: AsynchronousCase) -> None:
     setting = _settings(case.algorithm)[0]
     for dtype in ("float32", "float64"):
-        reports, _ = _run(setting.plan(case.algorithm, 5, FAIR, dtype))
+        reports, _ = _run(setting.plan(case.algorithm, 5, dtype), hazards=CALM)
         found = {report.x.dtype.name for report in reports}
         hold(found == {dtype}, f"a start in {dtype} leads to {', '.join(sorted(found))}")
 
@@ -251,18 +252,18 @@ ASYNCHRONOUS_LAWS: tuple[AsynchronousLaw, ...] = (
 # ---- limits ----
 
 
-def _reaches(case: AsynchronousCase, weather: Asynchrony) -> None:
+def _reaches(case: AsynchronousCase, hazards: Hazards) -> None:
     limit = case.algorithm.limit
     if limit is Limit.UNSTATED:
         skip(NO_LIMIT)
     for setting in _settings(case.algorithm):
         if limit is Limit.NEAR_OPTIMUM:
-            _shrinks_its_distance(case, setting, weather)
+            _shrinks_its_distance(case, setting, hazards)
             break
-        plan = setting.plan(_stepping(case, setting), case.rounds, weather)
+        plan = setting.plan(_stepping(case, setting), case.rounds)
         plan = replace(plan, observe_every=25)
         judge = _NearEnough(plan, limit, case.within)
-        simulation = Simulation(plan, judge, _ignore, 0, None)
+        simulation = Simulation(plan, judge, _ignore, 0, None, hazards=hazards)
         X = np.stack([report.x for report in simulation.run(lambda: None)])
         error = judge.error(X)
         hold(
@@ -271,16 +272,16 @@ def _reaches(case: AsynchronousCase, weather: Asynchrony) -> None:
         )
 
 
-def _shrinks_its_distance(case: AsynchronousCase, setting: _Setting, weather: Asynchrony) -> None:
+def _shrinks_its_distance(case: AsynchronousCase, setting: _Setting, hazards: Hazards) -> None:
     """With the step, of which a quarter leaves less than half; of what is random, the mean."""
     distances = []
     for part in (1, 4):
         step: float = case.algorithm.step_size / part  # type: ignore[attr-defined]
         algorithm = replace(case.algorithm, step_size=step)  # type: ignore[type-var]
-        plan = setting.plan(algorithm, case.rounds * part, weather)
+        plan = setting.plan(algorithm, case.rounds * part)
         judge = _Distances(plan, Limit.OPTIMUM, within=0.0)
         plan = replace(plan, observe_every=10 * part)
-        Simulation(plan, judge, _ignore, 0, None).run(lambda: None)
+        Simulation(plan, judge, _ignore, 0, None, hazards=hazards).run(lambda: None)
         distances.append(float(np.mean(judge.seen[len(judge.seen) // 2 :])))
     ratio = distances[0] / max(distances[1], REPLAYED)
     hold(2 < ratio < 8, f"a quarter of the step leaves 1/{ratio:.2g} of the distance {setting}")
