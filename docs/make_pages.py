@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import shutil
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import p2pdo
-from p2pdo.algorithms.base import CONSENSUS
 from p2pdo.algorithms.catalogue import ALGORITHMS
 from p2pdo.api.catalogues import describe_algorithm
 from p2pdo.api.runs import Result
@@ -93,11 +91,8 @@ def draw(name: str, path: Path) -> None:
     else:
         problem = "least-squares"
     result: Result = p2pdo.run(problem, name, nodes=NODES, rounds=ROUNDS, observe_every=4)
-    metrics = result.metrics
-    if cls.limit in CONSENSUS:  # no cost pulls it
-        metrics = [replace(metric, gap=None, value=None) for metric in metrics]
     what = f"{result.summary.problem}, ring of {NODES}, default parameters"
-    plot_convergence(metrics, path, name, what)
+    plot_convergence(result.metrics, path, name, what)
 
 
 def link_names(overview: Path) -> None:

@@ -129,6 +129,8 @@ class Method(ABC):
     """Parameters that the weights tell where they are not given, in words; see `of_network`."""
     from_costs: ClassVar[Mapping[str, str]] = {}
     """Parameters that all costs' L and μ tell where they are not given; see `of_costs`."""
+    needs_costs: ClassVar[bool] = True
+    """Whether costs that do not tell them are refused; else the parameters have their defaults."""
     theorem: ClassVar[Theorem | None] = None
     """What is proved of its step size and rate; see `theory`."""
     invariants: ClassVar[tuple[Invariant, ...]] = ()

@@ -185,6 +185,8 @@ def told_by_costs(
     missing = cls.from_costs.keys() - parameters.keys()
     if not missing:
         return {}
+    if bounds is None and not cls.needs_costs:
+        return {}
     if bounds is None:
         names = ", ".join(sorted(missing))
         each = (f"--set {name}=… ({cls.from_costs[name]})" for name in sorted(missing))

@@ -9,6 +9,7 @@ zᵢⱼ⁺ = (1 − a) zᵢⱼ + a mⱼᵢ with the relaxation a in (0, 1).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
@@ -16,6 +17,7 @@ import numpy as np
 
 from p2pdo.algorithms.base import (
     Algorithm,
+    CostBounds,
     Limit,
     Missing,
     Requires,
@@ -24,6 +26,7 @@ from p2pdo.algorithms.base import (
     require_positive,
 )
 from p2pdo.algorithms.edges import Came, Edges, edges_of
+from p2pdo.algorithms.node_admm import PENALTY, penalty_of
 from p2pdo.effects import Here, Step
 from p2pdo.errors import ConfigError
 from p2pdo.problems.base import FiniteSum, Gradient, Prox
@@ -68,7 +71,8 @@ class EdgeAdmm(Algorithm[EdgeState]):
 
     `rho` is ρ, `relaxation` a, dᵢ the number of neighbours. Assumes fᵢ closed and convex and an
     undirected graph; any ρ > 0, no step size. The start is zᵢⱼ = ρ xᵢ⁰. A node alone has no edge:
-    it iterates prox_{f/ρ}. Invariant at the limit: zᵢⱼ + zⱼᵢ = 2ρ x.
+    it iterates prox_{f/ρ}. With a = ½ it is `ConsensusAdmm` of half its ρ. Invariant at the limit:
+    zᵢⱼ + zⱼᵢ = 2ρ x.
     """
 
     rho: float = 1.0
@@ -79,10 +83,16 @@ class EdgeAdmm(Algorithm[EdgeState]):
     requires: ClassVar[Requires] = Requires(Stochastic.NONE, oracle=Prox, undirected=True)
     limit: ClassVar[Limit] = Limit.OPTIMUM
     missing: ClassVar[Missing] = Missing.HOLD
+    from_costs: ClassVar[Mapping[str, str]] = {"rho": f"2 {PENALTY}"}
+    needs_costs: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         require_positive("rho", self.rho)
         require_relaxation(self.relaxation)
+
+    @classmethod
+    def of_costs(cls, bounds: CostBounds) -> dict[str, float]:
+        return {"rho": 2 * penalty_of(bounds)}
 
     def init(self, x: Array, problem: Prox, here: Here) -> EdgeState:  # noqa: ARG002
         return EdgeState(x, edges_of(here).each(self.rho * x))

@@ -6,6 +6,8 @@ than their x. The three differ in how they minimise fᵢ(v) + pᵢᵀv + ρ Σ�
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
@@ -13,6 +15,7 @@ import numpy as np
 
 from p2pdo.algorithms.base import (
     Algorithm,
+    CostBounds,
     Limit,
     Requires,
     Stochastic,
@@ -29,6 +32,22 @@ from p2pdo.types import Array
 class NodeState(NamedTuple):
     x: Array  # decision variable, shape (d,)
     p: Array  # dual variable, shape (d,)
+
+
+PENALTY = "√(L μ̄)/d̄, μ̄ the mean of the costs' μᵢ, d̄ that of the numbers of neighbours; else 1"
+FLAT, FLATTEST = 30, 1000
+"""L over the curvature that stands for a μ̄ of 0, and over the least that is believed."""
+
+
+def penalty_of(bounds: CostBounds) -> float:
+    """√(L μ̄)/d̄: the curvature of a node's penalty is of the order of ρ dᵢ.
+
+    Of costs that are only convex the sum may well be more, so μ̄ is not taken below L/1000, and for
+    L/30 where it is 0.
+    """
+    L, mu = bounds.smoothness, bounds.mean_convexity
+    curvature = max(mu, L / FLATTEST) if mu > 0 else L / FLAT
+    return math.sqrt(L * curvature) / max(1.0, bounds.mean_degree)
 
 
 def apart(x: Array, edges: Edges) -> Step[Array]:
@@ -54,10 +73,16 @@ class ConsensusAdmm(Algorithm[NodeState]):
     mixes: ClassVar[bool] = False
     requires: ClassVar[Requires] = Requires(Stochastic.NONE, oracle=Prox, undirected=True)
     limit: ClassVar[Limit] = Limit.OPTIMUM
+    from_costs: ClassVar[Mapping[str, str]] = {"rho": PENALTY}
+    needs_costs: ClassVar[bool] = False
     invariants: ClassVar[tuple[Invariant, ...]] = (zero_mean("p"),)
 
     def __post_init__(self) -> None:
         require_positive("rho", self.rho)
+
+    @classmethod
+    def of_costs(cls, bounds: CostBounds) -> dict[str, float]:
+        return {"rho": penalty_of(bounds)}
 
     def init(self, x: Array, problem: Prox, here: Here) -> NodeState:  # noqa: ARG002
         return NodeState(x, np.zeros_like(x))
@@ -91,11 +116,17 @@ class Dlm(Algorithm[NodeState]):
     mixes: ClassVar[bool] = False
     requires: ClassVar[Requires] = Requires(Stochastic.NONE, oracle=Gradient, undirected=True)
     limit: ClassVar[Limit] = Limit.OPTIMUM
+    from_costs: ClassVar[Mapping[str, str]] = {"rho": PENALTY}
+    needs_costs: ClassVar[bool] = False
     invariants: ClassVar[tuple[Invariant, ...]] = (zero_mean("p"),)
 
     def __post_init__(self) -> None:
         require_positive("step_size", self.step_size)
         require_positive("rho", self.rho)
+
+    @classmethod
+    def of_costs(cls, bounds: CostBounds) -> dict[str, float]:
+        return {"rho": penalty_of(bounds)}
 
     def init(self, x: Array, problem: Gradient, here: Here) -> NodeState:  # noqa: ARG002
         return NodeState(x, np.zeros_like(x))
@@ -128,12 +159,18 @@ class Dinno(Algorithm[NodeState]):
     mixes: ClassVar[bool] = False
     requires: ClassVar[Requires] = Requires(Stochastic.NONE, oracle=Gradient, undirected=True)
     limit: ClassVar[Limit] = Limit.OPTIMUM
+    from_costs: ClassVar[Mapping[str, str]] = {"rho": PENALTY}
+    needs_costs: ClassVar[bool] = False
     invariants: ClassVar[tuple[Invariant, ...]] = (zero_mean("p"),)
 
     def __post_init__(self) -> None:
         require_positive("step_size", self.step_size)
         require_positive("rho", self.rho)
         require_count("local_steps", self.local_steps)
+
+    @classmethod
+    def of_costs(cls, bounds: CostBounds) -> dict[str, float]:
+        return {"rho": penalty_of(bounds)}
 
     def init(self, x: Array, problem: Gradient, here: Here) -> NodeState:  # noqa: ARG002
         return NodeState(x, np.zeros_like(x))

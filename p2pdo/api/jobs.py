@@ -12,14 +12,14 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from p2pdo.algorithms.base import Algorithm
+from p2pdo.algorithms.base import CONSENSUS, Algorithm
 from p2pdo.api.parameters import parameters_of, split_parameters
 from p2pdo.api.requests import Request, check_request
 from p2pdo.api.resolving.algorithms import algorithm_class, algorithm_for
 from p2pdo.api.resolving.held_out import held_out_for
 from p2pdo.api.resolving.networks import network_for
 from p2pdo.api.resolving.plans import plan_for
-from p2pdo.api.resolving.problems import problems_for
+from p2pdo.api.resolving.problems import problems_for, require_oracles
 from p2pdo.api.resolving.starts import starts_for
 from p2pdo.api.simulating import links_for
 from p2pdo.api.topology_files import read_topology
@@ -131,6 +131,7 @@ def resolve(request: Request, site: Offers = EVERYTHING) -> Job:
     request = replace(request, nodes=len(problems), dtype=dtype)
     cls, algorithm_label = algorithm_class(request.algorithm)
     site.require_allowed("algorithms", algorithm_label)
+    require_oracles(problems, cls)
     graph, weights, topology_label = network_for(request, cls)
     own, codec = settle(cls, own, request.codec)
     asked = request.algorithm
@@ -143,8 +144,9 @@ def resolve(request: Request, site: Offers = EVERYTHING) -> Job:
     algorithm = algorithm_for(asked, cls, own, problems, mixes)
     starts = starts_for(request, algorithm_label, problems, dtype)
     plan = plan_for(request, algorithm, problems, (graph, weights), starts, coding=coding)
-    objective = Objective(problems, held_out_for(request, of_problem, problems, site))
-    if request.tol is not None and objective.optimum is None:
+    test = held_out_for(request, of_problem, problems, site)
+    objective = Objective(problems, test, is_sought=cls.limit not in CONSENSUS)
+    if request.tol is not None and not objective.tells_when_to_stop:
         raise ConfigError(
             "a tolerance needs a problem whose optimum is known: its class has no minimiser",
             hint="give the class a minimiser(problems), or use --rounds alone",
@@ -162,8 +164,8 @@ def resolve(request: Request, site: Offers = EVERYTHING) -> Job:
 
 
 def with_tolerance(job: Job, tol: float) -> Job:
-    """The job with this tolerance, where the optimum is known; else as it is."""
-    if job.objective.optimum is None:
+    """The job with this tolerance, where it can be told that it is reached; else as it is."""
+    if not job.objective.tells_when_to_stop:
         return job
     plan, request = replace(job.plan, tol=tol), replace(job.request, tol=tol)
     return replace(job, plan=plan, request=request)

@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 
-from p2pdo.algorithms.base import Stochastic
+from p2pdo.algorithms.base import Limit, Stochastic
 from p2pdo.api.jobs import Job
 from p2pdo.api.predictions import Basis, Prediction, constants, curvatures, predict, theorem_of
 from p2pdo.errors import ConfigError
@@ -70,6 +70,7 @@ class Preflight:
     """What is known of a run before it runs.
 
     Attributes:
+        has_bias: whether the method stops at a limit of its own, near the optimum.
         step_size: the one that it will run with; None where the method has none.
         safe: the step sizes that converge, where that is known.
     """
@@ -79,6 +80,7 @@ class Preflight:
     nodes: int
     topology: str
     dimension: int
+    has_bias: bool
     slem: float | None
     spectral_gap: float | None
     smoothness: float | None
@@ -122,7 +124,9 @@ class Preflight:
         if self.condition_number is not None:
             lines.append(("condition number", formats.real(self.condition_number)))
         if p.rate is not None and p.basis is not None:
-            lines.append(("predicted rate", f"{p.rate:.6f} an iteration, {_IN_WORDS[p.basis]}"))
+            whose = ", to its own limit" if self.has_bias else ""
+            words = f"{p.rate:.6f} an iteration{whose}, {_IN_WORDS[p.basis]}"
+            lines.append(("predicted rate", words))
         if p.proved is not None and p.basis != "theorem":
             lines.append(("proved rate", f"{p.proved:.6f} or faster ({p.source})"))
         if p.gap is not None:
@@ -154,6 +158,7 @@ def look_at(job: Job, largest: int = THOROUGH, *, ranges: bool = True) -> Prefli
         nodes=plan.nodes,
         topology=job.topology,
         dimension=int(plan.problems[0].dimension),
+        has_bias=type(plan.algorithm).limit is Limit.NEAR_OPTIMUM,
         slem=slem,
         spectral_gap=None if slem is None else 1 - slem,
         smoothness=None if at is None else at.smoothness,

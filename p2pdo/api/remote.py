@@ -511,7 +511,8 @@ def _figures(spec: Mapping[str, Any], states: Sequence[Array]) -> dict[str, Any]
         test = problem_catalogue.held_out(name, seed, parameters)
     except P2pdoError:  # the data are not here, so there is no optimum to compare with
         return {**unknown, "consensus_error": consensus_error(states, mean)}
-    objective = Objective(problems, test)
+    is_sought = not algorithms.agrees_on_starts(spec["algorithm"]["name"])
+    objective = Objective(problems, test, is_sought=is_sought)
     value = objective.value(mean)
     return {
         "gap": objective.gap(value),

@@ -361,9 +361,12 @@ class Run(Running[Result]):
         return Result(states, list(self.told), summary, timeline=self.timeline)
 
     def _rates(self) -> dict[str, float]:
-        found = {"predicted": self.job.rate, "observed": None}
-        if type(self.job.plan.algorithm).limit not in (Limit.NEAR_OPTIMUM, Limit.UNSTATED):
-            found["observed"] = observed_rate(self.told)
+        """Of a method with a limit of its own none: gap and consensus error are no way to it."""
+        limit = type(self.job.plan.algorithm).limit
+        if limit is Limit.NEAR_OPTIMUM:
+            return {}
+        observed = None if limit is Limit.UNSTATED else observed_rate(self.told)
+        found = {"predicted": self.job.rate, "observed": observed}
         return {name: rate for name, rate in found.items() if rate is not None}
 
 

@@ -8,6 +8,9 @@ the iteration and the bits of the result do not depend on how far anybody ran ah
 
     gap              F(x̄) − F*, F = Σᵢ fᵢ
     consensus error  maxᵢ ‖xᵢ − x̄‖₂
+
+A method that agrees on its starts seeks no optimum: it has no gap, and its consensus error is all
+that a tolerance asks for.
 """
 
 from __future__ import annotations
@@ -57,16 +60,21 @@ class Objective:
     Attributes:
         problems: every node's, in node order.
         test: samples that no node has, as a cost that classifies; or None.
+        is_sought: whether the method goes to the optimum, or near it. Where not, neither F nor the
+            optimum is told.
         minimiser: argmin F of shape (d,), or None.
         optimum: F*, or None.
     """
 
     problems: Sequence[Any]
     test: Any = None
+    is_sought: bool = True
     minimiser: Array | None = field(init=False, default=None)
     optimum: float | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
+        if not self.is_sought:
+            return
         if isinstance(self.problems, Many):
             self.minimiser = self.problems.stack.minimiser()
             self.optimum = self.value(self.minimiser)
@@ -78,6 +86,11 @@ class Objective:
             self.minimiser = x
             self.optimum = self.value(x)
 
+    @property
+    def tells_when_to_stop(self) -> bool:
+        """Whether a tolerance can be said to be reached."""
+        return not self.is_sought or self.optimum is not None
+
     def value(self, x: Array) -> float | None:
         """F(x), added up in node order in float64; None where a problem has no value.
 
@@ -86,6 +99,8 @@ class Objective:
         Raises:
             WorkloadFailed: a problem's `value` went wrong.
         """
+        if not self.is_sought:
+            return None
         x64 = x.astype(np.float64)
         with np.errstate(over="ignore", invalid="ignore"):  # a diverged run is told as such
             if isinstance(self.problems, Many):
@@ -110,7 +125,7 @@ class Objective:
         Raises:
             WorkloadFailed: a problem's `classified` went wrong.
         """
-        if not all(isinstance(p, Classifier) for p in self.problems):
+        if not self.is_sought or not all(isinstance(p, Classifier) for p in self.problems):
             return None
         return _share_right(
             x, {f"node {node}'s problem": problem for node, problem in enumerate(self.problems)}
@@ -221,7 +236,7 @@ class Judge:
         error = consensus_error(states, mean)
         value = self._objective.value(mean)
         gap = self._objective.gap(value)
-        stop = self._tol is not None and gap is not None and max(gap, error) <= self._tol
+        stop = self._is_near(gap, error)
         if stop:
             self.stopped_at = iteration
         return Judgement(
@@ -236,3 +251,8 @@ class Judge:
             self._objective.accuracy(mean),
             self._objective.test_accuracy(mean),
         )
+
+    def _is_near(self, gap: float | None, error: float) -> bool:
+        if self._tol is None or error > self._tol:
+            return False
+        return gap <= self._tol if gap is not None else not self._objective.is_sought

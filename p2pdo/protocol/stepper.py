@@ -35,6 +35,7 @@ from p2pdo.problems.base import is_stochastic
 from p2pdo.protocol.coding import NONE, coder_of
 from p2pdo.protocol.counting import Calls, Covering
 from p2pdo.protocol.exchanging import Exchanging, Outgoing, Place
+from p2pdo.protocol.oracles import lack_of
 from p2pdo.protocol.reports import Report
 from p2pdo.protocol.values import describe, is_finite
 from p2pdo.types import Array, Value
@@ -42,18 +43,6 @@ from p2pdo.types import Array, Value
 S = TypeVar("S", bound=HasDecision)
 
 _NONE: Mapping[int, Value] = {}
-_OTHER_METHODS = (
-    "another --algorithm: p2pdo algorithms tells what each needs of a problem; or give the problem "
-    "these methods, see p2pdo.problems.base"
-)
-_HIDES_NOTHING = (
-    "noise from the run's seed, which all know, hides nothing: give each node a cost "
-    "with a secret of its own, such as p2pdo.problems."
-)
-_REMEDIES = {
-    "Private": f"{_HIDES_NOTHING}PrivateLogistic",
-    "Secret": f"{_HIDES_NOTHING}PrivateDistance",
-}
 
 
 def quiet() -> np.errstate:
@@ -246,15 +235,9 @@ class Stepper(Exchanging, Generic[S]):
     def _check_problem(self, x: Array) -> None:
         """The first gradient's shape tells most mistakes in a user's problem at once."""
         needed = self._algorithm.requires.oracle
-        if not isinstance(self.problem, needed):
-            parts = [name for name in dir(needed) if not name.startswith("_")]
-            lacks = ", ".join(name for name in parts if not hasattr(self.problem, name))
-            raise WorkloadFailed(
-                f"{type(self._algorithm).__name__} needs a problem with the methods of "
-                f"{needed.__name__}; {type(self.problem).__name__} lacks {lacks}",
-                hint=_REMEDIES.get(needed.__name__, _OTHER_METHODS),
-                node=self.place.name,
-            )
+        lack = lack_of(type(self._algorithm), self.problem)
+        if lack is not None:
+            raise WorkloadFailed(lack.message, hint=lack.hint, node=self.place.name)
         if not (hasattr(self.problem, "gradient") and hasattr(needed, "gradient")):
             return
         try:

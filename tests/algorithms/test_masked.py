@@ -27,7 +27,7 @@ def test_all_nodes_have_the_mean_of_numbers_that_each_brought_itself() -> None:
     result = p2pdo.run(costs(), "masked-consensus", topology="ring", rounds=300, on="dense")
     mean = POINTS.mean(axis=0)
     assert np.abs(result.states - mean).max() < 1e-11
-    assert result.summary.gap == pytest.approx(0, abs=1e-20)
+    assert result.summary.gap is None
 
 
 def test_it_crosses_to_processes_with_the_same_bits() -> None:

@@ -61,3 +61,47 @@ def test_the_observed_rate_stands_beside_the_predicted(call: Call) -> None:
     rates = json.loads(Path("here/summary.json").read_text())["rates"]
     assert rates["observed"] == pytest.approx(rates["predicted"], abs=5e-3)
     assert f"  rate                 {rates['predicted']:.6f} predicted, " in answer.stdout
+
+
+@pytest.mark.parametrize("verb", ["plan", "run"])
+@pytest.mark.parametrize(
+    ("asked", "lacks", "remedy"),
+    [
+        ("quadratic -a dp-dgd", "Quadratic lacks private_rng", "PrivateLogistic"),
+        ("averaging -a masked-consensus", "Distance lacks private_rng", "PrivateDistance"),
+        ("allocation", "Coupled lacks gradient", "--algorithm prox-nids"),
+        ("quadratic -a pg-extra", "Quadratic lacks rest_prox", "--algorithm gradient-tracking"),
+    ],
+)
+def test_costs_without_what_is_called_are_refused_before_anything_is_begun(
+    call: Call, verb: str, asked: str, lacks: str, remedy: str
+) -> None:
+    answer = call(verb, *asked.split(), "--json")
+    assert answer.code == 3
+    assert lacks in answer.error["message"]
+    assert remedy in answer.error["hint"]
+    assert not Path("runs").exists()
+
+
+def test_what_agrees_on_starts_has_no_gap_and_stops_where_it_agrees(call: Call) -> None:
+    (predicted,) = (
+        line.split()[-1]
+        for line in call(
+            "plan", "averaging", "-a", "consensus", "--observe-every", "5"
+        ).stdout.splitlines()
+        if "iterations to 1e-08" in line
+    )
+    every = ("--observe-every", "5")
+    call("run", "averaging", "-a", "consensus", "--on", "dense", "--out", "here", *every)
+    summary = json.loads(Path("here/summary.json").read_text())
+    assert (summary["status"], summary["gap"]) == ("converged", None)
+    assert summary["iterations"] == int(predicted)
+    assert summary["rates"]["observed"] == pytest.approx(summary["rates"]["predicted"], abs=1e-3)
+
+
+def test_a_rate_to_a_limit_of_its_own_is_said_to_be_one(call: Call) -> None:
+    lines = call("plan", "quadratic", "-a", "dgd").stdout.splitlines()
+    (rate,) = (line for line in lines if "predicted rate" in line)
+    assert rate.endswith("an iteration, to its own limit, exact for these costs")
+    call(*RUN, "-a", "dgd", "--rounds", "100", "--out", "here")
+    assert json.loads(Path("here/summary.json").read_text())["rates"] == {}

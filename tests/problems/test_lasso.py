@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import p2pdo
-from p2pdo.errors import ConfigError, WorkloadFailed
+from p2pdo.errors import ConfigError
 from p2pdo.problems import Composite, Gradient, Lasso, Prox, Solvable
 from p2pdo.types import Array
 
@@ -69,8 +69,10 @@ def test_it_finds_the_planted_support() -> None:
 
 
 def test_a_method_that_would_overlook_the_kink_is_refused() -> None:
-    with pytest.raises(WorkloadFailed, match="Lasso lacks gradient"):
+    with pytest.raises(ConfigError, match="Lasso lacks gradient") as caught:
         p2pdo.run(network(0.1), algorithm="dgd", on="dense", rounds=1)
+    assert caught.value.hint is not None
+    assert caught.value.hint.startswith("--algorithm prox-nids;")
 
 
 @pytest.mark.parametrize("name", ["pg-extra", "prox-nids"])

@@ -212,7 +212,7 @@ def test_a_problem_without_the_oracle_is_refused() -> None:
         dimension = 2
 
     place = Place(0, "node-0", (), (), Row(((0, 1.0),)))
-    with pytest.raises(WorkloadFailed, match="AsySonata needs a problem with the methods of"):
+    with pytest.raises(WorkloadFailed, match="asy-sonata needs a problem with the methods of"):
         Member(AsySonata(0.1), Bare(), place, np.zeros(2), 0, max_staleness=1)
 
 

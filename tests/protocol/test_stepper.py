@@ -391,7 +391,7 @@ def test_a_problem_without_the_oracle_is_told() -> None:
     class Bare:
         dimension = 2
 
-    with pytest.raises(WorkloadFailed, match="Dgd needs a problem with the methods of Gradient"):
+    with pytest.raises(WorkloadFailed, match="dgd needs a problem with the methods of Gradient"):
         stepper(Dgd(0.1), Bare())
     assert stepper(Consensus(), Bare()).iteration == 0
 

@@ -187,6 +187,20 @@ def test_what_costs_and_graph_tell_together_is_taken() -> None:
     assert m.resolved["parameters"] == {"step_size": pytest.approx(0.9 * 2 / 4)}
 
 
+def test_a_penalty_fits_the_costs_that_tell_and_is_one_for_others() -> None:
+    for convexity, taken in (
+        (2.0, math.sqrt(4 * 2) / 2.5),
+        (0.0, 4 / math.sqrt(30) / 2.5),
+        (None, 1),
+    ):
+        m = machine(algorithm="dinno", parameters={}, resolved={"degrees": [2.5, 4.0]})
+        m.receive(configured(A, smoothness=4.0, strong_convexity=convexity))
+        m.receive(configured(B, smoothness=2.0, strong_convexity=convexity))
+        parameters = m.resolved["parameters"]
+        assert isinstance(parameters, dict)
+        assert parameters["rho"] == pytest.approx(taken)
+
+
 @pytest.mark.parametrize("convexity", [None, -1.0, float("nan"), float("inf"), 10**400, "2"])
 def test_a_convexity_that_nobody_tells_fails_what_needs_it_with_the_remedy(convexity: Any) -> None:
     m = machine(algorithm="dqm", parameters={})

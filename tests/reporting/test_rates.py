@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 
 from p2pdo.reporting.rates import observed_rate
@@ -30,6 +31,18 @@ def test_fast_beginnings_waves_and_rounding_are_looked_past() -> None:
     errors = [0.5**k + 0.93**k * (1.1 + math.sin(k / 4)) + 1e-14 for k in range(0, 900, 3)]
     metrics = [metric(3 * i, None, e) for i, e in enumerate(errors)]
     assert observed_rate(metrics) == pytest.approx(0.93, abs=5e-3)
+
+
+@pytest.mark.parametrize("rounding", [1e-15, 1e-9, 1e-5])
+@pytest.mark.parametrize("observations", [80, 300, 5000])
+def test_what_follows_long_after_it_has_converged_is_no_part_of_the_rate(
+    rounding: float, observations: int
+) -> None:
+    rng = np.random.default_rng(3)
+    noise = rounding * np.exp(rng.standard_normal(observations))
+    errors = [max(0.8**k, one) for k, one in enumerate(noise)]
+    metrics = [metric(k, None, e) for k, e in enumerate(errors)]
+    assert observed_rate(metrics) == pytest.approx(0.8, abs=0.01)
 
 
 @pytest.mark.parametrize(

@@ -8,11 +8,14 @@ from typing import Any
 
 import numpy as np
 
+from p2pdo.algorithms.catalogue import AnyAlgorithm
 from p2pdo.api.requests import Request
 from p2pdo.data import catalogue, encode
 from p2pdo.errors import ConfigError
 from p2pdo.node.offers import Offers
 from p2pdo.participants.definition import Participant
+from p2pdo.problems.many import Many
+from p2pdo.protocol.oracles import lack_of
 from p2pdo.types import Plain
 
 
@@ -84,6 +87,19 @@ def _from_file(
         hint="make it a function (node_index, nodes, partition, seed, **parameters) -> problem, "
         "or a @p2pdo.participant",
     )
+
+
+def require_oracles(problems: Sequence[Any], algorithm: type[AnyAlgorithm]) -> None:
+    """Refuses costs without what the algorithm calls, before anything is begun.
+
+    Raises:
+        ConfigError: names the node, and algorithms that would take its cost.
+    """
+    some = problems[:1] if isinstance(problems, Many) else problems  # those are of one kind
+    for node, problem in enumerate(some):
+        lack = lack_of(algorithm, problem)
+        if lack is not None:
+            raise ConfigError(lack.message, hint=lack.hint, node=f"node-{node}")
 
 
 def participant_at(where: str) -> Participant | None:

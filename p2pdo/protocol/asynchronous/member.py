@@ -36,6 +36,7 @@ from p2pdo.protocol.asynchronous.channels import Message, ReceivingEnd, SendingE
 from p2pdo.protocol.counting import Covering
 from p2pdo.protocol.exchanging import Place
 from p2pdo.protocol.judging import Report
+from p2pdo.protocol.oracles import lack_of
 from p2pdo.protocol.stepper import line_of, quiet
 from p2pdo.protocol.values import describe, is_finite, size_of
 from p2pdo.types import Array, Value
@@ -299,15 +300,12 @@ class Member(Generic[S]):
             )
 
     def _check_problem(self, x: Array) -> None:
-        needed = self._algorithm.requires.oracle
-        if not isinstance(self._problem, needed):
-            parts = [name for name in dir(needed) if not name.startswith("_")]
-            lacks = ", ".join(name for name in parts if not hasattr(self._problem, name))
-            raise self._failure(
-                f"{type(self._algorithm).__name__} needs a problem with the methods of "
-                f"{needed.__name__}; {type(self._problem).__name__} lacks {lacks}",
-                "see p2pdo.problems.base for the methods",
-            )
+        needed, lack = (
+            self._algorithm.requires.oracle,
+            lack_of(type(self._algorithm), self._problem),
+        )
+        if lack is not None:
+            raise self._failure(lack.message, lack.hint)
         if not (hasattr(self._problem, "gradient") and hasattr(needed, "gradient")):
             return
         here = self._here()
