@@ -19,7 +19,7 @@ def main() -> None:
     comparison = p2pdo.compare(
         "breast-cancer",
         COMPARED,
-        parameters={"wild.step_size": 20.0},
+        parameters={"wild.step_size": 20.0, "problem.test": 0.2},
         trials=5,
         rounds=2000,
         tol=1e-6,

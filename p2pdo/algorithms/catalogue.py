@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, fields
 from typing import Any, TypeAlias, TypeVar
 
@@ -211,15 +211,8 @@ def build(
         ConfigError: an unknown parameter, one of the wrong type or out of range, or no step
             size where the problem does not tell its L.
     """
-    declared = {f.name: str(f.type) for f in fields(cls)}  # type: ignore[arg-type]
-    values: dict[str, Any] = {}
-    for key, value in parameters.items():
-        if key not in declared:
-            raise ConfigError(
-                f"{name_of(cls)} has no parameter '{key}'",
-                hint=did_you_mean(key, list(declared)) if declared else "it has no parameters",
-            )
-        values[key] = _convert(key, value, declared[key])
+    declared = require_declared(cls, parameters)
+    values = {key: _convert(key, value, declared[key]) for key, value in parameters.items()}
     if needs_smoothness(cls, parameters):
         if smoothness is None:
             raise ConfigError(
@@ -231,6 +224,22 @@ def build(
         return cls(**values)
     except TypeError as error:  # a field without a default was left out
         raise ConfigError(f"{name_of(cls)}: {error}", hint="give it with --set") from None
+
+
+def require_declared(cls: type[Method], names: Iterable[str]) -> dict[str, str]:
+    """The parameters that a class declares, with their types.
+
+    Raises:
+        ConfigError: one of the names is none of them.
+    """
+    declared = {f.name: str(f.type) for f in fields(cls)}  # type: ignore[arg-type]
+    for name in names:
+        if name not in declared:
+            raise ConfigError(
+                f"{name_of(cls)} has no parameter '{name}'",
+                hint=did_you_mean(name, list(declared)) if declared else "it has no parameters",
+            )
+    return declared
 
 
 def _convert(key: str, value: Plain, declared: str) -> Any:

@@ -34,6 +34,7 @@ from p2pdo.driving.attaching import AttachedTasks
 from p2pdo.driving.client import Client
 from p2pdo.driving.controlling import control
 from p2pdo.driving.results import count_headers, count_links
+from p2pdo.driving.submitting import submit
 from p2pdo.driving.tasks import SITE, Tasks
 from p2pdo.errors import ConfigError, Conflict, P2pdoError, WorkloadStopped, from_plain
 from p2pdo.participants.definition import Participant
@@ -80,6 +81,7 @@ class RemoteNetwork:
         executor: str = SITE,
         roles: Mapping[str, Mapping[str, Any]] | None = None,
         keep: bool = False,
+        request_id: str = "",
     ) -> Tasks:
         """Sends tasks to nodes, to all that are up where none are named; use it as a block.
 
@@ -89,8 +91,14 @@ class RemoteNetwork:
         A driver that is killed leaves its workload, and the coordinator ends it when nobody has
         watched it for a minute (`p2pdo-coordinator --driver-grace`); with `keep` it does not, and
         `attach` takes it over.
+
+        With a `request_id` of the program's own the same call opens the same workload again, as
+        long as it is asked for the same: a program that was killed before it had written down the
+        workload's id goes on with it, and `results` has what nobody has acknowledged.
         """
-        return Tasks(self.client, nodes, executor=executor, roles=roles, keep=keep)
+        return Tasks(
+            self.client, nodes, executor=executor, roles=roles, keep=keep, request_id=request_id
+        )
 
     def attach(self, workload_id: str, *, seen: int | None = None) -> AttachedTasks:
         """Takes over a workload of tasks whose driver was killed or detached; use it as a block.
@@ -155,7 +163,7 @@ class RemoteNetwork:
         else:
             check_submit_order(algorithm, problem)
             spec = specification(algorithm, problem, nodes, parameters or {}, settings)
-        workload_id = await self.client.submit(spec, request_id or uuid.uuid4().hex)
+        workload_id = await submit(self.client, spec, request_id or uuid.uuid4().hex)
         return RemoteRun(self.client, workload_id)
 
     async def run(self, workload_id: str) -> RemoteRun:

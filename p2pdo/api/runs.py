@@ -40,6 +40,7 @@ from p2pdo.protocol.judging import (
 from p2pdo.protocol.plan import Plan
 from p2pdo.protocol.reports import calls_of_all, sent_by_all, states_of
 from p2pdo.reporting.digests import state_sha256
+from p2pdo.reporting.diverging import divergence
 from p2pdo.reporting.pictures import Drawn, draw_if_possible
 from p2pdo.reporting.rates import observed_rate
 from p2pdo.reporting.records import Metric, Summary
@@ -321,6 +322,8 @@ class Run(Running[Result]):
         status, plan = "done", self.job.plan
         if self._judge.stopped_at is not None:
             status = "converged"
+        elif divergence(self.told) is not None:
+            status = "diverged"
         elif plan.settle is not None and reports[0].iteration < plan.rounds:
             status = "settled"
         summary = Summary(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import shlex
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,11 +19,11 @@ from p2pdo.errors import ConfigError, P2pdoError, WorkloadStopped
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from p2pdo.api.comparisons.asked import Asked
+    from p2pdo.api.comparisons.asked import Asked, Checked
     from p2pdo.api.comparisons.comparison import Comparison
 
 PICTURE = "comparison.png"
-_BESIDE_RESUME = frozenset({"resume", "jobs", "quiet"})
+_BESIDE_RESUME = frozenset({"resume", "jobs", "quiet", "trials", "force"})
 _OF_ONE_RUN = ("timeline",)
 
 
@@ -71,6 +72,7 @@ def compare(
     rounds: int,
     tol: float | None,
     default_tol: float | None,
+    force: bool,
     quiet: bool,
 ) -> Reply:
     """Runs the comparison that the command line asks for."""
@@ -91,15 +93,21 @@ def compare(
     contenders, of_problem = contenders_of(named(asked["algorithm"]), asked["parameters"])
     base = Request(rounds=rounds, tol=tol, parameters=of_problem, **settings)
     executor = check_executor(on if "on" in given else "dense")
-    wanted = Asked(base=base, contenders=contenders, trials=trials, executor=executor)
-    wanted, job = checked(wanted, default_tol)
+    wanted = Asked(base=base, contenders=contenders, trials=trials, executor=executor, force=force)
     hint = "" if "on" in given else " (--on processes: each on daemons)"
-    words = f"{job.problem}, {job.plan.nodes} nodes, {job.topology}, {executor}{hint}"
-    return _run(wanted, out or new_folder(), jobs, words, quiet=quiet)
+    return _run(checked(wanted, default_tol), out or new_folder(), jobs, hint, quiet=quiet)
 
 
-def resume(folder: Path, given: Collection[str], jobs: int | None, *, quiet: bool) -> Reply:
-    """Goes on with the comparison of a folder."""
+def resume(
+    folder: Path,
+    given: Collection[str],
+    jobs: int | None,
+    *,
+    trials: int,
+    force: bool,
+    quiet: bool,
+) -> Reply:
+    """Goes on with the comparison of a folder; with more trials, or by force, where asked."""
     from p2pdo.api.comparisons.asked import checked, from_plain
     from p2pdo.reporting.comparing.folder import ComparisonFolder
 
@@ -109,16 +117,21 @@ def resume(folder: Path, given: Collection[str], jobs: int | None, *, quiet: boo
             hint=f"p2pdo run --resume {shlex.quote(str(folder))}",
         )
     asked = from_plain(ComparisonFolder(folder).manifest())
-    _, job = checked(asked)
-    words = f"{job.problem}, {job.plan.nodes} nodes, {job.topology}, {asked.executor}"
-    return _run(asked, folder, jobs, words, quiet=quiet)
+    asked = replace(
+        asked,
+        trials=trials if "trials" in given else asked.trials,
+        force=force or asked.force,
+    )
+    return _run(checked(asked), folder, jobs, "", quiet=quiet)
 
 
-def _run(asked: Asked, path: Path, jobs: int | None, words: str, *, quiet: bool) -> Reply:
+def _run(found: Checked, path: Path, jobs: int | None, hint: str, *, quiet: bool) -> Reply:
     from p2pdo.api.comparisons.comparison import Comparison, check_jobs
     from p2pdo.api.comparisons.running import default_jobs
     from p2pdo.reporting import formats
 
+    asked, job = found.asked, found.job
+    words = f"{job.problem}, {job.plan.nodes} nodes, {job.topology}, {asked.executor}{hint}"
     workers = default_jobs(asked) if jobs is None else check_jobs(jobs)
     algorithms = formats.plural(len(asked.contenders), "algorithm")
     trials = formats.plural(asked.trials, "trial")
@@ -126,6 +139,8 @@ def _run(asked: Asked, path: Path, jobs: int | None, words: str, *, quiet: bool)
         f"{path}  {algorithms} x {trials}, {workers} at a time: {formats.printable(words)}",
         quiet=quiet,
     )
+    for line in found.remarks():
+        remark(formats.printable(line), quiet=quiet)
     signals.run(_to_the_end(asked, path, workers, quiet=quiet))
     comparison = Comparison.read(path)
     return told(comparison, [_picture(comparison, path, quiet=quiet)], quiet=quiet)

@@ -129,36 +129,43 @@ codec = click.option(
     "qsgd:LEVELS, scaled-qsgd:LEVELS or max-qsgd:LEVELS.",
 )
 
+_data_and_looks = [
+    click.option(
+        "--observe-every",
+        type=int,
+        default=50,
+        show_default=True,
+        metavar="M",
+        help="Iterations between two observations.",
+    ),
+    click.option(
+        "--seed",
+        type=int,
+        default=0,
+        show_default=True,
+        metavar="S",
+        help="Of data, start, random graphs and steps.",
+    ),
+    click.option(
+        "--partition",
+        default="iid",
+        show_default=True,
+        metavar="P",
+        help="How data are shared out: iid, label-skew, dirichlet:A, shards:K or by-size:S.",
+    ),
+    click.option(
+        "--dtype",
+        metavar="D",
+        help="float64 or float32; by default what the problem computes in, mostly float64.",
+    ),
+]
+
+what_is_foreseen = group([*_data_and_looks, codec])
+"""Of how a run goes, what its prediction depends on."""
+
 how_it_runs = group(
     [
-        click.option(
-            "--observe-every",
-            type=int,
-            default=50,
-            show_default=True,
-            metavar="M",
-            help="Iterations between two observations.",
-        ),
-        click.option(
-            "--seed",
-            type=int,
-            default=0,
-            show_default=True,
-            metavar="S",
-            help="Of data, start, random graphs and steps.",
-        ),
-        click.option(
-            "--partition",
-            default="iid",
-            show_default=True,
-            metavar="P",
-            help="How data are shared out: iid, label-skew, dirichlet:A, shards:K or by-size:S.",
-        ),
-        click.option(
-            "--dtype",
-            metavar="D",
-            help="float64 or float32; by default what the problem computes in, mostly float64.",
-        ),
+        *_data_and_looks,
         click.option(
             "--record",
             multiple=True,

@@ -26,7 +26,7 @@ ROUNDS, TOL = 10_000, 1e-8
     metavar="EPS",
     help="The tolerance whose iteration is predicted.",
 )
-@options.how_it_runs
+@options.what_is_foreseen
 @click.option("--start", metavar="X", help="zeros, normal, or a .npy or .safetensors file.")
 @options.quiet
 def plan(*, tol: float, quiet: bool, **asked: Any) -> Reply:

@@ -45,10 +45,14 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What a verb answers: plain data for --json, and how to print it for a person."""
+    """What a verb answers: plain data for --json, and how to print it for a person.
+
+    What it answers may be bad news, for which scripts look at the exit code.
+    """
 
     data: Any
     show: Callable[[Console], None]
+    exit_code: int = 0
 
 
 class _Told(P2pdoError):
@@ -81,17 +85,19 @@ class Verb(click.Command):
             with formatter.section(title):
                 formatter.write_dl(records)
 
-    def invoke(self, ctx: click.Context) -> None:
+    def invoke(self, ctx: click.Context) -> int:
         as_json = ctx.params.pop("as_json")
         if not as_json:
             reply = super().invoke(ctx)
-            if reply is not None:
-                reply.show(_console())
-            return
+            if reply is None:
+                return 0
+            reply.show(_console())
+            return int(reply.exit_code)
         stdout = sys.stdout
         with contextlib.redirect_stdout(sys.stderr):  # what user code prints is not ours to answer
             reply = super().invoke(ctx)
         _print_envelope({"ok": True, "data": reply.data}, stdout)
+        return int(reply.exit_code)
 
 
 class Program(click.Group):

@@ -37,7 +37,7 @@ _OF_ALGORITHMS = (
 @options.what_runs
 @click.option(
     "--rounds",
-    type=int,
+    type=click.IntRange(min=1),
     metavar="K",
     help=f"Iterations at most.  [default: {ROUNDS}, and --tol {TOL:g} where it can be known; "
     "100 of a participant]",
@@ -112,7 +112,7 @@ def run(
     command with the same --out, or --resume DIR, goes on where it was interrupted.
     """
     if resume is not None:
-        return comparing.resume(resume, _given(ctx), jobs, quiet=quiet)
+        return comparing.resume(resume, _given(ctx), jobs, trials=trials, force=force, quiet=quiet)
     if asked["problem"] is None:
         raise click.MissingParameter(ctx=ctx, param=ctx.command.params[0])
     from p2pdo.api.jobs import resolve, with_tolerance
@@ -145,6 +145,7 @@ def run(
             rounds=ROUNDS if rounds is None else rounds,
             tol=tol,
             default_tol=TOL if rounds is None and tol is None else None,
+            force=force,
             quiet=quiet,
         )
     request = Request(rounds=ROUNDS if rounds is None else rounds, tol=tol, **asked)

@@ -45,7 +45,7 @@ _OF_PARTICIPANTS = (
 )
 @click.option(
     "--rounds",
-    type=int,
+    type=click.IntRange(min=1),
     metavar="K",
     help=f"Iterations.  [default: {ROUNDS}; of a participant 100]",
 )

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 def finished(result: Result, *, quiet: bool) -> Reply:
     """The summary, what participants returned, and the pictures in the run folder."""
+    from p2pdo.reporting.diverging import divergence
+
     summary, drawn = result.summary, result.pictures
     if drawn.note is not None:
         remark(drawn.note, quiet=quiet)
@@ -36,4 +38,8 @@ def finished(result: Result, *, quiet: bool) -> Reply:
         if result.timeline is not None:
             console.print(result.timeline.in_words(), soft_wrap=True)
 
-    return Reply(data, show)
+    if summary.status != "diverged":
+        return Reply(data, show)
+    remark(f"the run diverged: {divergence(result.metrics)}")
+    remark("  try: a smaller step size, which p2pdo plan tells")
+    return Reply(data, show, exit_code=1)

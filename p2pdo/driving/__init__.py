@@ -2,6 +2,7 @@
 
 client         speaks with the coordinator; `patience` while it is away
 tasks          a driver: sends tasks and gives their results to whoever waits for them
+submitting     has a workload made, once, whatever becomes of the reply
 sending        what is sent, and `members`, to whom
 waiting        who waits for which task
 results        what comes back; `broadcast` of one task at several nodes

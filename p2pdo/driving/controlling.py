@@ -12,6 +12,7 @@ from typing import Any
 from p2pdo.driving.client import Client
 from p2pdo.driving.members import find_members
 from p2pdo.driving.patience import follow
+from p2pdo.driving.submitting import submit
 from p2pdo.errors import from_plain
 from p2pdo.types import Plain
 from p2pdo.wire.plain import decode_data, parse_plain
@@ -36,7 +37,7 @@ async def control(
         "controller": controller,
         "parameters": dict(parameters),
     }
-    workload_id = await client.submit(spec, client.host.fresh_id())
+    workload_id = await submit(client, spec, client.host.fresh_id())
     end: pb.Workload | None = None
     async for event in follow(client, workload_id):
         if event.HasField("status"):

@@ -47,6 +47,7 @@ from p2pdo.driving.members import find_members
 from p2pdo.driving.patience import follow, persist
 from p2pdo.driving.results import TaskResult, read_result, results_in
 from p2pdo.driving.sending import Order, batches_of, encode_payload
+from p2pdo.driving.submitting import submit
 from p2pdo.driving.waiting import Waiting, fail_all
 from p2pdo.errors import (
     ConfigError,
@@ -82,10 +83,12 @@ class Tasks:
         roles: Mapping[str, Mapping[str, Any]] | None = None,
         workload_id: str = "",
         keep: bool = False,
+        request_id: str = "",
     ) -> None:
         """Of all nodes that are up where none are named; `workload_id` is one that exists.
 
-        With `keep` the coordinator does not end the workload of a driver that was killed.
+        With `keep` the coordinator does not end the workload of a driver that was killed. A
+        `request_id` that has made a workload finds it again.
         """
         self.client = client
         self.workload_id = workload_id
@@ -94,6 +97,7 @@ class Tasks:
         self._roles = {name: dict(role) for name, role in (roles or {}).items()}
         self._is_ours = not workload_id
         self._keep = keep
+        self._request_id = request_id
         self._acknowledging = Acknowledging(client, by_itself=not keep)
         self._waiting = Waiting()
         self._shown = 0  # the place of the last result that `results` has given out
@@ -141,7 +145,11 @@ class Tasks:
             spec["roles"] = self._roles
         if self._keep:
             spec["keep"] = True
-        self.workload_id = await self.client.submit(spec, self.client.host.fresh_id())
+        request_id = self._request_id or self.client.host.fresh_id()
+        self.workload_id = await submit(self.client, spec, request_id)
+        if self._request_id:  # it may be one that an earlier driver has made, and has results
+            found = await persist(self.client, lambda: self.client.find(self.workload_id))
+            self._acknowledging.begin(found.acknowledged, found.acknowledged)
 
     async def _acknowledge_at_last(self) -> None:
         with contextlib.suppress(P2pdoError, TimeoutError):  # it is told again when he is back

@@ -320,7 +320,7 @@ def _precision(name: str) -> Iterator[None]:
 def _finite(value: float, slope: Array) -> Array:
     if not np.isfinite(value):
         raise WorkloadFailed(
-            f"the loss is {value}",
+            f"the loss is not finite: {value}",
             hint="a smaller step size (--set step_size=…), or look at the samples and the loss",
         )
     return slope

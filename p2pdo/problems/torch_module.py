@@ -302,7 +302,7 @@ def _require_finite(told: Any) -> None:
 
     if not torch.isfinite(told).all():
         raise WorkloadFailed(
-            f"the loss is {float(told.detach())}",
+            f"the loss is not finite: {float(told.detach())}",
             hint="a smaller step size (--set step_size=…), or look at the samples and the loss",
         )
 

@@ -101,7 +101,7 @@ def test_objects_are_compared_here_and_labelled_as_asked() -> None:
 
 
 def test_a_diverged_trial_is_told_and_in_no_mean() -> None:
-    found = compare("dgd", "extra", parameters={"dgd.step_size": 1e3}, rounds=200)
+    found = compare("dgd", "extra", parameters={"dgd.step_size": 1e3}, rounds=200, force=True)
     diverged = next(one for one in found.figures() if one.label == "dgd")
     assert (diverged.good, diverged.gap, diverged.reached) == (0, None, 0)
     assert "dgd, seed 0: diverged: " in diverged.others[0]

@@ -27,13 +27,57 @@ def test_several_algorithms_are_a_comparison_and_goes_on(call: Call) -> None:
     assert again.code == 0
     assert "trial" not in again.stderr.partition("\n")[2], "nothing was left to run"
     assert again.stdout == answer.stdout
-    other = call(*RUN, "-a", "dgd,extra", "--trials", "3", "--json")
-    assert (other.code, other.error["code"]) == (4, "conflict")
-    assert "trials is 2 there and 3 here" in other.error["message"]
+    fewer = call(*RUN, "-a", "dgd,extra", "--trials", "1", "--json")
+    assert (fewer.code, fewer.error["code"]) == (4, "conflict")
+    assert "trials is 2 there and 1 here" in fewer.error["message"]
+    other = call(*RUN, "-a", "dgd,extra", "--trials", "3", "-n", "5", "--json")
+    assert "nodes is 4 there and 5 here" in other.error["message"]
+
+
+def test_a_comparison_grows_by_trials_and_keeps_those_it_has(call: Call) -> None:
+    call(*RUN, "-a", "dgd,extra", "--trials", "1", "-q")
+    before = Path("c/dgd/trial-0/summary.json").read_bytes()
+    grown = call(*RUN, "-a", "dgd,extra", "--trials", "2")
+    assert "dgd trial 1  gap " in grown.stderr
+    assert "trial 0" not in grown.stderr
+    data = call("run", "--resume", "c", "--trials", "3", "--json").data
+    assert [one["trials"] for one in data["algorithms"]] == [3, 3]
+    assert [one["good"] for one in data["algorithms"]] == [3, 3]
+    assert Path("c/dgd/trial-0/summary.json").read_bytes() == before
+    assert call("run", "--resume", "c", "--json").data["algorithms"][0]["trials"] == 3
+
+
+def test_what_cannot_run_or_would_diverge_is_refused_before_and_the_others_run(call: Call) -> None:
+    asked = ("-a", "lt-admm,dgd,wild=edge-admm", "--drop", "0.1", "--trials", "2")
+    answer = call(*RUN, *asked, "-s", "problem.dimension=3")
+    assert answer.code == 0, answer.stderr
+    assert "dgd is refused: dgd waits for every value" in answer.stderr
+    assert answer.stderr.count("dgd trial") == 1, "once for all trials"
+    assert "  dgd, seeds 0, 1: refused: dgd waits for every value" in answer.stdout
+    assert [row.split()[:5] for row in answer.stdout.splitlines() if row.startswith("dgd ")] == [
+        ["dgd", "0", "of", "2", "refused"]
+    ]
+    everything = call(*RUN[:-4], "--out", "d", "-a", "dgd,extra", "--drop", "0.1", "--json")
+    assert everything.code == 3
+    assert "waits for every value" in everything.error["message"]
+    assert not Path("d").exists(), "nothing was begun"
+
+
+def test_what_would_diverge_runs_by_force_and_its_folder_goes_on_with_it(call: Call) -> None:
+    asked = ("-a", "dgd,wild=gradient-tracking", "-s", "wild.step_size=0.05")
+    refused = call(*RUN, *asked, "-n", "8")
+    assert "wild is refused: gradient-tracking with step_size=0.05 diverges" in refused.stderr
+    assert "try: a step size below 0.0294" in refused.stderr
+    forced = call("run", "--resume", "c", "--force", "--json")
+    wild = next(one for one in forced.data["algorithms"] if one["label"] == "wild")
+    assert wild["outcome"] == "diverged"
+    assert "warning: wild: gradient-tracking with step_size=0.05 diverges" in forced.stderr
+    assert "wild, seed 0: diverged: the gap grew from " in wild["others"][0]
 
 
 def test_a_diverged_trial_is_shown_and_told_as_data(call: Call) -> None:
-    arguments = ("-a", "dgd,wild=dgd", "-s", "wild.step_size=50", "--on", "stacked", "--json")
+    arguments = ("-a", "dgd,wild=dgd", "-s", "wild.step_size=50", "--on", "stacked", "--force")
+    arguments = (*arguments, "--json")
     data = call(*RUN, *arguments).data
     wild = next(one for one in data["algorithms"] if one["label"] == "wild")
     assert (wild["good"], wild["gap"]) == (0, None)

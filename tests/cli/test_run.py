@@ -41,6 +41,7 @@ DATA = [
     "codec",
     "calls",
     "accuracy",
+    "test_accuracy",
     "rates",
     "dropped",
     "simulated",
@@ -179,10 +180,26 @@ def test_a_topologys_name_is_not_taken_for_a_file(call: Call, tmp_path: Path) ->
 
 def test_a_start_is_read_from_a_file(call: Call, tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", np.full(10, 2.0))
-    arguments = ["--start", "x.npy", "--rounds", "0", "--out", "here", "-q"]
+    arguments = ["-a", "consensus", "--start", "x.npy", "--rounds", "3", "--out", "here", "-q"]
     call("run", "quadratic", *FAST, *arguments)
-    states = RunFolder(Path("here")).read_states()
-    assert all((x == 2.0).all() for x in states.values())
+    for x in RunFolder(Path("here")).read_states().values():
+        np.testing.assert_allclose(x, 2.0, rtol=1e-15)
+
+
+def test_a_run_of_nothing_is_refused(call: Call) -> None:
+    answer = call("run", "quadratic", "--rounds", "0", "--json")
+    assert answer.code == 2
+    assert "0 is not in the range" in answer.error["message"]
+
+
+def test_a_forced_run_that_grew_without_end_says_so(call: Call) -> None:
+    arguments = ("-s", "step_size=0.05", "--rounds", "600", "--force", "--out", "here")
+    answer = call("run", "quadratic", *FAST, *arguments)
+    assert answer.code == 1
+    assert answer.stdout.startswith("diverged")
+    assert "the run diverged: the gap grew from " in answer.stderr
+    told = call("run", "quadratic", *FAST, *arguments[:-1], "there", "--json")
+    assert (told.code, told.data["status"]) == (1, "diverged")
 
 
 def test_without_matplotlib_a_run_is_a_run_and_says_how_to_get_it(

@@ -51,6 +51,9 @@ class Fake:
         async for event in self.scripts.pop(0)():
             yield event
 
+    async def nodes(self) -> list[pb.Node]:
+        return []
+
     async def submit(self, _spec: object, _request: str) -> str:
         return "w"
 

@@ -4,6 +4,9 @@ Trial t has the seed of the request + t, and all algorithms see the same data, g
 it. `-s NAME=VALUE` is a parameter of all algorithms, `-s LABEL.NAME=VALUE` of one, and
 `-s problem.NAME=VALUE` of the problem.
 
+What a method cannot do is found out before any begins: it is refused with the reason, and the
+others run. `force` lets those run that would diverge.
+
 What can be said in plain data is written into the manifest, and runs in worker processes, which
 are told names. Objects stay in this process.
 """
@@ -16,14 +19,15 @@ from pathlib import Path
 from typing import Any
 
 from p2pdo.algorithms.base import Algorithm
-from p2pdo.algorithms.catalogue import name_of
-from p2pdo.api.executors import check_executable
-from p2pdo.api.jobs import Job, resolve, with_tolerance
+from p2pdo.algorithms.catalogue import name_of, require_declared
+from p2pdo.api.comparisons.trial import looked_at
+from p2pdo.api.jobs import Job, with_tolerance
 from p2pdo.api.parameters import PROBLEM_PREFIX
 from p2pdo.api.requests import Request
+from p2pdo.api.resolving.algorithms import algorithm_class
 from p2pdo.api.runs import Executor, check_executor
 from p2pdo.api.topology_files import read_topology
-from p2pdo.errors import ConfigError, did_you_mean
+from p2pdo.errors import ConfigError, P2pdoError, did_you_mean
 from p2pdo.types import Plain
 
 _OF_CONTENDERS = ("algorithm",)
@@ -45,12 +49,14 @@ class Asked:
 
     Attributes:
         base: all settings but the algorithm and its parameters.
+        force: whether methods run that would diverge.
     """
 
     base: Request
     contenders: tuple[Contender, ...]
     trials: int
     executor: Executor
+    force: bool = False
 
     def request(self, contender: Contender, trial: int) -> Request:
         """The run of one algorithm in one trial."""
@@ -72,6 +78,7 @@ class Asked:
         return {
             "executor": self.executor,
             "trials": self.trials,
+            "force": self.force,
             "settings": {name: _said(value) for name, value in _settings(self.base).items()},
             "algorithms": {
                 one.label: {"name": _said(one.algorithm), "parameters": dict(one.parameters)}
@@ -107,6 +114,7 @@ def from_plain(plain: Mapping[str, Any]) -> Asked:
         contenders=contenders,
         trials=int(plain["trials"]),
         executor=check_executor(plain["executor"]),
+        force=bool(plain.get("force")),
     )
 
 
@@ -207,22 +215,58 @@ def contenders_of(
 # ---- before anything runs ----
 
 
-def checked(asked: Asked, default_tol: float | None = None) -> tuple[Asked, Job]:
-    """The comparison with its tolerance and its topology's file read, and one of its jobs.
+@dataclass(frozen=True)
+class Checked:
+    """A comparison that may begin.
 
-    Each algorithm's first trial is resolved, so that what cannot run is told before anything does.
+    Attributes:
+        asked: with its tolerance, and its topology's file read.
+        job: one of those that run.
+        refused: what cannot run, by its label.
+        warnings: what will diverge and is forced to run, by its label.
+    """
+
+    asked: Asked
+    job: Job
+    refused: Mapping[str, P2pdoError]
+    warnings: Mapping[str, str]
+
+    def remarks(self) -> list[str]:
+        """What is told before anything runs."""
+        refused = [
+            f"{label} is refused: {error.message}" + (f"; try: {error.hint}" if error.hint else "")
+            for label, error in self.refused.items()
+        ]
+        return refused + [f"warning: {label}: {words}" for label, words in self.warnings.items()]
+
+
+def checked(asked: Asked, default_tol: float | None = None) -> Checked:
+    """Looks at each algorithm's first trial, so that what cannot run is told before anything does.
+
+    A trial is looked at once more before it runs: its data are its own.
 
     Raises:
-        ConfigError: something is unknown or does not fit.
+        ConfigError: something is unknown, or no algorithm can run; why the first one cannot.
     """
     if asked.trials < 1:
         raise ConfigError(f"trials must be one or more, got {asked.trials}", hint="--trials 5")
+    for one in asked.contenders:
+        cls, _ = algorithm_class(one.algorithm)
+        require_declared(cls, one.parameters)
     paths = {k: str(v) for k, v in _settings(asked.base).items() if isinstance(v, Path)}
     base = replace(asked.base, **{**paths, "topology": read_topology(asked.base.topology)})
     asked = replace(asked, base=base)
-    jobs = [resolve(asked.request(one, 0)) for one in asked.contenders]
+    jobs: dict[str, Job] = {}
+    refused: dict[str, P2pdoError] = {}
+    for one in asked.contenders:
+        try:
+            jobs[one.label] = looked_at(asked.request(one, 0), asked.executor, force=asked.force)
+        except ConfigError as error:
+            refused[one.label] = error
+    if not jobs:
+        raise next(iter(refused.values()))
+    job = next(iter(jobs.values()))
     if default_tol is not None:
-        base = replace(base, tol=with_tolerance(jobs[0], default_tol).request.tol)
-    for job in jobs:
-        check_executable(job, asked.executor)
-    return replace(asked, base=base), jobs[0]
+        base = replace(base, tol=with_tolerance(job, default_tol).request.tol)
+    warnings = {label: "; ".join(job.warnings) for label, job in jobs.items() if job.warnings}
+    return Checked(replace(asked, base=base), job, refused, warnings)

@@ -192,6 +192,7 @@ def compare(
     jobs: int | None = None,
     out: Path | str | None = None,
     quiet: bool = True,
+    force: bool = False,
     **settings: Any,
 ) -> Comparison:
     """Runs several algorithms on one problem and network, several trials each.
@@ -209,6 +210,7 @@ def compare(
         jobs: trials at a time.
         out: the folder; where it holds the same comparison, that goes on. Default: runs/ID.
         quiet: whether no progress is shown on stderr.
+        force: whether algorithms run that would diverge; without it they are refused.
         settings: the fields of `api.requests.Request`: rounds, tol, seed, topology, …
 
     Raises:
@@ -232,8 +234,10 @@ def compare(
         contenders=contenders,
         trials=trials,
         executor=check_executor(on),
+        force=force,
     )
-    asked, _ = checked(asked)
+    found = checked(asked)
+    asked = found.asked
     folder = ComparisonFolder(Path(out) if out is not None else new_folder())
     workers = default_jobs(asked) if jobs is None else check_jobs(jobs)
     rounds, number = asked.base.rounds, asked.trials * len(asked.contenders)
@@ -244,6 +248,8 @@ def compare(
         TrialsProgress(number, rounds, quiet=quiet) as progress,
         asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
     ):
+        for words in found.remarks():
+            progress.message(words)
         runner.run(run_comparison(asked, folder, workers, progress))
     return Comparison.read(folder.path)
 

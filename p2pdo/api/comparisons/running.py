@@ -31,6 +31,7 @@ async def run_comparison(
     """
     folder.begin(asked.to_plain())
     with folder.worked_on():
+        folder.grow(asked.to_plain())
         waiting = _waiting(asked, folder)
         progress.skipped(asked.trials * len(asked.contenders) - len(waiting))
         if asked.is_plain:
@@ -45,12 +46,13 @@ def default_jobs(asked: Asked) -> int:
 
 
 def _waiting(asked: Asked, folder: ComparisonFolder) -> list[tuple[Contender, int]]:
-    """What has not ended, cleared of what was begun."""
+    """What has not ended, cleared of what was begun; by force also what was refused."""
     waiting = [
         (contender, trial)
         for trial in range(asked.trials)
         for contender in asked.contenders
         if not folder.has_ended(contender.label, trial)
+        or (asked.force and folder.is_refused(contender.label, trial))
     ]
     for contender, trial in waiting:
         folder.clear(contender.label, trial)
@@ -71,6 +73,7 @@ async def _in_workers(
             {
                 "request": plain_of(asked.request(contender, trial)),
                 "executor": asked.executor,
+                "force": asked.force,
                 "folder": str(folder.trial(contender.label, trial)),
             },
         )
@@ -106,7 +109,8 @@ async def _here(
             progress.reached(name, metric.iteration, metric.gap)
 
         request = asked.request(contender, trial)
-        await run_trial(request, asked.executor, folder.trial(contender.label, trial), tell)
+        into = folder.trial(contender.label, trial)
+        await run_trial(request, asked.executor, into, tell, force=asked.force)
         await asyncio.to_thread(_ended, asked, folder, contender, trial, progress)
 
 

@@ -1,6 +1,6 @@
 """A worker: runs the trials that its launcher names, one after the other.
 
-    launcher ──stdin: {"request": …, "executor": …, "folder": …}──▶ worker, a line a trial
+    launcher ──stdin: {"request", "executor", "force", "folder"}──▶ worker, a line a trial
     launcher ◀──stdout: {"ready": true}, {"iteration": …, "gap": …}, {"ended": true}── worker
 
 A process of its own and not of `multiprocessing`'s pool: that imports the user's script again and
@@ -63,8 +63,9 @@ def _run(trial: dict[str, Any], reply: Callable[..., None]) -> None:
             told = now
             reply(iteration=metric.iteration, gap=metric.gap)
 
-    executor = check_executor(trial["executor"])
-    asyncio.run(run_trial(Request(**trial["request"]), executor, Path(trial["folder"]), tell))
+    request, folder = Request(**trial["request"]), Path(trial["folder"])
+    executor, force = check_executor(trial["executor"]), trial["force"]
+    asyncio.run(run_trial(request, executor, folder, tell, force=force))
 
 
 if __name__ == "__main__":

@@ -57,7 +57,9 @@ class Figures:
         good: trials that are in the means.
         reached: good trials that reached the tolerance; `to` has what it took them, by axis.
         rate: what the distance to the limit shrank by in an iteration; see `reporting.rates`.
+        predicted: that rate as told before the runs.
         others: what became of the trials that are in no mean.
+        outcome: where no trial is good, what they are instead: "refused", "diverged, failed".
     """
 
     label: str
@@ -69,8 +71,10 @@ class Figures:
     accuracy: Spread | None
     test_accuracy: Spread | None
     rate: Spread | None
+    predicted: Spread | None
     to: dict[str, Spread | None]
     others: list[str]
+    outcome: str | None
 
     def to_plain(self) -> dict[str, Plain]:
         return asdict(self)
@@ -90,9 +94,16 @@ def figures_of(group: Group, tol: float | None) -> Figures:
         accuracy=Spread.of([m.accuracy for m in ends]),
         test_accuracy=Spread.of([m.test_accuracy for m in ends]),
         rate=Spread.of([observed_rate(trial.metrics) for trial in good]),
+        predicted=Spread.of([trial.predicted for trial in good]),
         to={axis: Spread.of([at(m, axis) for m in there]) for axis in AXES},
-        others=[trial.in_words() for trial in group.others],
+        others=group.others_in_words(),
+        outcome=_outcome(group),
     )
+
+
+def _outcome(group: Group) -> str | None:
+    found = {trial.status.value for trial in group.others}
+    return None if group.good or not found else ", ".join(sorted(found))
 
 
 def reached(trial: Trial, tol: float | None) -> Metric | None:

@@ -4,8 +4,12 @@
     ALGORITHM/trial-0/           a run folder; trial t has the seed of the comparison + t
     output.log                   what trials printed, if they did
 
-A trial has ended where its run folder has a summary or says that it failed. Any other was
-interrupted, and begins anew when the comparison goes on. One process at a time works on a folder.
+A trial has ended where its run folder has a summary, or says that it failed or was refused. Any
+other was interrupted, and begins anew when the comparison goes on. One process at a time works on a
+folder.
+
+A comparison may grow: more trials, and those that were refused by force. What it was asked first is
+then asked with these.
 """
 
 from __future__ import annotations
@@ -29,6 +33,7 @@ from p2pdo.types import Plain
 MANIFEST = "comparison.json"
 LOG = "output.log"
 _VERSIONS = "versions"
+_TRIALS, _FORCE = "trials", "force"
 
 
 class ComparisonFolder:
@@ -43,7 +48,7 @@ class ComparisonFolder:
         return (self.path / MANIFEST).is_file()
 
     def begin(self, manifest: Mapping[str, Plain]) -> None:
-        """Begins one in an empty folder, or goes on with the same one.
+        """Begins one in an empty folder, or goes on with the same one, which may have grown.
 
         Raises:
             Conflict: there are files of something else, or another comparison: says how it differs.
@@ -53,6 +58,14 @@ class ComparisonFolder:
             self._require_same(manifest)
             return
         RunFolder.create(self.path, self.path.name)
+        self._write(manifest)
+
+    def grow(self, manifest: Mapping[str, Plain]) -> None:
+        """Keeps what is asked beyond what was; for who works on the folder."""
+        if differences(self.manifest(), json.loads(json_lines.encode(manifest))):
+            self._write(manifest)
+
+    def _write(self, manifest: Mapping[str, Plain]) -> None:
         text = json_lines.encode({**manifest, _VERSIONS: machine.versions()}, indent=2)
         draft = self.path / f".{MANIFEST}.draft"
         draft.write_text(f"{text}\n", encoding="utf-8")
@@ -87,7 +100,13 @@ class ComparisonFolder:
         folder = RunFolder(self.trial(label, number))
         if not folder.path.is_dir():
             return False
-        return (folder.path / "summary.json").is_file() or failure(folder) is not None
+        is_told = failure(folder) is not None or refusal(folder) is not None
+        return is_told or (folder.path / "summary.json").is_file()
+
+    def is_refused(self, label: str, number: int) -> bool:
+        """Whether the trial has ended before it began."""
+        folder = RunFolder(self.trial(label, number))
+        return folder.path.is_dir() and refusal(folder) is not None
 
     def clear(self, label: str, number: int) -> None:
         """Removes what an interrupted trial has left."""
@@ -113,8 +132,12 @@ class ComparisonFolder:
             os.close(handle)
 
     def _require_same(self, asked: Mapping[str, Plain]) -> None:
-        there = self.manifest()
-        found = differences(there, json.loads(json_lines.encode(asked)))
+        there, here = self.manifest(), json.loads(json_lines.encode(asked))
+        there.setdefault(_FORCE, False)
+        for name in (_TRIALS, _FORCE):
+            if name in here and there.get(name, here[name]) < here[name]:
+                there[name] = here[name]
+        found = differences(there, here)
         if found:
             raise Conflict(
                 f"{self.path} holds another comparison: {'; '.join(found)}",
@@ -125,8 +148,17 @@ class ComparisonFolder:
 
 def failure(folder: RunFolder) -> dict[str, Any] | None:
     """The event of a run's failure; None where it has not failed."""
-    failed = [event for event in folder.read_events() if event.get("event") == "failed"]
-    return failed[-1] if failed else None
+    return _last_event(folder, "failed")
+
+
+def refusal(folder: RunFolder) -> dict[str, Any] | None:
+    """The event of its being refused, before it began; None where it was not."""
+    return _last_event(folder, "refused")
+
+
+def _last_event(folder: RunFolder, name: str) -> dict[str, Any] | None:
+    found = [event for event in folder.read_events() if event.get("event") == name]
+    return found[-1] if found else None
 
 
 def differences(there: Any, here: Any, name: str = "") -> list[str]:

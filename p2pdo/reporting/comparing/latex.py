@@ -6,10 +6,10 @@ What is in no mean is told in comments below it.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 from p2pdo.reporting.comparing.figures import Figures, Spread
-from p2pdo.reporting.comparing.tables import shown_shares
+from p2pdo.reporting.comparing.tables import Columns, shown_rates, shown_shares
 from p2pdo.reporting.formats import printable
 
 _UNKNOWN = "--"
@@ -18,7 +18,7 @@ _SPECIAL = {c: f"\\{c}" for c in "&%$#_{}"} | {
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
 }
-_ENDS = ("Algorithm", "Trials", "Gap", "Consensus error", "Rate")
+_ENDS = ("Algorithm", "Trials", "Gap", "Consensus error")
 _PRICES = (
     "Reached",
     "Iterations",
@@ -31,8 +31,8 @@ _PRICES = (
 
 def latex_table(figures: Sequence[Figures], tol: float | None) -> str:
     """A tabular; its last columns are what it took all nodes together to the tolerance."""
-    shares = shown_shares(figures)
-    columns = [*_ENDS, *(name.capitalize() for name in shares)]
+    rates, shares = shown_rates(figures), shown_shares(figures)
+    columns = [*_ENDS, *(name.capitalize() for name in (*rates, *shares))]
     if tol is not None:
         columns += _PRICES
     lines = [
@@ -40,7 +40,7 @@ def latex_table(figures: Sequence[Figures], tol: float | None) -> str:
         r"\toprule",
         _row(columns),
         r"\midrule",
-        *(_row(_cells(one, shares.values())[: len(columns)]) for one in figures),
+        *(_row(_cells(one, rates, shares)[: len(columns)]) for one in figures),
         r"\bottomrule",
         r"\end{tabular}",
     ]
@@ -50,15 +50,15 @@ def latex_table(figures: Sequence[Figures], tol: float | None) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _cells(one: Figures, shares: Iterable[Callable[[Figures], Spread | None]]) -> list[str]:
+def _cells(one: Figures, rates: Columns, shares: Columns) -> list[str]:
     to = one.to
     return [
         "".join(_SPECIAL.get(c, c) for c in printable(one.label)),
         f"{one.good}/{one.trials}",
-        _scientific(one.gap),
+        one.outcome or _scientific(one.gap),
         _scientific(one.consensus_error),
-        _fixed(one.rate, lambda _mean: 4),
-        *(_percent(read(one)) for read in shares),
+        *(_fixed(read(one), lambda _mean: 4) for read in rates.values()),
+        *(_percent(read(one)) for read in shares.values()),
         f"{one.reached}/{one.good}",
         *(_fixed(to[axis], lambda _mean: 0) for axis in ("iterations", "gradients", "messages")),
         _fixed(to["bytes"], _three_digits, scale=1e-6),

@@ -21,6 +21,7 @@ class TrialsProgress:
         self._trials = trials
         self._rounds = rounds
         self._ended = 0
+        self._refused: set[str] = set()
         self._under_way: dict[str, tuple[int, float | None]] = {}
         self._console = None if quiet else (console or _stderr())
         self._bar: Any = None
@@ -68,7 +69,11 @@ class TrialsProgress:
     def ended(self, name: str, trial: Trial) -> None:
         self._under_way.pop(name, None)
         self._ended += 1
-        if trial.status is not Status.GOOD:
+        words = f"{trial.label}: {trial.reason}"
+        if trial.status is Status.REFUSED and words in self._refused:
+            pass  # for the same reason as an earlier trial
+        elif trial.status is not Status.GOOD:
+            self._refused.add(words)
             self._say(f"{name}  {trial.status.value}: {trial.reason}")
         elif self._bar is None:
             self._say(f"{name}  {_figures(trial)}  ({self._ended} of {self._trials})")

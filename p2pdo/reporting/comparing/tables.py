@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from p2pdo.reporting import formats
 from p2pdo.reporting.comparing.figures import AXES, Figures, Spread
@@ -11,6 +11,9 @@ from p2pdo.reporting.tables import table
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+Columns: TypeAlias = dict[str, Callable[[Figures], Spread | None]]
+"""What columns show, by their names."""
 
 _WRITE: Mapping[str, Callable[[float], str]] = {
     "iterations": lambda x: formats.count(round(x)),
@@ -36,27 +39,33 @@ def print_comparison(
 
 def ends(figures: Sequence[Figures]) -> tuple[list[str], list[list[str]]]:
     """Headers and rows: where each method ended."""
-    shares = shown_shares(figures)
-    columns = ["ALGORITHM", "TRIALS", "GAP", "CONSENSUS ERROR", "RATE"]
+    rates, shares = shown_rates(figures), shown_shares(figures)
+    columns = ["ALGORITHM", "TRIALS", "GAP", "CONSENSUS ERROR"]
     rows = [
         [
             one.label,
             _share(one.good, one.trials),
-            spread(one.gap, formats.small),
+            one.outcome or spread(one.gap, formats.small),
             spread(one.consensus_error, formats.small),
-            spread(one.rate, lambda x: f"{x:.4f}"),
+            *(spread(read(one), lambda x: f"{x:.4f}") for read in rates.values()),
             *(spread(read(one), lambda x: f"{x:.2%}") for read in shares.values()),
         ]
         for one in figures
     ]
-    return [*columns, *(name.upper() for name in shares)], rows
+    return [*columns, *(name.upper() for name in (*rates, *shares))], rows
 
 
-def shown_shares(
-    figures: Sequence[Figures],
-) -> dict[str, Callable[[Figures], Spread | None]]:
-    """The accuracies that some method has, by the names of their columns."""
-    known: dict[str, Callable[[Figures], Spread | None]] = {
+def shown_rates(figures: Sequence[Figures]) -> Columns:
+    """The observed rates, and where some are known those that were predicted."""
+    rates: Columns = {"rate": lambda one: one.rate}
+    if any(one.predicted is not None for one in figures):
+        rates["predicted"] = lambda one: one.predicted
+    return rates
+
+
+def shown_shares(figures: Sequence[Figures]) -> Columns:
+    """The accuracies that some method has."""
+    known: Columns = {
         "accuracy": lambda one: one.accuracy,
         "test accuracy": lambda one: one.test_accuracy,
     }

@@ -2,7 +2,7 @@
 
     label                                            of the method in the comparison
     algorithm, problem, topology, nodes, executor    as in run.toml
-    trial, seed, status                              good, diverged, failed or unfinished
+    trial, seed, status                              good, diverged, failed, refused or unfinished
     iteration, seconds                               since the trial's first observation
     simulated_seconds                                on the clock of a simulated run
     gap, consensus_error, value                      null where they cannot be known,

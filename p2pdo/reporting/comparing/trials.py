@@ -1,8 +1,9 @@
 """Trials, as their run folders tell them, and groups: trials that differ in nothing but the seed.
 
-good        it ended, and its gap is not far larger than at its start
-diverged    a value was not finite any more, or the gap has grown `GROWN` times
+good        it ended, and did not diverge
+diverged    a value was not finite any more, or see `reporting.diverging`
 failed      anything else went wrong
+refused     it did not begin: its method cannot run as it was asked to, or would diverge
 unfinished  it was interrupted, or still runs
 """
 
@@ -16,12 +17,12 @@ from pathlib import Path
 from typing import Any
 
 from p2pdo.errors import NotFound
-from p2pdo.reporting.comparing.folder import MANIFEST, ComparisonFolder, failure
-from p2pdo.reporting.formats import count, small
+from p2pdo.reporting.comparing.folder import MANIFEST, ComparisonFolder, failure, refusal
+from p2pdo.reporting.diverging import divergence
+from p2pdo.reporting.formats import count
 from p2pdo.reporting.records import Metric
 from p2pdo.reporting.run_folder import RunFolder
 
-GROWN = 10.0
 _NOT_FINITE = "not finite"
 _OF_ONE = frozenset({"seed", "record", "lane"})
 """Settings that may differ between trials of one kind: they are its seed, or change no figure."""
@@ -31,6 +32,7 @@ class Status(Enum):
     GOOD = "good"
     DIVERGED = "diverged"
     FAILED = "failed"
+    REFUSED = "refused"
     UNFINISHED = "unfinished"
 
 
@@ -41,6 +43,7 @@ class Trial:
     Attributes:
         number: among the trials of its kind, from 0.
         reason: why it is not good.
+        predicted: the rate that its pre-flight told, where it could.
     """
 
     label: str
@@ -50,14 +53,11 @@ class Trial:
     status: Status
     reason: str | None
     metrics: Sequence[Metric]
+    predicted: float | None = None
 
     @property
     def seed(self) -> int:
         return int(self.settings.get("seed", 0))
-
-    def in_words(self) -> str:
-        """What became of one that is not good."""
-        return f"{self.label}, seed {self.seed}: {self.status.value}: {self.reason}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,6 +75,16 @@ class Group:
     def others(self) -> list[Trial]:
         return [trial for trial in self.trials if trial.status is not Status.GOOD]
 
+    def others_in_words(self) -> list[str]:
+        """What became of those that are not good; those with one reason together."""
+        seeds: dict[str, list[int]] = {}
+        for trial in self.others:
+            seeds.setdefault(f"{trial.status.value}: {trial.reason}", []).append(trial.seed)
+        return [
+            f"{self.label}, seed{'s' if len(of) > 1 else ''} {', '.join(map(str, of))}: {became}"
+            for became, of in seeds.items()
+        ]
+
     @property
     def settings(self) -> Mapping[str, Any]:
         """Those of any of its trials that has some."""
@@ -91,14 +101,18 @@ def read_trial(path: Path, label: str, number: int, seed: int | None = None) -> 
     metrics = folder.read_metrics()
     ended = (path / "summary.json").is_file()
     status, reason = _judged(folder, metrics, ended=ended)
-    return Trial(label, number, path, settings, status, reason, metrics)
+    predicted = folder.read_summary().rates.get("predicted") if ended else None
+    return Trial(label, number, path, settings, status, reason, metrics, predicted)
 
 
 def _judged(
     folder: RunFolder, metrics: Sequence[Metric], *, ended: bool
 ) -> tuple[Status, str | None]:
     if ended:
-        return _grown(metrics)
+        reason = divergence(metrics)
+        return (Status.GOOD, None) if reason is None else (Status.DIVERGED, reason)
+    if (refused := refusal(folder)) is not None:
+        return Status.REFUSED, str(refused.get("message"))
     failed = failure(folder)
     if failed is None:
         reached = f" after iteration {count(metrics[-1].iteration)}" if metrics else ""
@@ -108,23 +122,6 @@ def _judged(
     iteration = failed.get("iteration")
     where = "" if iteration is None or str(iteration) in message else f" (iteration {iteration})"
     return status, f"{message}{where}"
-
-
-def _grown(metrics: Sequence[Metric]) -> tuple[Status, str | None]:
-    """Whether it ended well: with a gap that is a number, and not far above that of its start."""
-    gaps = [metric.gap for metric in metrics if metric.gap is not None]
-    if not gaps:
-        is_lost = any(metric.value is not None for metric in metrics[:1]) and (
-            metrics[-1].value is None
-        )
-        return (
-            (Status.DIVERGED, "its cost is no number any more") if is_lost else (Status.GOOD, None)
-        )
-    if metrics[-1].gap is None:
-        return Status.DIVERGED, "its gap is no number any more"
-    if 0 < gaps[0] * GROWN < gaps[-1]:
-        return Status.DIVERGED, f"the gap grew from {small(gaps[0])} to {small(gaps[-1])}"
-    return Status.GOOD, None
 
 
 def read_groups(paths: Iterable[Path]) -> list[Group]:
