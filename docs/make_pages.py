@@ -17,12 +17,13 @@ import p2pdo
 from p2pdo.algorithms.catalogue import ALGORITHMS
 from p2pdo.api.catalogues import describe_algorithm
 from p2pdo.api.runs import Result
-from p2pdo.problems import Lasso
-from p2pdo.problems.base import Composite
+from p2pdo.data.catalogue import build_all
+from p2pdo.problems import PrivateDistance, PrivateLogistic, fresh_secret
 from p2pdo.reporting.plots import plot_convergence
 
 DOCS = Path(__file__).parent
 NODES, ROUNDS = 8, 400
+PROBLEMS = ("least-squares", "allocation")
 PARAGRAPH = "\n\n"
 
 
@@ -62,10 +63,17 @@ def page(name: str) -> str:
         f"```text\n{told['text'].partition(PARAGRAPH)[2] or told['text']}\n```",
         table(("", ""), facts),
         *parameters(told),
-        f"    p2pdo run quadratic -a {name} -n {NODES}",
+        command(name),
         f"![A run of {name}]({name}.svg)",
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def command(name: str) -> str:
+    problem = problem_of(name)
+    if problem is None:
+        return "Its costs keep a secret, see [Privacy](../algorithms.md#privacy)."
+    return f"    p2pdo run {problem} -a {name} -n {NODES}"
 
 
 def parameters(told: dict[str, Any]) -> list[str]:
@@ -81,18 +89,27 @@ def table(head: tuple[str, str], rows: list[tuple[str, str]]) -> str:
 
 
 def draw(name: str, path: Path) -> None:
-    """A run on least squares, of a consensus from unlike starts; with default parameters."""
-    cls = ALGORITHMS[name]
-    if cls.requires.oracle is Composite:
-        rng = np.random.default_rng(0)
-        x = np.array([1.0, -2.0, 0.0, 0.0, 0.0])
-        matrices = [rng.normal(size=(20, 5)) for _ in range(NODES)]
-        problem: Any = [Lasso(A, A @ x + rng.normal(size=20), 0.05) for A in matrices]
-    else:
-        problem = "least-squares"
-    result: Result = p2pdo.run(problem, name, nodes=NODES, rounds=ROUNDS, observe_every=4)
+    """A run, of a consensus from unlike starts; with default parameters."""
+    problem = problem_of(name)
+    costs = private_costs(name) if problem is None else problem
+    result: Result = p2pdo.run(costs, name, nodes=NODES, rounds=ROUNDS, observe_every=4)
     what = f"{result.summary.problem}, ring of {NODES}, default parameters"
     plot_convergence(result.metrics, path, name, what)
+
+
+def problem_of(name: str) -> str | None:
+    """The first problem that has what the algorithm calls; None where a cost needs a secret."""
+    oracle = ALGORITHMS[name].requires.oracle
+    return next((p for p in PROBLEMS if isinstance(build_all(p, 1)[0], oracle)), None)
+
+
+def private_costs(name: str) -> list[Any]:
+    """Two half moons, or points whose mean is wanted, each with the secret of its node."""
+    if isinstance(PrivateDistance(np.zeros(1), fresh_secret()), ALGORITHMS[name].requires.oracle):
+        points = np.random.default_rng(0).standard_normal((NODES, 5))
+        return [PrivateDistance(c, fresh_secret()) for c in points]
+    public: Any = build_all("two-moons", NODES)
+    return [PrivateLogistic(p.A, p.b, p.samples, p.l2, fresh_secret()) for p in public]
 
 
 def link_names(overview: Path) -> None:

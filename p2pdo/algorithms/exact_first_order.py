@@ -13,7 +13,7 @@ import numpy as np
 
 from p2pdo.algorithms.base import Algorithm, Limit, Requires, Stochastic, require_positive
 from p2pdo.algorithms.invariants import Invariant, zero_mean
-from p2pdo.algorithms.theory import Theorem, no_rate, over_smoothness, primal_dual_rate
+from p2pdo.algorithms.theory import Theorem, extra_rate, over_smoothness, primal_dual_rate
 from p2pdo.effects import Here, Step, mix
 from p2pdo.problems.base import Gradient
 from p2pdo.types import Array
@@ -48,8 +48,8 @@ class Extra(Algorithm[CorrectedState]):
     affine: ClassVar[bool] = True
     limit: ClassVar[Limit] = Limit.OPTIMUM
     theorem: ClassVar[Theorem] = Theorem(
-        "Shi, Ling, Wu & Yin 2015",
-        no_rate,
+        "Shi, Ling, Wu & Yin 2015; Alghunaim, Ryu, Yuan & Sayed 2021",
+        extra_rate,
         over_smoothness(lambda at: 1 + at.smallest),
         symmetric=True,
     )

@@ -23,7 +23,6 @@ import numpy as np
 
 from p2pdo.algorithms.base import Algorithm, Limit, Requires, Stochastic, require_positive
 from p2pdo.algorithms.invariants import Invariant, zero_mean
-from p2pdo.algorithms.theory import Theorem, slem_rate
 from p2pdo.effects import Here, Step, exchange_each, mix
 from p2pdo.problems.base import Secret
 from p2pdo.types import Array
@@ -55,7 +54,6 @@ class MaskedConsensus(Algorithm[MaskedState]):
     mixes: ClassVar[bool] = False
     requires: ClassVar[Requires] = Requires(Stochastic.DOUBLY, oracle=Secret, undirected=True)
     limit: ClassVar[Limit] = Limit.MEAN
-    theorem: ClassVar[Theorem] = Theorem("DeGroot 1974", slem_rate)
     invariants: ClassVar[tuple[Invariant, ...]] = (zero_mean("m"),)
 
     def __post_init__(self) -> None:

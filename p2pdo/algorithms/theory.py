@@ -63,11 +63,6 @@ class Theorem:
         return at.symmetric or not self.symmetric
 
 
-def no_rate(_algorithm: Any, _at: Constants) -> float:
-    """Of a result that proves convergence, but no rate that could be computed."""
-    return 1.0
-
-
 # ---- descent ----
 
 
@@ -102,6 +97,20 @@ def primal_dual_rate(algorithm: Any, at: Constants) -> float:
     if at.smoothness is None or at.convexity is None:
         return 1.0
     descent = 1 - a * at.convexity * (2 - a * at.smoothness)
+    return math.sqrt(max(descent, (1 + at.second) / 2))
+
+
+def extra_rate(algorithm: Any, at: Constants) -> float:
+    """√max(1 − αμ(2 − αL/λmin(W̃)), (1 + λ₂)/2), W̃ = (I + W)/2.
+
+    With B² = I − W̃, EXTRA is x⁺ = h − B y, y⁺ = y + B x⁺, h = W̃ x − α ∇f(x), about its limit:
+    ‖x⁺‖² − ‖B x⁺‖² + ‖y⁺‖² = ‖h‖² + ‖y‖² − ‖B y‖². Here ‖B y‖² ≥ (1 − λ₂)/2 ‖y‖², and in u = W̃^½ x
+    h is shorter than a gradient step on f(W̃^−½ u), which is μ-strongly convex and L/λmin(W̃)-smooth.
+    """
+    a, least = float(algorithm.step_size), (1 + at.smallest) / 2
+    if at.smoothness is None or at.convexity is None or not a * at.smoothness < 2 * least:
+        return 1.0
+    descent = 1 - a * at.convexity * (2 - a * at.smoothness / least)
     return math.sqrt(max(descent, (1 + at.second) / 2))
 
 

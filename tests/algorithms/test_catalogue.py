@@ -139,7 +139,7 @@ def test_the_safe_share_is_stable_on_equal_quadratics(
 def test_a_consensus_starts_where_nodes_differ_and_a_descent_where_they_do_not() -> None:
     agreeing = {name for name in ALGORITHMS if agrees_on_starts(name)}
     assert agreeing == {
-        *("consensus", "max-consensus", "min-consensus", "push-sum"),
+        *("consensus", "max-consensus", "min-consensus", "push-sum", "masked-consensus"),
         *("fastmix", "chebyshev-gossip", "choco-gossip", "finite-time", "logic-and"),
         *("median-consensus", "trimmed-mean", "clipped-gossip"),
     }

@@ -21,6 +21,7 @@ from p2pdo.api.local_nodes import running_nodes
 from p2pdo.coordinator.service import serving
 from p2pdo.driving.results import TaskStatus
 from p2pdo.node.configuration.showing import checked
+from p2pdo.protocol.plan import make_start
 from p2pdo.testing.laws import LAWS
 
 PAGES = Path(__file__).parents[2] / "docs" / "how-to"
@@ -116,6 +117,15 @@ def test_the_page_on_algorithms_names_every_law() -> None:
     _, _, laws = page.partition("| law | catches |")
     named = re.findall(r"^\| `(\w+)` \|", laws, re.MULTILINE)
     assert named == [law.__name__ for law in LAWS]
+
+
+def test_two_hosts_have_the_mean_after_two_iterations_as_the_page_on_graphs_says() -> None:
+    (code,) = blocks("../reference/graphs.md", "python")
+    names: dict[str, Any] = {"p2pdo": p2pdo}
+    exec(code, names)
+    states = np.stack(names["result"].states)
+    starts = np.stack([make_start("normal", states.shape[1], i, 0, "float64") for i in range(8)])
+    assert np.abs(states - starts.mean(axis=0)).max() < 1e-14
 
 
 @pytest.mark.slow

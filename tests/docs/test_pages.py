@@ -10,6 +10,8 @@ from types import ModuleType
 import pytest
 
 from p2pdo.algorithms.catalogue import ALGORITHMS
+from p2pdo.api.jobs import resolve
+from p2pdo.api.requests import Request
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -43,14 +45,31 @@ def test_the_overview_links_to_each_page(pages: ModuleType, tmp_path: Path) -> N
         assert f"| [`{name}`](algorithms/{name}.md) |" in text
 
 
+ONE_OF_EACH = {cls.requires.oracle: name for name, cls in ALGORITHMS.items()}.values()
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["pg-extra", "push-sum"])
+@pytest.mark.parametrize("name", ONE_OF_EACH)
 def test_a_run_is_drawn_whatever_the_algorithm_needs(
-    pages: ModuleType, tmp_path: Path, name: str
+    pages: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     pytest.importorskip("matplotlib")
+    monkeypatch.setattr(pages, "ROUNDS", 12)
     pages.draw(name, tmp_path / "a.svg")
     assert "<svg" in (tmp_path / "a.svg").read_text()
+
+
+def test_a_page_has_a_command_that_is_not_refused(pages: ModuleType) -> None:
+    told = {name: pages.command(name) for name in ALGORITHMS}
+    assert {name for name in told if "p2pdo run" not in told[name]} == {
+        "dp-dgd",
+        "masked-consensus",
+    }
+    for name in ONE_OF_EACH:
+        _, ran, problem, *_ = [*told[name].split(), ""]
+        if ran == "run":
+            look = Request(problem=problem, algorithm=name, nodes=pages.NODES)
+            assert resolve(look).algorithm == name
 
 
 def test_the_index_lists_every_page_and_every_link_leads_to_one() -> None:
