@@ -25,7 +25,7 @@ from p2pdo.algorithms.directed import Ab, GradientPush, PushDiging, PushPull, Pu
 from p2pdo.algorithms.dual_decomposition import DualDecomposition
 from p2pdo.algorithms.edge_admm import AdmmTracking, EdgeAdmm, LtAdmm, LtAdmmVr
 from p2pdo.algorithms.error_feedback import Motef
-from p2pdo.algorithms.exact_first_order import ExactDiffusion, Extra, Nids, WangElia
+from p2pdo.algorithms.exact_first_order import ExactDiffusion, Extra, Nids, NidsOwnSteps, WangElia
 from p2pdo.algorithms.finite_time import FiniteTime
 from p2pdo.algorithms.gradient_descent import Atc, Dgd, DgdCta
 from p2pdo.algorithms.gradient_tracking import GradientTracking, GtAdam
@@ -104,6 +104,7 @@ __all__ = [
     "NetworkNewton",
     "NewtonTracking",
     "Nids",
+    "NidsOwnSteps",
     "Opapc",
     "PgExtra",
     "PrimalDecomposition",

@@ -93,6 +93,7 @@ class CostBounds:
 
     Attributes:
         smoothness: L = maxᵢ Lᵢ.
+        least_smoothness: minᵢ Lᵢ.
         convexity: μ = minᵢ μᵢ, 0 where a cost is only convex.
         mean_convexity: the mean of all μᵢ, which the mean cost has at least.
         mean_degree: how many neighbours a node hears, on average over all nodes.
@@ -100,6 +101,7 @@ class CostBounds:
     """
 
     smoothness: float
+    least_smoothness: float
     convexity: float
     mean_convexity: float
     mean_degree: float

@@ -6,22 +6,35 @@ nodes still disagree on. W̃ = (I + W)/2 throughout, whose eigenvalues are not n
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
 import numpy as np
 
-from p2pdo.algorithms.base import Algorithm, Limit, Requires, Stochastic, require_positive
+from p2pdo.algorithms.base import (
+    Algorithm,
+    CostBounds,
+    Limit,
+    Requires,
+    Stochastic,
+    require_positive,
+)
 from p2pdo.algorithms.invariants import Invariant, zero_mean
 from p2pdo.algorithms.theory import Theorem, extra_rate, over_smoothness, primal_dual_rate
 from p2pdo.effects import Here, Step, mix
-from p2pdo.problems.base import Gradient
+from p2pdo.errors import ConfigError, LocalProtocolError
+from p2pdo.problems.base import Gradient, Smooth
 from p2pdo.types import Array
 
 SYMMETRIC = Requires(weights=Stochastic.DOUBLY, symmetric=True, oracle=Gradient)
+MOST = 2.0
+"""Of 1/L: a step of NIDS is below that, whatever the network is."""
 PRIMAL_DUAL = Theorem(
-    "Li, Shi & Yan 2019", primal_dual_rate, over_smoothness(lambda _: 2.0), symmetric=True
+    "Li, Shi & Yan 2019", primal_dual_rate, over_smoothness(lambda _: MOST), symmetric=True
 )
+ROUNDING = 1e-9
+"""Of a constant that travelled, or was computed again."""
 
 
 class CorrectedState(NamedTuple):
@@ -148,6 +161,67 @@ class Nids(Algorithm[CorrectedState]):
         mixed = yield from mix(corrected)
         x = (corrected + mixed) / 2
         return CorrectedState(x, x - descended)
+
+
+class OwnStepsState(NamedTuple):
+    x: Array  # decision variable, shape (d,)
+    v: Array  # what neighbours' disagreement has added up to, shape (d,)
+    a: Array  # own step size, shape (1,)
+
+
+@dataclass(frozen=True)
+class NidsOwnSteps(Algorithm[OwnStepsState]):
+    """NIDS with a step size of each node's own (Li, Shi & Yan 2019, algorithm 1 with r = 0).
+
+    x¹ = x⁰ − Λ ∇f(x⁰)        x^{k+1} = W̃ (2x^k − x^{k−1} − Λ ∇f(x^k) + Λ ∇f(x^{k−1}))
+
+    Λ has αᵢ = s/Lᵢ on its diagonal and W̃ = I − cΛ(I − W), c = 1/(2 maxᵢ αᵢ). `share` is s, below 2;
+    `least_smoothness` is the smallest Lᵢ, all that a node has to know of the others. A node with a
+    flat cost goes further than the one with the steepest lets it in `Nids`. Assumes W symmetric and
+    doubly stochastic, fᵢ convex and Lᵢ-smooth. Kept as vᵢ = (xᵢ^k − xᵢ^{k−1})/αᵢ + ∇fᵢ(xᵢ^{k−1}),
+    v⁰ = 0. Invariant: mean v = 0.
+    """
+
+    share: float = 1.0
+    least_smoothness: float = 1.0
+
+    requires: ClassVar[Requires] = Requires(
+        weights=Stochastic.DOUBLY, symmetric=True, oracle=Smooth
+    )
+    limit: ClassVar[Limit] = Limit.OPTIMUM
+    from_costs: ClassVar[Mapping[str, str]] = {"least_smoothness": "the smallest Lᵢ"}
+    invariants: ClassVar[tuple[Invariant, ...]] = (zero_mean("v"),)
+
+    def __post_init__(self) -> None:
+        require_positive("least_smoothness", self.least_smoothness)
+        if not 0 < self.share < MOST:
+            raise ConfigError(
+                f"share must be in (0, {MOST:g}), got {self.share}",
+                hint="--set share=1 takes 1/Lᵢ, or leave it out",
+            )
+
+    @classmethod
+    def of_costs(cls, bounds: CostBounds) -> dict[str, float]:
+        return {"least_smoothness": bounds.least_smoothness}
+
+    def init(self, x: Array, problem: Smooth, here: Here) -> OwnStepsState:  # noqa: ARG002
+        smoothness = problem.smoothness
+        if not smoothness >= self.least_smoothness * (1 - ROUNDING):
+            raise LocalProtocolError(
+                f"this node's L is {smoothness:g}, less than least_smoothness, which is "
+                f"{self.least_smoothness:g}",
+                hint=f"--set least_smoothness={smoothness:g} or less, or leave it out",
+            )
+        return OwnStepsState(x, np.zeros_like(x), np.array([self.share / smoothness], x.dtype))
+
+    def step(self, s: OwnStepsState, problem: Smooth, here: Here) -> Step[OwnStepsState]:
+        descended = s.x - s.a * problem.gradient(s.x)
+        if here.iteration == 0:
+            return OwnStepsState(descended, np.zeros_like(s.x), s.a)
+        corrected = descended + s.a * s.v
+        mixed = yield from mix(corrected)
+        v = s.v - self.least_smoothness / (2 * self.share) * (corrected - mixed)
+        return OwnStepsState(descended + s.a * v, v, s.a)
 
 
 class IntegralState(NamedTuple):

@@ -410,7 +410,8 @@ class Optimization(_Machine):
         known = self._told("strong_convexity")
         if smoothness is None or not known or min(known) < 0:
             return None
-        return CostBounds(smoothness, min(known), sum(known) / len(known), *self._degrees())
+        least, mean = min(self._told("smoothness")), sum(known) / len(known)
+        return CostBounds(smoothness, least, min(known), mean, *self._degrees())
 
     def _degrees(self) -> tuple[float, float]:
         """The mean number of neighbours, and the largest."""

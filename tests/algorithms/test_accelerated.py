@@ -79,17 +79,19 @@ def test_what_is_not_given_is_told_by_network_and_costs(name: str) -> None:
     eigenvalues = np.linalg.eigvalsh(path.to_dense())
     told = told_by_network(cls, {}, path)
     assert told == pytest.approx({"second": eigenvalues[-2], "smallest": eigenvalues[0]})
-    assert told_by_costs(cls, {}, CostBounds(9.0, 1.0, 4.0, 2.0, 3.0)) == {
+    assert told_by_costs(cls, {}, CostBounds(9.0, 2.0, 1.0, 4.0, 2.0, 3.0)) == {
         "smoothness": 9,
         "convexity": 1,
     }
     with pytest.raises(ConfigError, match="not strongly convex"):
-        told_by_costs(cls, {}, CostBounds(9.0, 0.0, 4.0, 2.0, 3.0))
+        told_by_costs(cls, {}, CostBounds(9.0, 2.0, 0.0, 4.0, 2.0, 3.0))
 
 
 @pytest.mark.parametrize("name", ["acc-dngd", "mudag"])
 def test_tracking_takes_the_mean_convexity(name: str) -> None:
-    assert told_by_costs(find(name), {}, CostBounds(9.0, 0.0, 4.0, 2.0, 3.0)) == {"convexity": 4.0}
+    assert told_by_costs(find(name), {}, CostBounds(9.0, 2.0, 0.0, 4.0, 2.0, 3.0)) == {
+        "convexity": 4.0
+    }
 
 
 def test_an_interval_holds_all_eigenvalues_but_the_one_of_agreement() -> None:

@@ -33,7 +33,7 @@ def ill_conditioned(condition: float = 1e3) -> list[Quadratic]:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_what_is_not_given_is_told_by_the_costs(name: str) -> None:
-    bounds, cls = CostBounds(9.0, 1.0, 4.0, 2.0, 3.0), find(name)
+    bounds, cls = CostBounds(9.0, 2.0, 1.0, 4.0, 2.0, 3.0), find(name)
     penalty = {"dqm": "rho"}.get(name, "alpha")
     told = told_by_costs(cls, {}, bounds)
     assert told.keys() == cls.from_costs.keys()

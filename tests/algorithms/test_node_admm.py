@@ -17,7 +17,9 @@ from p2pdo.problems import Quadratic
 
 @pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3])
 def test_it_has_the_unit_of_a_curvature(scale: float) -> None:
-    bounds = CostBounds(4 * scale, 1 * scale, 1 * scale, mean_degree=2.0, largest_degree=3.0)
+    bounds = CostBounds(
+        4 * scale, 2 * scale, 1 * scale, 1 * scale, mean_degree=2.0, largest_degree=3.0
+    )
     assert penalty_of(bounds) == pytest.approx(scale)
 
 

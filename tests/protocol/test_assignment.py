@@ -114,7 +114,12 @@ def test_what_would_not_converge_is_refused(
 
 def test_every_parameter_travels_also_the_defaults() -> None:
     bounds = CostBounds(
-        smoothness=2.0, convexity=0.5, mean_convexity=0.6, mean_degree=2.0, largest_degree=3.0
+        smoothness=2.0,
+        least_smoothness=1.5,
+        convexity=0.5,
+        mean_convexity=0.6,
+        mean_degree=2.0,
+        largest_degree=3.0,
     )
     for name, cls in catalogue.ALGORITHMS.items():
         resolved = resolved_parameters(cls, {}, 2.0, bounds=bounds)

@@ -92,16 +92,22 @@ def _bounds(
         return None  # eigenvalues of many costs take time
     convexities = [getattr(p, "strong_convexity", None) for p in problems]
     known = [float(c) for c in convexities if c is not None]
-    smoothness = _smoothness(problems)
-    if smoothness is None or len(known) < len(convexities):
+    steepness = _smoothnesses(problems)
+    if not steepness or len(known) < len(convexities):
         return None
-    return CostBounds(smoothness, min(known), sum(known) / len(known), *weights.degrees)
+    mean = sum(known) / len(known)
+    return CostBounds(max(steepness), min(steepness), min(known), mean, *weights.degrees)
 
 
 def _smoothness(problems: Sequence[Any]) -> float | None:
     """L = maxᵢ Lᵢ, where all tell theirs."""
     if isinstance(problems, Many):
         return problems.stack.smoothness
+    return max(_smoothnesses(problems), default=None)
+
+
+def _smoothnesses(problems: Sequence[Any]) -> list[float]:
+    """Every node's Lᵢ; nothing where one does not tell it."""
     constants = [getattr(p, "smoothness", None) for p in problems]
     known = [float(c) for c in constants if c is not None]
-    return max(known) if len(known) == len(constants) else None
+    return known if len(known) == len(constants) else []

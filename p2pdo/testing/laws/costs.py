@@ -50,6 +50,7 @@ def quadratic(n: int) -> Cost:
             prox,
             hessian=lambda _: H[i],
             dual_gradient=lambda y: np.linalg.solve(H[i], c[i] + y),
+            smoothness=float(np.linalg.norm(H[i], 2)),
         )
 
     return Cost([Quadratic(H[i], c[i]) for i in range(n)], [formula(i) for i in range(n)])
@@ -118,7 +119,8 @@ def _logistic_formula(A: Array, b: Array, total: int, l2: float) -> NodeCost:
             x = x - np.linalg.solve(hessian(x), gradient(x) - y)
         return x
 
-    return NodeCost(gradient, prox, m, term_gradients, hessian, dual_gradient)
+    smoothness = float(np.linalg.norm(A, 2)) ** 2 / (4 * total) + l2
+    return NodeCost(gradient, prox, m, term_gradients, hessian, dual_gradient, smoothness)
 
 
 def lasso(n: int) -> Cost:

@@ -27,6 +27,7 @@ class NodeCost:
         term_gradients: of x and row numbers, one row a term.
         hessian: of x, shape (d, d).
         dual_gradient: argmin_x f(x) − yᵀx from y.
+        smoothness: L, where a method is given it.
     """
 
     gradient: Callable[[Array], Array]
@@ -35,6 +36,7 @@ class NodeCost:
     term_gradients: Callable[[Array, Array], Array] | None = None
     hessian: Callable[[Array], Array] | None = None
     dual_gradient: Callable[[Array], Array] | None = None
+    smoothness: float | None = None
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,11 @@ class Dense:
         weights = np.broadcast_to(np.ravel(rho), self.n)
         each = zip(self.costs, V, weights, strict=True)
         return np.stack([cost.prox(v, float(r)) for cost, v, r in each])
+
+    @property
+    def smoothness(self) -> Array:
+        """Every node's L, shape (n, 1)."""
+        return np.array([[cost.smoothness] for cost in self.costs], np.float64)
 
     def hessians(self, X: Array) -> list[Array]:
         """∇²fᵢ at row i, shape (d, d), for each i."""
