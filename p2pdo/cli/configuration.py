@@ -95,7 +95,9 @@ def import_nvflare(*, source: Path, out: Path | None) -> Reply:
         if out is None:
             click.echo(text, nl=False)
         else:
-            console.print(f"wrote {out}; next: p2pdo config check {out}", soft_wrap=True)
+            place = 'python_path = ["custom"] in [node], or wherever your modules are'
+            told = f"wrote {out}; next: {place}; then: p2pdo config check {out}"
+            console.print(told, markup=False, soft_wrap=True)
         for remark in made.remarks:
             click.echo(f"not taken over: {remark}", err=True)
 

@@ -31,8 +31,19 @@ def new(*, name: str, template: str) -> Reply:
 
     files = make_project(Path(name), template)
 
+    steps = [f"cd {name}", *_installing(template), f"python {Path(name).name}.py", "pytest"]
+
     def show(console: Console) -> None:
         console.print(f"made {', '.join(str(file) for file in files)}", soft_wrap=True)
-        console.print(f"next: cd {name} && python {Path(name).name}.py && pytest", soft_wrap=True)
+        console.print(f"next: {' && '.join(steps)}", markup=False, soft_wrap=True)
 
     return Reply({"template": template, "files": [str(file) for file in files]}, show)
+
+
+def _installing(template: str) -> list[str]:
+    """The command that brings what the project needs and is not here; none where all is."""
+    from importlib.util import find_spec
+
+    needs = {"pytest": "pytest"} | ({"torch": "'p2pdo[torch]'"} if template == "torch" else {})
+    lacking = [package for module, package in needs.items() if find_spec(module) is None]
+    return [f"pip install {' '.join(lacking)}"] if lacking else []

@@ -73,7 +73,9 @@ class Participating(Executor):
             known = list(installed)
             raise ConfigError(
                 f"this site has no participant '{spec['name']}'",
-                hint=did_you_mean(spec["name"], known) if known else "it has installed none",
+                hint=did_you_mean(spec["name"], known)
+                if known
+                else "it has installed none: [participants] in its p2pdo.toml names them",
                 node=self._context.node,
             )
         if isinstance(found, str):

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import p2pdo
+from p2pdo.api.local_nodes import running_nodes
 from p2pdo.api.remote import RemoteNetwork
 from p2pdo.coordinator.service import serving
 from p2pdo.errors import ConfigError, P2pdoError, WorkloadStopped
@@ -123,6 +124,18 @@ async def test_what_a_site_has_not_installed_or_cannot_call_fails_with_its_name(
             )
         with pytest.raises(ConfigError, match="brings its data itself"):
             await net.submit(average, "quadratic", nodes=2)
+
+
+async def test_a_site_without_participants_says_where_they_are_named(tmp_path: Path) -> None:
+    async with (
+        serving(tmp_path / "coordinator", "127.0.0.1:0") as address,
+        running_nodes(["a"], address, tmp_path, executors={}),
+        p2pdo.connect(address) as net,
+    ):
+        run = await net.submit("train", nodes=1, rounds=5)
+        with pytest.raises(ConfigError, match="this site has no participant 'train'") as failure:
+            await run.result()
+        assert "[participants] in its p2pdo.toml" in str(failure.value.hint)
 
 
 async def test_what_is_asked_of_a_closed_connection_is_told(tmp_path: Path) -> None:

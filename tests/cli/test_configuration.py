@@ -62,5 +62,7 @@ def test_an_imported_file_is_written_once(call: Call, tmp_path: Path) -> None:
     answer = call("config", "import-nvflare", str(old), "--out", str(new))
     assert answer.code == 0
     assert "'servers' has no counterpart" in answer.stderr
+    assert "python_path" in answer.stdout
+    assert f"then: p2pdo config check {new}" in answer.stdout
     assert new.read_text().strip() == ""
     assert call("config", "import-nvflare", str(old), "--out", str(new)).code == 4

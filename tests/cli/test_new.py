@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.machinery
 import os
 import subprocess
 import sys
+import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -37,6 +39,22 @@ def test_a_project_runs_and_its_test_passes(call: Call, tmp_path: Path, template
             timeout=120,
         )
         assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_what_a_project_lacks_is_installed_first(
+    call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("torch", "pytest"):
+        monkeypatch.setitem(sys.modules, module, types.ModuleType(module))
+        sys.modules[module].__spec__ = importlib.machinery.ModuleSpec(module, None)
+    told = call("new", str(tmp_path / "one"), "-t", "torch").stdout
+    assert "&& python one.py && pytest" in told
+    assert "pip" not in told
+    monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
+    told = call("new", str(tmp_path / "two"), "-t", "torch").stdout
+    assert "&& pip install pytest 'p2pdo[torch]' && python two.py && pytest" in told
+    told = call("new", str(tmp_path / "three"), "-t", "quadratic").stdout
+    assert "&& pip install pytest && python three.py && pytest" in told
 
 
 @pytest.mark.parametrize("name", ["my-project", "3d", "class"])

@@ -10,7 +10,7 @@ from typing import Any
 from p2pdo.data.encode import load_object
 from p2pdo.errors import ConfigError
 from p2pdo.node.configuration.lines import line_at
-from p2pdo.node.configuration.reading import Source, wrong
+from p2pdo.node.configuration.reading import Mistake, Source, wrong
 
 
 @dataclass
@@ -18,7 +18,7 @@ class Findings:
     """Goes along with whoever makes something of a file, and tells all mistakes at the end."""
 
     source: Source
-    mistakes: list[tuple[int, str]] = field(default_factory=list)  # with their lines
+    mistakes: list[Mistake] = field(default_factory=list)
 
     def add(self, words: str, *place: str | int) -> None:
         line = line_at(self.source.lines, place) or 0
@@ -53,4 +53,4 @@ class Findings:
             ConfigError: with every mistake and its line, if there is one.
         """
         if self.mistakes:
-            raise wrong([words for _, words in sorted(self.mistakes, key=lambda one: one[0])])
+            raise wrong(self.mistakes, self.source.path)

@@ -36,6 +36,10 @@ Place = Annotated[str, StringConstraints(pattern=r"^[^:\s]+:[A-Za-z_][A-Za-z0-9_
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
 
 
+ADDRESS = r"^.+:[0-9]+$"
+Address = Annotated[str, StringConstraints(pattern=ADDRESS)]
+
+
 class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -44,9 +48,9 @@ class NodeTable(Strict):
     """What the flags of p2pdo-node say; a flag wins. Paths are relative to the file."""
 
     name: Name | None = None
-    coordinator: str | None = None
-    listen: str = "127.0.0.1:0"
-    advertise: str | None = None
+    coordinator: Address | None = None
+    listen: Address = "127.0.0.1:0"
+    advertise: Address | None = None
     state: Path | None = None
     insecure: bool = False
     pull: Literal["stream", "poll"] = "stream"

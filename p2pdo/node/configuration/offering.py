@@ -70,10 +70,11 @@ def _loaded(
 def check_names(found: Findings, offers: Offers, executors: Iterable[str]) -> None:
     """Finds names in [allow] and [workloads] that nothing here has, and parameters none takes."""
     file = found.source.configuration
+    problems, participants = found.source.names("problems"), found.source.names("participants")
     known = {
         "algorithms": names_of_algorithms(),
-        "problems": [*catalogue.PROBLEMS, *file.problems],
-        "participants": [*file.participants],
+        "problems": [*catalogue.PROBLEMS, *problems],
+        "participants": participants,
         "executors": [*executors],
     }
     for kind, names in known.items():
@@ -81,7 +82,7 @@ def check_names(found: Findings, offers: Offers, executors: Iterable[str]) -> No
             if name not in names:
                 what = f"this site has no {kind.removesuffix('s')} '{name}'"
                 found.add(f"allow.{kind}: {what} ({_hint(name, names)})", "allow", kind)
-    workloads = [*file.participants, *file.problems, *catalogue.PROBLEMS]
+    workloads = [*participants, *problems, *catalogue.PROBLEMS]
     for name, table in file.workloads.items():
         place = ("workloads", name)
         if name not in workloads:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
 
+from p2pdo.errors import did_you_mean
 from p2pdo.node.configuration.building import build_with
 from p2pdo.node.configuration.findings import Findings
 from p2pdo.node.configuration.offering import check_names, offers_with
-from p2pdo.node.configuration.reading import Source, read_configuration
+from p2pdo.node.configuration.reading import Source, read_configuration, read_what_fits
 from p2pdo.node.site import TASKS
 from p2pdo.node.workplace import Workplace
 
@@ -35,12 +36,26 @@ def checked(path: Path) -> dict[str, str]:
     Raises:
         ConfigError: it cannot work; tells every mistake.
     """
-    found = Findings(read_configuration(path))
+    found = Findings(*read_what_fits(path))
     offers = offers_with(found)
     workplace = build_with(found, built_in())
-    check_names(found, offers, [*built_in().executors, *found.source.configuration.executors])
+    check_names(found, offers, [*built_in().executors, *found.source.names("executors")])
+    if not found.mistakes:  # else an executor that is wrong may have had it
+        _check_filters(found, workplace.tasks)
     found.check()
     return dict(workplace.tasks)
+
+
+def _check_filters(found: Findings, tasks: Mapping[str, str]) -> None:
+    """A filter that waits for a task by a wrong name would let everything pass."""
+    file = found.source.configuration
+    for kind in ("task_data_filters", "task_result_filters"):
+        for i, table in enumerate(getattr(file, kind)):
+            for name in table.tasks or ():
+                if name not in tasks:
+                    hint = did_you_mean(name, list(tasks))
+                    words = f"{table.path} is for task '{name}', which nobody here handles ({hint})"
+                    found.add(words, kind, i, "tasks")
 
 
 def offered(path: Path) -> dict[str, dict[str, str]]:

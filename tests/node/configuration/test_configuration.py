@@ -151,7 +151,7 @@ def test_all_mistakes_are_told_at_once_with_their_lines(tmp_path: Path) -> None:
         path = "ward.Trainer"
 
         [components.store]
-        path = "ward:Store"
+        path = "nowhere_at_all:Store"
         arg = {}
 
         [executors.limited]
@@ -159,16 +159,62 @@ def test_all_mistakes_are_told_at_once_with_their_lines(tmp_path: Path) -> None:
         processes = 1
         cpu = 0
         cpus = 2
+
+        [allow]
+        executors = ["trainer"]
         """,
     )
     told = mistakes_of(path)
-    assert "6 mistakes" in told
+    assert "7 mistakes" in told  # with what is found by importing
+    assert f"{path}:10: cannot import nowhere_at_all" in told
+    lines = [int(line.split(":")[1]) for line in told.splitlines()[1:]]
+    assert lines == sorted(lines)
     assert f"{path}:3: node.nmae: there is no such key; did you mean 'name'?" in told
     assert f"{path}:4: node.pull_interval: input should be greater than 0" in told
     assert f"{path}:7: executors.trainer.path: 'ward.Trainer' is not of the form" in told
     assert f"{path}:11: components.store.arg: there is no such key; did you mean 'args'?" in told
     assert f"{path}:16: executors.limited.cpu: input should be greater than or equal to" in told
     assert f"{path}:17: executors.limited.cpus: there is no such key; did you mean 'cpu'?" in told
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "[node]\ncoordinator = 'localhost'",
+        "[executors.a]\nprocesses = -1",
+        "[[handlers]]\nevents = 3\n[[handlers]]\nevents = 4",
+        "node = 3",
+    ],
+)
+def test_what_is_not_of_its_form_is_told_once_and_what_to_do_next(
+    tmp_path: Path, wrong: str
+) -> None:
+    path = write(tmp_path, wrong)
+    for read in (checked, read_configuration):
+        with pytest.raises(ConfigError) as caught:
+            read(path)
+        assert f"{path}:2: " in caught.value.message or "node" in caught.value.message
+        assert str(caught.value.hint).endswith(f"then: p2pdo config check {path}")
+
+
+def test_a_filter_for_a_task_that_nobody_handles_is_a_mistake(tmp_path: Path) -> None:
+    path = write(
+        tmp_path,
+        f"""
+        [node]
+        python_path = ["{HERE}"]
+
+        [executors.a]
+        path = "ward:Rival"
+
+        [[task_result_filters]]
+        path = "ward:Double"
+        tasks = ["trian"]
+        """,
+    )
+    told = mistakes_of(path)
+    assert f"{path}:10: ward:Double is for task 'trian', which nobody here handles" in told
+    assert "did you mean 'train'?" in told
 
 
 def test_what_only_an_import_tells_is_told_with_its_line_too(tmp_path: Path) -> None:
