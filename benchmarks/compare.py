@@ -29,7 +29,6 @@ from typing import Any, TypeVar
 from contenders import (
     BY_HAND,
     HERE,
-    LANE,
     NODES,
     PEERS,
     SLOW_ITERATIONS,
@@ -42,6 +41,7 @@ from contenders import (
     ours,
     peer,
     run,
+    timed,
 )
 from progress import Progress
 from tables import (
@@ -87,13 +87,13 @@ class Options:
 
 
 def averaging(options: Options) -> list[Contender]:
-    lanes = [ours(lane) for lane in ("shared-memory", "grpc")]
-    return lanes + [options.peer(name) for name in PEERS if name != BY_HAND]
+    own = [ours("shared-memory"), ours("grpc"), timed("shared-memory")]
+    return own + [options.peer(name) for name in PEERS if name != BY_HAND]
 
 
 def tracking(options: Options) -> list[Contender]:
-    lane = LANE.removeprefix("p2pdo, ")
-    return [ours(lane, "gradient-tracking", TELL_EVERY), options.peer(BY_HAND)]
+    full = ours("shared-memory", "gradient-tracking", tell_every=TELL_EVERY)
+    return [full, options.peer(BY_HAND)]
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,7 @@ async def measure_ring(field: Field, options: Options, progress: Progress) -> li
             with progress.run(field.name, start_of(one)):
                 measures[one.name] = await stack.enter_async_context(one.opened(field.floats))
 
-        async def timed(one: Contender, work: Callable[[Measure], Awaitable[T]]) -> T | None:
+        async def done(one: Contender, work: Callable[[Measure], Awaitable[T]]) -> T | None:
             """None where it turns out to be absent."""
             try:
                 with progress.run(field.name, one.name):
@@ -158,12 +158,12 @@ async def measure_ring(field: Field, options: Options, progress: Progress) -> li
         for one in [one for one in field.taking_part if not one.is_slow]:
             progress.tell(f"{field.name}, {one.name}: how many iterations take a window?")
             calibrate = partial(iterations_of, floats=field.floats, seconds=options.seconds)
-            lengths[one.name] = await timed(one, calibrate) or 0
+            lengths[one.name] = await done(one, calibrate) or 0
         for turn in range(1, options.repeat + 1):
             for one in list(field.there):
                 length = lengths.get(one.name, SLOW_ITERATIONS)
                 is_in = one.takes_part(field.floats, turn)
-                found = await timed(one, partial(window_of, length)) if is_in else None
+                found = await done(one, partial(window_of, length)) if is_in else None
                 one.found.setdefault(field.floats, []).append(found)
                 if found is not None:
                     what = f"run {turn} of {options.repeat}, {one.name}"

@@ -11,8 +11,9 @@ import contextlib
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from p2pdo.benchmarks.ring import FEWEST, Ring, ring_of
 from p2pdo.benchmarks.windows import Window
@@ -27,6 +28,7 @@ MPI, MPI_TCP = "mpi4py Sendrecv, shared memory", "mpi4py Sendrecv, TCP"
 GLOO, SOCKETS = "torch gloo isend/irecv", "blocking TCP sockets"
 COMPUTE, NVFLARE = "compute only", "NVFlare p2p, its simulator"
 BY_HAND = "by hand over the bare lane"
+TIMED = "the same by shared memory, with --timeline"
 
 PEERS: Mapping[str, tuple[str, ...]] = {
     MPI: ("mpi", "--btl", "vader"),
@@ -37,9 +39,10 @@ PEERS: Mapping[str, tuple[str, ...]] = {
     NVFLARE: ("nvflare_p2p",),
     BY_HAND: ("by_hand",),
 }
-SLOW: Mapping[str, Sequence[int]] = {NVFLARE: (1, 1_000_000)}
-"""Who takes half a minute to begin: which sizes it is measured at, and that in `SLOW_TURNS` turns,
-over `SLOW_ITERATIONS`."""
+SIZES: Mapping[str, Sequence[int]] = {NVFLARE: (1, 10**6), TIMED: (1, 10**4)}
+"""Who is measured at some sizes only."""
+SLOW = frozenset({NVFLARE})
+"""Who takes half a minute to begin: it has `SLOW_TURNS` turns of `SLOW_ITERATIONS`."""
 SLOW_TURNS, SLOW_ITERATIONS = 2, 10
 
 
@@ -82,15 +85,16 @@ class Contender:
 
     def takes_part(self, floats: int, turn: int) -> bool:
         """Whether it is measured in this turn, from 1."""
-        return not self.is_slow or (floats in SLOW[self.name] and turn <= SLOW_TURNS)
+        is_of_size = self.name not in SIZES or floats in SIZES[self.name]
+        return is_of_size and not (self.is_slow and turn > SLOW_TURNS)
 
 
-def ours(lane: str, algorithm: str = "consensus", tell_every: int | None = None) -> Contender:
-    """p2pdo by one of its lanes."""
+def ours(lane: str, algorithm: str = "consensus", **settings: Any) -> Contender:
+    """p2pdo by one of its lanes; `settings` are further ones of `Ring`."""
 
     @contextlib.asynccontextmanager
     async def opened(floats: int) -> AsyncIterator[Measure]:
-        asked = Ring(NODES, (floats,), algorithm, lane, tell_every=tell_every)
+        asked = Ring(NODES, (floats,), algorithm, lane, **settings)
         asked.check()
         async with ring_of(asked, floats) as ring:
 
@@ -100,6 +104,11 @@ def ours(lane: str, algorithm: str = "consensus", tell_every: int | None = None)
             yield measure
 
     return Contender(f"p2pdo, {lane}", opened)
+
+
+def timed(lane: str) -> Contender:
+    """p2pdo with a timeline."""
+    return replace(ours(lane, has_timeline=True), name=TIMED)
 
 
 def peer(name: str, python: str) -> Contender:

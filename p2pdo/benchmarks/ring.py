@@ -30,6 +30,7 @@ from p2pdo.data.parts import part_path, write_part
 from p2pdo.driving.client import Client
 from p2pdo.errors import ConfigError, from_plain
 from p2pdo.protocol.plan import make_start
+from p2pdo.protocol.spans import spans_of_each
 from p2pdo.reporting.formats import plural
 from p2pdo.types import Plain
 from p2pdo.wire.v1 import coordinator_pb2 as pb
@@ -47,6 +48,7 @@ class Ring:
 
     Attributes:
         tell_every: iterations between two metrics of the nodes; None: at a window's ends alone.
+        has_timeline: whether each node keeps its spans.
     """
 
     nodes: int = 6
@@ -56,6 +58,7 @@ class Ring:
     repeat: int = 5
     seconds: float = 2.0
     tell_every: int | None = None
+    has_timeline: bool = False
 
     def check(self) -> None:
         """Refuses what cannot be measured, before anything starts.
@@ -192,6 +195,7 @@ def _specification(asked: Ring, parts: Path) -> dict[str, Plain]:
         "dtype": _DTYPE.name,
         "lane": asked.lane,
         "observe_every": asked.tell_every,
+        "timeline": spans_of_each(asked.nodes) if asked.has_timeline else None,
     }
 
 

@@ -19,25 +19,51 @@ from p2pdo.types import Array
 SETTINGS = {"nodes": 4, "rounds": 30, "observe_every": 10, "on": "inprocess"}
 
 
+SPAN = {"name", "cat", "ph", "ts", "dur", "pid", "tid", "args"}
+METADATA = {"name", "ph", "pid", "tid", "args"}
+
+
 def events_of(path: Path) -> list[dict[str, Any]]:
-    """The complete events; raises where the file breaks a rule of the format."""
-    trace = json.loads(path.read_text(), parse_float=Decimal)
+    """The complete events; raises where the file breaks a rule of the format.
+
+    "Trace Event Format" (2016): the JSON object format, complete events ("X") and the metadata
+    events ("M") that name and sort processes. Readers take a file that lacks more; this one lacks
+    nothing and has nothing that the document does not know.
+    """
+    trace = json.loads(path.read_text(), parse_float=Decimal, parse_constant=_no_number)
     assert set(trace) == {"traceEvents", "displayTimeUnit", "otherData"}
-    rows = defaultdict(list)
+    assert trace["displayTimeUnit"] in ("ms", "ns")
+    assert isinstance(trace["otherData"], dict)
+    rows, told = defaultdict(list), set()
     for event in trace["traceEvents"]:
+        assert set(event) == (SPAN if event["ph"] == "X" else METADATA)
+        assert event["name"]
         assert isinstance(event["name"], str)
-        assert isinstance(event["pid"], int)
-        assert isinstance(event["tid"], int)
+        assert type(event["pid"]) is type(event["tid"]) is int
         if event["ph"] == "M":
-            assert event["args"]
+            kind, value = {
+                "process_name": ("name", str),
+                "process_sort_index": ("sort_index", int),
+            }[event["name"]]
+            assert event["args"].keys() == {kind}
+            assert type(event["args"][kind]) is value
+            told.add((event["pid"], event["name"]))
             continue
         assert event["ph"] == "X"
+        assert isinstance(event["cat"], str)
+        assert isinstance(event["args"], dict)
         assert event["ts"] > 0
         assert event["dur"] >= 0
         rows[event["pid"], event["tid"]].append(event)
+    for pid, _ in rows:
+        assert {(pid, "process_name"), (pid, "process_sort_index")} <= told
     for row in rows.values():
         assert_nested(row)
     return [event for row in rows.values() for event in row]
+
+
+def _no_number(text: str) -> float:
+    raise AssertionError(f"{text} is no JSON")
 
 
 def assert_nested(row: list[dict[str, Any]]) -> None:
