@@ -119,4 +119,8 @@ def figures_of(simulation: Simulation, nodes: int) -> dict[str, float]:
     }
     if traffic.bytes:
         figures["wire_bytes"] = traffic.bytes
-    return figures
+    planned = simulation.conditions.planned()
+    began = {what: sum(at < seconds for at in times) for what, times in planned.items()}
+    figures |= {what: count for what, count in began.items() if count}
+    missed = sum(map(len, planned.values())) - sum(began.values())
+    return {**figures, "too_late": missed} if missed else figures

@@ -19,6 +19,12 @@ def finished(result: Result, *, quiet: bool) -> Reply:
     summary, drawn = result.summary, result.pictures
     if drawn.note is not None:
         remark(drawn.note, quiet=quiet)
+    if late := int(summary.simulated.get("too_late", 0)):
+        remark(
+            f"warning: {late} of the crashes, freezes and partitions in the links file would have "
+            f"begun after the run's end, at {summary.simulated['seconds']:.3g} s, and did not",
+            quiet=quiet,
+        )
     data = summary.to_plain()
     if result.results:
         data["results"] = dict(result.results)

@@ -176,7 +176,7 @@ def _time(s: Summary) -> str:
 
 
 def _simulated_time(s: Summary) -> str:
-    """12.3 s (8.1 it/s), 40% computing, 1,200 frames of which 30 were lost, 2 cuts."""
+    """12.3 s (8.1 it/s), 40% computing, 30 lost frames, 2 cuts, 1 crash."""
     told = s.simulated
     seconds, lost, cuts = told["seconds"], int(told["frames_lost"]), int(told["link_cuts"])
     pace = f" ({formats.rate(s.iterations / seconds)})" if seconds and s.iterations else ""
@@ -185,8 +185,16 @@ def _simulated_time(s: Summary) -> str:
         f"{told['computing_share']:.0%} computing" if told["computing_share"] else None,
         f"{formats.plural(lost, 'lost frame')}" if lost else None,
         f"{formats.plural(cuts, 'cut')}" if cuts else None,
+        *(
+            f"{formats.count(int(told[several]))} {one if told[several] == 1 else several}"
+            for one, several in _SILENCES
+            if several in told
+        ),
     ]
     return ", ".join(part for part in parts if part is not None)
+
+
+_SILENCES = (("crash", "crashes"), ("freeze", "freezes"), ("partition", "partitions"))
 
 
 def _is_numeric(cells: Sequence[Cell]) -> bool:

@@ -27,6 +27,8 @@ from p2pdo.simulation.asynchronous_in_process import run_asynchronous_in_process
 from p2pdo.simulation.inprocess import run_simulated
 from p2pdo.simulation.network import Weather
 
+BAD = Weather(delay=0.02, duplicate=0.2, cut=0.01, outage=0.3)
+
 
 def plan_of(
     algorithm: AsynchronousAlgorithm[Any] | None = None,
@@ -68,8 +70,7 @@ def in_loop(plan: AsynchronousPlan) -> list[Report]:
 
 def over_bad_links(plan: AsynchronousPlan) -> list[Report]:
     """The drivers and sessions that run between processes, on links that break and repeat."""
-    weather = Weather(delay=0.02, duplicate=0.2, cut=0.01, outage=0.3)
-    return run_simulated(plan, judge_of(plan), lambda _: None, delay_seed=3, weather=weather)
+    return run_simulated(plan, judge_of(plan), lambda _: None, delay_seed=3, weather=BAD)
 
 
 EXECUTORS = [simulated, in_loop, over_bad_links]
@@ -126,7 +127,7 @@ def test_a_tolerance_ends_a_run_at_its_first_observation_within_it(execute: Any)
     elif execute is in_loop:
         asyncio.run(run_asynchronous_in_process(plan, judge, told.append))
     else:
-        pytest.skip("the two others have its judge and its driver")
+        run_simulated(plan, judge, told.append, delay_seed=3, weather=BAD)
     assert judge.stopped_at == told[-1].iteration < 2000
     assert [one.stop for one in told] == [False] * (len(told) - 1) + [True]
     assert max(told[-1].gap or 0, told[-1].consensus_error) <= 1e-5

@@ -53,6 +53,15 @@ class Conditions:
     patience: Patience = field(default_factory=Patience)
     crashes: Sequence[Crash] = ()
 
+    def planned(self) -> dict[str, list[float]]:
+        """When what is said with its time is to begin, in seconds: of each node, and partition."""
+        frozen = [freeze for freeze in self.freezes if freeze.every is None]
+        return {
+            "crashes": [crash.at for crash in self.crashes for _ in crash.nodes],
+            "freezes": [freeze.at for freeze in frozen for _ in freeze.nodes],
+            "partitions": [partition.at for partition in self.partitions],
+        }
+
     def of(self, sender: int, receiver: int) -> Weather:
         return self.edges.get((sender, receiver), self.weather)
 
