@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 
 import click
 
+from p2pdo.errors import ConfigError
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -30,6 +32,13 @@ def _scalar(text: str) -> Any:
     except ValueError:
         return text
     return text if isinstance(value, list | dict) else value
+
+
+def some_rounds(_ctx: click.Context, _parameter: click.Parameter, value: int | None) -> int | None:
+    """Refuses a run of nothing; from Python one judges its start."""
+    if value is not None and value < 1:
+        raise ConfigError(f"rounds must be one or more, got {value}", hint="--rounds 100")
+    return value
 
 
 def group(options: Iterable[Callable[[F], F]], section: str = "") -> Callable[[F], F]:

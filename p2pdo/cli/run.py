@@ -37,7 +37,8 @@ _OF_ALGORITHMS = (
 @options.what_runs
 @click.option(
     "--rounds",
-    type=click.IntRange(min=1),
+    type=int,
+    callback=options.some_rounds,
     metavar="K",
     help=f"Iterations at most.  [default: {ROUNDS}, and --tol {TOL:g} where it can be known; "
     "100 of a participant]",

@@ -45,7 +45,8 @@ _OF_PARTICIPANTS = (
 )
 @click.option(
     "--rounds",
-    type=click.IntRange(min=1),
+    type=int,
+    callback=options.some_rounds,
     metavar="K",
     help=f"Iterations.  [default: {ROUNDS}; of a participant 100]",
 )

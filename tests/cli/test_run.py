@@ -188,8 +188,8 @@ def test_a_start_is_read_from_a_file(call: Call, tmp_path: Path) -> None:
 
 def test_a_run_of_nothing_is_refused(call: Call) -> None:
     answer = call("run", "quadratic", "--rounds", "0", "--json")
-    assert answer.code == 2
-    assert "0 is not in the range" in answer.error["message"]
+    assert answer.code == 3
+    assert answer.error["message"] == "rounds must be one or more, got 0"
 
 
 def test_a_forced_run_that_grew_without_end_says_so(call: Call) -> None:
