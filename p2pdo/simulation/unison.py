@@ -41,7 +41,6 @@ from p2pdo.types import Array
 LARGEST = 1000
 """Floats of a node beyond which its arithmetic costs more than its calls of Python."""
 
-
 WAITED = 50
 """How many times as long other programs may keep a thread from its processor."""
 
