@@ -165,7 +165,7 @@ def test_all_mistakes_are_told_at_once_with_their_lines(tmp_path: Path) -> None:
         """,
     )
     told = mistakes_of(path)
-    assert "7 mistakes" in told  # with what is found by importing
+    assert "8 mistakes" in told  # with what is found by importing
     assert f"{path}:10: cannot import nowhere_at_all" in told
     lines = [int(line.split(":")[1]) for line in told.splitlines()[1:]]
     assert lines == sorted(lines)
