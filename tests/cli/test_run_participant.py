@@ -98,7 +98,7 @@ def test_the_defaults_are_those_of_participants(call: Call) -> None:
         (["train.py:train", "--tol", "1e-3"], "has no --tol", "leave --tol out"),
         (["train.py:train", "-a", "dgd"], "has no --algorithm", "leave --algorithm out"),
         (["train.py:train", "--on", "dense"], "cannot run on 'dense'", "inprocess"),
-        (["train.py:train", "--rounds", "-1"], "rounds", "correct these"),
+        (["train.py:train", "--rounds", "-1"], "rounds", "--rounds 100"),
         (["train.py:train", "--topology", "rong"], "rong", "ring"),
     ],
 )

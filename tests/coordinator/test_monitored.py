@@ -149,8 +149,8 @@ async def test_a_run_that_is_not_monitored_takes_no_reports(tmp_path: Path) -> N
         ({"nodes": 1, "monitor": "observed"}, "of one node is its own part"),
         ({"nodes": 2, "monitor": 3, "algorithm": {"name": "dgd"}}, "dgd does not say what"),
         (
-            {"nodes": 2, "monitor": "every", "algorithm": {"name": "asy-sonata"}},
-            "asy-sonata does not say what",
+            {"nodes": 2, "monitor": "every", "algorithm": {"name": "asynchronous-consensus"}},
+            "sends no running sums",
         ),
         ({"nodes": 2, "monitor": 0}, "monitor"),
         ({"nodes": 2, "monitor": "often"}, "monitor"),
