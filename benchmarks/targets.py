@@ -71,13 +71,19 @@ REASONS = {
         sleep, which costs half as much again beside other programs
         ([why](decisions/0020-a-wait-on-the-lane-sleeps.md)); looking at layouts once, comparing
         heads as words, sums of few entries without preallocation, which are in.""",
-    NVFLARE: "NVFlare's rate is that of a simulator which relays each value through its server.",
+    NVFLARE: """
+        NVFlare's rate is that of its simulator, which relays each value through its server. Of
+        large values both carry the bytes, so that memory bounds the ratio, as it does beside
+        MPI.""",
     GLOO: """
         By gRPC a small value costs what `grpc.aio` takes for four operations, and about half as
         much again for frames, sessions and the step, in Python. Short steps need no hop to a thread
         any more ([why](decisions/0021-short-steps-share-the-loop.md)), frames of a turn of the loop
-        are one write, and an acknowledgement travels with the next value. What would go further is
-        a channel of our own beside gRPC, with framing, flow control and TLS of our own.""",
+        are one write, and an acknowledgement travels with the next value. A large value is copied
+        into gRPC's messages and out of them, on the loop's thread, where gloo reads a socket into
+        the array; blocks put together in preallocated memory, and values that travel alone and
+        aligned, are in. What would go further is a channel of our own beside gRPC, with framing,
+        flow control and TLS of our own.""",
     ONE_WAY: """
         One way, a value goes about as fast as `grpc.aio` alone carries the same bytes, which stands
         in the table of one way: what is missing to a socket is gRPC's copies. A large value besides
@@ -86,21 +92,31 @@ REASONS = {
         Beside the recursion by hand, p2pdo's step makes new arrays where the hand writes over old
         ones, looks at each value for what is not finite before it is sent, checks what came against
         the own value's layout and tells counters. At small sizes it is the calls that count, at
-        large ones the new arrays.""",
+        large ones the new arrays. A pure step cannot write over its state; steps that may are what
+        would go further.""",
     MEMORY: """
         A node that has nothing to carry is Python, NumPy, gRPC and p2pdo's modules: the libraries
-        alone are most of the 60 MB that the target leaves beside the values.""",
+        alone are most of the 60 MB that the target leaves beside the values. Tried: without a
+        configuration file nothing is imported that reads one, which is in
+        ([how much](decisions/0033-large-values-are-measured-by-counters.md)); giving freed memory
+        back, which is next to nothing. To import algorithms and problems by name would go
+        further.""",
     GRPC_MEMORY: """
         By gRPC a neighbour may be one exchange ahead, so a node holds two values of each neighbour,
-        the one that is mixed and the one that comes; and the chunks under way.""",
+        the one that is mixed and the one that comes; and the chunks under way. A credit of one
+        exchange would spare that, and each node would wait for acknowledgements.""",
     IN_PROCESS: """
-        In one process a node-iteration is the step's own Python calls, NumPy's on arrays of a few
-        numbers, and one future; the goal is what NumPy alone takes for the average. It needs one
-        step for all nodes of a process, as `--on stacked` has it.""",
-    FLAT: "With more nodes than the caches hold, each node's objects come from memory.",
+        In one process a node-iteration is a share of one step for all nodes, the gradients of each
+        cost, and what is observed at the window's ends.""",
+    FLAT: """
+        In one process nodes take one step together, so a node-iteration gets cheaper with more of
+        them: the figures are not flat because they rise, until gradients, which each cost is asked
+        for by itself, are what is left.""",
     ROUTER: """
         The Lead Client keeps books that a router by hand has not: credit, what is to be reported at
-        least once, supervised clients.""",
+        least once, supervised clients. Births and tasks without an event, a signature or a task of
+        the loop for each are in; a delivery of several tasks at once would go further. The ratio
+        is of two short loops and scatters more than others.""",
 }
 """By group: what is told where one of its targets is missed. Without figures: these are above."""
 
