@@ -70,7 +70,9 @@ REASONS = {
         to a half. MPI polls, in C, on memory that stays in the caches. Tried: giving way before a
         sleep, which costs half as much again beside other programs
         ([why](decisions/0020-a-wait-on-the-lane-sleeps.md)); looking at layouts once, comparing
-        heads as words, sums of few entries without preallocation, which are in.""",
+        heads as words, sums of few entries without preallocation, which are in; and the lane, the
+        stepper and what is exchanged compiled by mypyc, which spared a third where one process had
+        the caches to itself and a tenth in the ring, and is not worth a compiler.""",
     NVFLARE: """
         NVFlare's rate is that of its simulator, which relays each value through its server. Of
         large values both carry the bytes, so that memory bounds the ratio, as it does beside
