@@ -61,7 +61,7 @@ class Extra(Algorithm[CorrectedState]):
     affine: ClassVar[bool] = True
     limit: ClassVar[Limit] = Limit.OPTIMUM
     theorem: ClassVar[Theorem] = Theorem(
-        "Shi, Ling, Wu & Yin 2015; Alghunaim, Ryu, Yuan & Sayed 2021",
+        "Shi, Ling, Wu & Yin 2015; this bound is proved at `theory.extra_rate`",
         extra_rate,
         over_smoothness(lambda at: 1 + at.smallest),
         symmetric=True,

@@ -93,12 +93,12 @@ class _KeepsWhatItSends(RobustPushSum):
 
 @dataclass(frozen=True)
 class _Careless(AdPsgd):
-    """A hundredth of a millionth of what moves over is forgotten."""
+    """A ten-thousandth of what moves over is forgotten."""
 
     def receive(self, s: Any, sender: int, parts: Parts, here: Here) -> Any:
         state, reply = super().receive(s, sender, parts, here)
         if (here.node, here.iteration) == (2, 30):
-            state = state._replace(m=state.m * (1 - 1e-8))
+            state = state._replace(m=state.m * (1 - 1e-4))
         return state, reply
 
 

@@ -55,7 +55,9 @@ async def test_the_loop_is_not_blocked_and_nothing_is_left_open() -> None:
                 assert await hub.do("echo", 1) == 1
                 assert "exit code 3" in (await hub.do("die", {"how": "exit"}))["message"]
         gc.collect()
-        assert (psutil.Process().num_fds(), set(my_children())) == before
+        descriptors, children = before  # what earlier tests have left may be closed by now
+        assert psutil.Process().num_fds() <= descriptors
+        assert set(my_children()) <= children
 
 
 # ---- what must go on for one that stands still ----
