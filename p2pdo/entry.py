@@ -20,6 +20,9 @@ _ENVELOPE = (
 
 def p2pdo() -> None:
     signal.signal(signal.SIGINT, _end)
+    from p2pdo.environment import keep_memory
+
+    keep_memory()
     from p2pdo.cli import main
 
     main()

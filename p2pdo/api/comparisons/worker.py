@@ -25,6 +25,7 @@ from typing import Any
 from p2pdo.api.comparisons.trial import run_trial
 from p2pdo.api.requests import Request
 from p2pdo.api.runs import check_executor
+from p2pdo.environment import keep_memory
 from p2pdo.reporting.json_lines import encode
 from p2pdo.reporting.records import Metric
 
@@ -33,6 +34,7 @@ _TELL_EVERY = 0.5  # seconds
 
 def main() -> None:
     """Until the end of stdin."""
+    keep_memory()
     replies = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
     os.dup2(2, 1)
 
