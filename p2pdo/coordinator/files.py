@@ -4,8 +4,7 @@
     STATE/workloads/<id>/states/<node>.safetensors  whole or not there
 
 All of it runs on threads: one that appends, so that lines keep their order, and the loop's own
-for states. A state is written beside its name, synced and then renamed, so a reader never meets
-half of one.
+for states. A state is synced to the disk before it has its name.
 """
 
 from __future__ import annotations
@@ -14,14 +13,15 @@ import asyncio
 import contextlib
 import itertools
 import json
-import os
 from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 from typing import IO
 
 from p2pdo.coordinator.watching import Point
-from p2pdo.errors import NotFound, P2pdoError
+from p2pdo.errors import NotFound
 from p2pdo.reporting.file_names import to_file_name
+from p2pdo.storage.drafts import Draft
+from p2pdo.storage.trouble import writing
 from p2pdo.transports.host import THIS_HOST, Host
 from p2pdo.types import NodeId, WorkloadId
 
@@ -68,25 +68,20 @@ class Files:
         """Stores a node's state; an interrupted one leaves nothing.
 
         Raises:
-            P2pdoError: the disk does not take it.
+            ConfigError: the disk does not take it.
         """
         path = self._state_path(workload, node)
-        partial = path.with_name(f"{path.name}.{next(self._uploads)}.tmp")
-        try:
-            file = await asyncio.to_thread(_create, partial)
+        draft = Draft(path, number=next(self._uploads))
+        hint = "let the coordinator write there, or submit without --return-states"
+        what = "keep the final state at the coordinator, in"
+        with writing(path, hint, what=what, node=node, workload=workload):
+            file = await asyncio.to_thread(_create, draft.path)
             try:
                 async for chunk in chunks:
                     await asyncio.to_thread(file.write, chunk)
-                await asyncio.to_thread(_finish, file, partial, path)
+                await asyncio.to_thread(_finish, file, draft)
             finally:
-                await asyncio.to_thread(_discard, file, partial)
-        except OSError as error:
-            raise P2pdoError(
-                f"the coordinator cannot keep the final state of node {node}: {error.strerror}",
-                hint="free space on its disk, or submit without --return-states",
-                node=node,
-                workload=workload,
-            ) from error
+                await asyncio.to_thread(_discard, file, draft)
 
     async def read_state(
         self, workload: WorkloadId, node: NodeId, chunk_bytes: int
@@ -139,20 +134,13 @@ def _create(path: Path) -> IO[bytes]:
     return path.open("wb")
 
 
-def _finish(file: IO[bytes], partial: Path, path: Path) -> None:
-    file.flush()
-    os.fsync(file.fileno())
+def _finish(file: IO[bytes], draft: Draft) -> None:
     file.close()
-    partial.rename(path)
-    descriptor = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    draft.keep(durable=True)
 
 
-def _discard(file: IO[bytes], partial: Path) -> None:
+def _discard(file: IO[bytes], draft: Draft) -> None:
     """What is left of an upload; nothing, if it was finished."""
     with contextlib.suppress(OSError):  # of what it still had to write
         file.close()
-    partial.unlink(missing_ok=True)
+    draft.discard()

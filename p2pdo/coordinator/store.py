@@ -21,16 +21,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
-import os
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
-from p2pdo.errors import ConfigError, Conflict, P2pdoError
+from p2pdo.errors import ConfigError, P2pdoError
 from p2pdo.runtime.batches import Batches
+from p2pdo.storage.drafts import sync
+from p2pdo.storage.ownership import own
 from p2pdo.transports.host import THIS_HOST, Host
 
 T = TypeVar("T")
@@ -114,7 +114,7 @@ class Store:
     """An open state directory. Made by `open_store`; close it with `close`."""
 
     def __init__(
-        self, folder: Path, lock: IO[str], connection: sqlite3.Connection, host: Host
+        self, folder: Path, lock: IO[bytes], connection: sqlite3.Connection, host: Host
     ) -> None:
         self.folder = folder
         self.epoch = 0
@@ -260,22 +260,13 @@ def open_store(folder: Path, host: Host = THIS_HOST) -> Store:
         Conflict: another coordinator has it open.
         ConfigError: it cannot be used, or is damaged, or was written by a newer version.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        lock = (folder / "lock").open("w")
-    except OSError as error:
-        raise ConfigError(
-            f"the state directory {folder} cannot be used: {error.strerror}",
-            hint="choose a directory that you may write to: --state DIR",
-        ) from None
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        lock.close()
-        raise Conflict(
-            f"another coordinator is using the state directory {folder}",
-            hint="stop it first, or choose another directory: --state DIR",
-        ) from None
+    lock = own(
+        folder / "lock",
+        owner="coordinator",
+        place="the state directory",
+        if_taken="stop it first, or choose another directory: --state DIR",
+        if_unwritable="choose a directory that you may write to: --state DIR",
+    )
     try:
         return _open_database(folder, lock, host)
     except (sqlite3.Error, UnicodeDecodeError) as error:  # the latter: of SQLite's own words
@@ -320,7 +311,7 @@ def _remedy(error: Exception) -> str:
             return _RESTORE
 
 
-def _open_database(folder: Path, lock: IO[str], host: Host) -> Store:
+def _open_database(folder: Path, lock: IO[bytes], host: Host) -> Store:
     _refuse_emptied(folder)
     connection = sqlite3.connect(
         folder / "state.sqlite", isolation_level=None, check_same_thread=False
@@ -340,7 +331,7 @@ def _open_database(folder: Path, lock: IO[str], host: Host) -> Store:
     except BaseException:
         connection.close()
         raise
-    _sync_folder(folder)
+    sync(folder)  # the names of new files
     return store
 
 
@@ -372,12 +363,3 @@ def _migrate(connection: sqlite3.Connection, folder: Path) -> None:
                 connection.execute(statement)
         connection.execute(f"PRAGMA user_version = {number}")
         connection.execute("COMMIT")
-
-
-def _sync_folder(folder: Path) -> None:
-    """Makes a new file's name durable."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -15,6 +15,8 @@ import numpy as np
 
 from p2pdo.data import encode
 from p2pdo.errors import ConfigError
+from p2pdo.storage import arrays
+from p2pdo.storage.trouble import writing
 from p2pdo.types import Array, Plain
 
 _START = "start"
@@ -29,14 +31,14 @@ def write_part(path: Path, problem: Any, start: Array) -> None:
     """Writes one node's part.
 
     Raises:
-        ConfigError: the problem cannot cross to another process; says which field, and why.
+        ConfigError: the problem cannot cross to another process, says which field, and why; or
+            the disk does not take it.
     """
-    from safetensors.numpy import save_file
-
-    where, plain, arrays = _take_apart(problem)
+    where, plain, fields = _take_apart(problem)
     metadata = {"class": where, "plain": json.dumps(plain)}
-    tensors = {f"{_PROBLEM}{name}": array for name, array in arrays.items()}
-    save_file({**tensors, _START: np.ascontiguousarray(start)}, path, metadata)
+    tensors = {f"{_PROBLEM}{name}": array for name, array in fields.items()}
+    with writing(path, "choose another place for the run's folder with --out"):
+        arrays.save(path, {**tensors, _START: np.ascontiguousarray(start)}, metadata)
 
 
 def check_part(problem: Any) -> None:

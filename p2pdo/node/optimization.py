@@ -35,7 +35,7 @@ from p2pdo.node.events import AFTER_ALGORITHM, BEFORE_ALGORITHM
 from p2pdo.node.executors import Executor, ExecutorFactory, Task, WorkloadContext, task
 from p2pdo.node.metering import Metering
 from p2pdo.node.offers import Offers
-from p2pdo.node.state_folder import write_state
+from p2pdo.node.state_folder import UNWRITABLE, write_state
 from p2pdo.participants.history import History
 from p2pdo.protocol.asynchronous.auditing import auditor_of
 from p2pdo.protocol.asynchronous.member import Member
@@ -53,6 +53,7 @@ from p2pdo.runtime.driver import Driver
 from p2pdo.runtime.exchange import Exchanger
 from p2pdo.runtime.groups import task_group
 from p2pdo.runtime.timeline import Timeline, timed_stepper_that
+from p2pdo.storage.trouble import writing
 from p2pdo.transports.observation import ObserverClient
 from p2pdo.transports.peers import PeerLinks
 from p2pdo.types import Array
@@ -316,8 +317,10 @@ def _monitor(
 
 
 def _write_timeline(folder: Path, timeline: Timeline) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / TIMELINE).write_text(json.dumps(timeline.to_plain()))
+    path = folder / TIMELINE
+    with writing(path, UNWRITABLE):
+        folder.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(timeline.to_plain()))
 
 
 class _Watch:

@@ -8,61 +8,43 @@ Two nodes in one folder would write over each other's states and histories of a 
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
-from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
-from p2pdo.errors import ConfigError, Conflict
+from p2pdo.storage import arrays
+from p2pdo.storage.drafts import whole
+from p2pdo.storage.ownership import own
+from p2pdo.storage.trouble import writing
 from p2pdo.types import Array
 
+UNWRITABLE = "choose a directory that you may write to: --state DIR"
 
-@contextlib.contextmanager
-def held(folder: Path) -> Iterator[None]:
-    """Makes the folder if need be and has it to itself.
+
+def held(folder: Path) -> IO[bytes]:
+    """Has the folder, for final states, to itself until closed; makes it if need be.
 
     Raises:
         ConfigError: it cannot be made or written to.
         Conflict: another node has it.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)  # it will hold final states
-        lock = (folder / "node.lock").open("w")
-    except OSError as error:
-        raise ConfigError(
-            f"cannot keep state in {folder}: {error.strerror}",
-            hint="choose a directory that you may write to: --state DIR",
-        ) from None
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise Conflict(
-                f"another node is using the state directory {folder}",
-                hint="stop the other, or give each node a directory of its own: --state DIR",
-            ) from None
-        yield
+    return own(
+        folder / "node.lock",
+        owner="node",
+        place="the state directory",
+        if_taken="stop the other, or give each node a directory of its own: --state DIR",
+        if_unwritable=UNWRITABLE,
+    )
 
 
 def write_state(folder: Path, x: Array) -> Path:
-    """Writes the final state of a workload into its folder; the file.
+    """Writes the final state of a workload into its folder, to stay; the file.
 
     Raises:
         ConfigError: it cannot be written.
     """
-    from safetensors import SafetensorError
-    from safetensors.numpy import save_file
-
     path = folder / "state.safetensors"
-    partial = path.with_suffix(".tmp")
-    try:
+    with writing(path, UNWRITABLE, what="keep the final state in"):
         folder.mkdir(parents=True, exist_ok=True)
-        save_file({"x": x}, partial)
-        return partial.replace(path)
-    except (OSError, SafetensorError) as error:
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
-        raise ConfigError(
-            f"the final state cannot be kept in {folder}: {error}",
-            hint="free space on that node's disk, then submit it again",
-        ) from error
+        with whole(path, durable=True) as draft:
+            arrays.save(draft, {"x": x})
+    return path

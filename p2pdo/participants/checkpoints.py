@@ -3,8 +3,8 @@
     ROUND.safetensors     the arrays
     ROUND.json            the plain data, how many exchanges had been done, the other file's SHA-256
 
-Each file is written beside its place, synced, and moved into it; the JSON comes last, and without
-it there is no checkpoint. One that does not fit its hash is as if it were not there.
+Each file is whole or not there, power failure included; the JSON comes last, and without it there
+is no checkpoint. One that does not fit its hash is as if it were not there.
 
 Nodes are not at one round when a run ends: one may be ahead of another by as many exchanges as
 there are edges between them, at most N − 1. So a node keeps what the slowest may still need: the
@@ -13,9 +13,7 @@ newest checkpoint that is N exchanges old, and all after it. Then the nodes have
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
@@ -23,9 +21,13 @@ from typing import IO, Any
 
 import numpy as np
 
-from p2pdo.errors import ConfigError, Conflict
 from p2pdo.participants import snapshots
+from p2pdo.storage.drafts import whole
+from p2pdo.storage.ownership import own
+from p2pdo.storage.trouble import writing
 from p2pdo.types import Array, Plain
+
+_HINT = "choose another state folder"
 
 
 class Checkpoints:
@@ -56,7 +58,7 @@ class Checkpoints:
             "things": plain,
         }
         self._open()
-        try:
+        with writing(self._folder, _HINT, what="keep checkpoints in"):
             if not self._has_written:  # what lies behind the line belongs to another future
                 self._forget_after(self._line)
                 self._has_written = True
@@ -64,11 +66,6 @@ class Checkpoints:
             _write_whole(self._arrays(number), content)
             _write_whole(self._json(number), json.dumps(record).encode())
             self._prune(exchanges)
-        except OSError as error:
-            raise ConfigError(
-                f"cannot write a checkpoint into {self._folder}: {error.strerror}",
-                hint="is the disk full?",
-            ) from error
 
     def rounds(self) -> list[int]:
         """The rounds whose checkpoints are whole, ascending.
@@ -97,25 +94,14 @@ class Checkpoints:
     # ---- inside ----
 
     def _open(self) -> None:
-        if self._lock is not None:
-            return
-        try:
-            self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            lock = (self._folder / ".lock").open("wb")
-        except OSError as error:
-            raise ConfigError(
-                f"cannot keep checkpoints in {self._folder}: {error.strerror}",
-                hint="choose another state folder",
-            ) from error
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            lock.close()
-            raise Conflict(
-                f"another run keeps its checkpoints in {self._folder}",
-                hint="let it end, or submit with another name: checkpoints='…'",
-            ) from None
-        self._lock = lock
+        if self._lock is None:
+            self._lock = own(
+                self._folder / ".lock",
+                owner="run",
+                place="the checkpoints in",
+                if_taken="let it end, or submit with another name: checkpoints='…'",
+                if_unwritable=_HINT,
+            )
 
     def _forget_after(self, number: int) -> None:
         for record in self._records():
@@ -167,18 +153,5 @@ def common_rounds(offers: list[Array]) -> Array:
 
 
 def _write_whole(path: Path, content: bytes) -> None:
-    """Nobody ever reads half a file, and what was moved into place survives a power failure."""
-    draft = path.with_name(f".{path.name}.draft")
-    try:
-        with draft.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
-    descriptor = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    with whole(path, durable=True) as draft:
+        draft.write_bytes(content)

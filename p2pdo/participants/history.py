@@ -13,6 +13,7 @@ a row is appended, then the header says so. At the end they are put into the .np
 from __future__ import annotations
 
 import zipfile
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
@@ -21,6 +22,8 @@ import numpy as np
 from numpy.lib import format as npy
 
 from p2pdo.errors import ConfigError
+from p2pdo.storage.drafts import whole
+from p2pdo.storage.trouble import writing
 from p2pdo.types import Array
 
 FILE = "history.npz"
@@ -61,14 +64,9 @@ class History:
                 hint="record each shape under a name of its own",
                 iteration=iteration,
             )
-        try:
+        with self._writing():
             values.append(row)
             iterations.append(np.asarray(iteration, np.int64))
-        except OSError as error:
-            raise ConfigError(
-                f"cannot record '{name}' in {self._folder}: {error.strerror}",
-                hint="is the disk full?",
-            ) from error
 
     def _begin(self, name: str, row: Array) -> tuple[_Column, _Column]:
         if not (name.isidentifier() and row.dtype.kind in "fciub"):
@@ -76,33 +74,37 @@ class History:
                 f"'{name}', {row.dtype}, cannot be recorded",
                 hint="record arrays of numbers under names of letters and digits",
             )
-        try:
+        with self._writing():
             self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             return (
                 _Column(self._folder / f"{name}.npy", row),
                 _Column(self._folder / f"{name}.iteration.npy", np.asarray(0, np.int64)),
             )
-        except OSError as error:
-            raise ConfigError(
-                f"cannot record in {self._folder}: {error.strerror}",
-                hint="choose another state folder",
-            ) from error
 
     def close(self) -> None:
-        """Puts the columns into one file."""
+        """Puts the columns into one file.
+
+        Raises:
+            ConfigError: it cannot be written; the columns stay.
+        """
         columns = [column for pair in self._columns.values() for column in pair]
         self._columns = {}
         if not columns:
             return
-        path = self._folder / FILE
-        draft = path.with_name(f".{FILE}.draft")
-        with zipfile.ZipFile(draft, "w") as file:
+        with self._writing():
             for column in columns:
                 column.close()
-                file.write(column.path, column.path.name)
-        draft.replace(path)
-        for column in columns:
-            column.path.unlink()
+            with (
+                whole(self._folder / FILE, durable=True) as draft,
+                zipfile.ZipFile(draft, "w") as file,
+            ):
+                for column in columns:
+                    file.write(column.path, column.path.name)
+            for column in columns:
+                column.path.unlink()
+
+    def _writing(self) -> AbstractContextManager[None]:
+        return writing(self._folder, "choose another state folder", what="keep the history in")
 
 
 class _Column:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from p2pdo.errors import ConfigError, MissingExtra
+from p2pdo.storage.trouble import ANOTHER_FILE, writing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -98,9 +99,5 @@ def save(figure: Figure, path: Path) -> None:
         ConfigError: the file cannot be written, or the format is not known.
     """
     check_format(path)
-    try:
+    with writing(path, ANOTHER_FILE):
         figure.savefig(path)
-    except OSError as error:
-        raise ConfigError(
-            f"cannot write {path}: {error.strerror}", hint="name a file that you may write to"
-        ) from error

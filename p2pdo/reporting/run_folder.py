@@ -10,9 +10,9 @@
     summary.json                 once, at the end
     nodes/NODE/                  of participants on this machine: checkpoints, history
 
-The logs grow line by line (`json_lines`). Every other file is written beside its place and moved
-into it, so that whoever looks into the folder of a running workload sees whole files. One process
-writes a folder; any number may read it.
+The logs grow line by line (`json_lines`). Every other file is whole or not there, so that
+whoever looks into the folder of a running workload never meets half of one. One process writes a
+folder; any number may read it.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ import json
 import os
 import shlex
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
@@ -34,6 +34,8 @@ from p2pdo.protocol.plan import node_name
 from p2pdo.reporting import json_lines, machine, toml_text
 from p2pdo.reporting.file_names import from_file_name, to_file_name
 from p2pdo.reporting.records import Metric, Summary
+from p2pdo.storage.drafts import whole
+from p2pdo.storage.trouble import damaged, writing
 from p2pdo.types import Array, Plain, States
 
 _RUN = "run.toml"
@@ -67,7 +69,7 @@ class RunFolder:
             ConfigError: it cannot be made or written to.
         """
         path = out if out is not None else Path("runs") / to_file_name(workload_id)
-        with _writing(path):
+        with writing(path, _HINT):
             path.mkdir(parents=True, exist_ok=True)
             taken = any(path.iterdir())
         if taken:
@@ -123,7 +125,7 @@ class RunFolder:
 
     def write_state(self, node: str, x: Array) -> None:
         content = _encode_x(np.asarray(x), repr(node))
-        with _writing(self.path / _STATES):
+        with writing(self.path / _STATES, _HINT):
             (self.path / _STATES).mkdir(exist_ok=True)
         self._write(f"{_STATES}/{to_file_name(node)}{_SUFFIX}", content)
 
@@ -142,7 +144,7 @@ class RunFolder:
         try:
             settings = tomllib.loads(path.read_text(encoding="utf-8")).get("settings", {})
         except ValueError as error:
-            raise _damaged(path) from error
+            raise damaged(path) from error
         return dict(settings)
 
     def read_metrics(self) -> list[Metric]:
@@ -166,28 +168,22 @@ class RunFolder:
         try:
             plain = json.loads(path.read_bytes())
         except ValueError as error:
-            raise _damaged(path) from error
+            raise damaged(path) from error
         if not isinstance(plain, dict):
-            raise _damaged(path)
+            raise damaged(path)
         return Summary.from_plain(plain)
 
     def _append(self, name: str, record: Mapping[str, Any]) -> None:
         path = self.path / name
-        with _writing(path):
+        with writing(path, _HINT):
             if name not in self._logs:
                 self._logs[name] = self._open.enter_context(json_lines.open_to_append(path))
             json_lines.append(self._logs[name], record)
 
     def _write(self, name: str, content: bytes) -> None:
-        """Write beside the place, then move into it: nobody ever reads half a file."""
         path = self.path / name
-        draft = path.with_name(f".{path.name}.draft")
-        with _writing(path):
-            try:
-                draft.write_bytes(content)
-                draft.replace(path)
-            finally:
-                draft.unlink(missing_ok=True)
+        with writing(path, _HINT), whole(path, durable=False) as draft:
+            draft.write_bytes(content)
 
     def _records(self, name: str) -> list[dict[str, Plain]]:
         self._must_exist()
@@ -207,15 +203,6 @@ class RunFolder:
 
 
 _HINT = "name a folder that you may write to with --out"
-
-
-@contextmanager
-def _writing(path: Path) -> Iterator[None]:
-    """Whatever the file system says, the user hears which file and what to do."""
-    try:
-        yield
-    except OSError as error:
-        raise ConfigError(f"cannot write {path}: {error.strerror}", hint=_HINT) from error
 
 
 def _encode_x(x: Array, whose: str) -> bytes:
@@ -239,9 +226,5 @@ def _load_x(path: Path) -> Array:
     try:
         x: Array = load(path.read_bytes())["x"]
     except (SafetensorError, KeyError) as error:
-        raise _damaged(path) from error
+        raise damaged(path) from error
     return x
-
-
-def _damaged(path: Path) -> ConfigError:
-    return ConfigError(f"{path} is damaged", hint="it was changed after the run; restore it")

@@ -157,7 +157,7 @@ def test_texts_of_an_earlier_version_are_kept(tmp_path: Path) -> None:
 
 def test_a_file_in_the_place_of_the_directory_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(ConfigError, match="cannot be used"):
+    with pytest.raises(ConfigError, match="cannot use the state directory"):
         open_store(tmp_path / "file")
 
 

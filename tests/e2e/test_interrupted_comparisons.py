@@ -111,6 +111,6 @@ def test_two_do_not_work_on_one_folder(launcher: subprocess.Popen[str], tmp_path
     worker = worker_of(tmp_path)
     done = resumed(tmp_path)
     assert done.returncode == 4
-    assert "another process is at work on c" in done.stderr
+    assert "another process is using the comparison in c" in done.stderr
     launcher.kill()
     require_ended(worker)

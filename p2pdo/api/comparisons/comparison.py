@@ -36,6 +36,7 @@ from p2pdo.reporting.comparing.latex import latex_table
 from p2pdo.reporting.comparing.progress import TrialsProgress
 from p2pdo.reporting.comparing.tables import print_comparison
 from p2pdo.reporting.comparing.trials import Group, read_groups
+from p2pdo.storage.trouble import ANOTHER_FILE, writing
 from p2pdo.types import Plain
 
 OBSERVE_EVERY = 10
@@ -102,12 +103,8 @@ class Comparison:
 
     def write_latex(self, path: Path | str) -> None:
         """Raises ConfigError where the file cannot be written."""
-        try:
+        with writing(Path(path), ANOTHER_FILE):
             Path(path).write_text(self.latex(), encoding="utf-8")
-        except OSError as error:
-            raise ConfigError(
-                f"cannot write {path}: {error.strerror}", hint="name a file that you may write to"
-            ) from error
 
     def differences(self) -> str:
         """What else than algorithms the runs differ in, in words; nothing where they do not."""

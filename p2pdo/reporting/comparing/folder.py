@@ -3,6 +3,7 @@
     comparison.json              what was asked: settings, algorithms, trials
     ALGORITHM/trial-0/           a run folder; trial t has the seed of the comparison + t
     output.log                   what trials printed, if they did
+    .lock                        held while a process works on it
 
 A trial has ended where its run folder has a summary, or says that it failed or was refused. Any
 other was interrupted, and begins anew when the comparison goes on. One process at a time works on a
@@ -14,24 +15,26 @@ then asked with these.
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import json
-import os
 import shlex
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
-from p2pdo.errors import ConfigError, Conflict, NotFound
+from p2pdo.errors import Conflict, NotFound
 from p2pdo.reporting import json_lines, machine
 from p2pdo.reporting.file_names import to_file_name
 from p2pdo.reporting.run_folder import RunFolder
+from p2pdo.storage.drafts import whole
+from p2pdo.storage.ownership import own
+from p2pdo.storage.trouble import damaged, writing
 from p2pdo.types import Plain
 
 MANIFEST = "comparison.json"
 LOG = "output.log"
+_LOCK = ".lock"
+_HINT = "name a folder that you may write to with --out"
 _VERSIONS = "versions"
 _TRIALS, _FORCE = "trials", "force"
 
@@ -67,9 +70,9 @@ class ComparisonFolder:
 
     def _write(self, manifest: Mapping[str, Plain]) -> None:
         text = json_lines.encode({**manifest, _VERSIONS: machine.versions()}, indent=2)
-        draft = self.path / f".{MANIFEST}.draft"
-        draft.write_text(f"{text}\n", encoding="utf-8")
-        draft.replace(self.path / MANIFEST)
+        path = self.path / MANIFEST
+        with writing(path, _HINT), whole(path, durable=True) as draft:
+            draft.write_text(f"{text}\n", encoding="utf-8")
 
     def manifest(self) -> dict[str, Any]:
         """What was asked.
@@ -87,9 +90,7 @@ class ComparisonFolder:
         except ValueError:
             found = None
         if not isinstance(found, dict):
-            raise ConfigError(
-                f"{self.path / MANIFEST} is damaged", hint="it was changed after the run"
-            )
+            raise damaged(self.path / MANIFEST)
         found.pop(_VERSIONS, None)
         return found
 
@@ -112,24 +113,20 @@ class ComparisonFolder:
         """Removes what an interrupted trial has left."""
         shutil.rmtree(self.trial(label, number), ignore_errors=True)
 
-    @contextlib.contextmanager
-    def worked_on(self) -> Iterator[None]:
-        """While this process runs trials in it; the system ends that with the process.
+    def worked_on(self) -> IO[bytes]:
+        """Until closed, only this process runs trials in it.
 
         Raises:
             Conflict: another process does.
+            ConfigError: the folder cannot be written.
         """
-        handle = os.open(self.path, os.O_RDONLY)
-        try:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise Conflict(
-                    f"another process is at work on {self.path}", hint="wait for it, or stop it"
-                ) from None
-            yield
-        finally:
-            os.close(handle)
+        return own(
+            self.path / _LOCK,
+            owner="process",
+            place="the comparison in",
+            if_taken="wait for it, or stop it",
+            if_unwritable=_HINT,
+        )
 
     def _require_same(self, asked: Mapping[str, Plain]) -> None:
         there, here = self.manifest(), json.loads(json_lines.encode(asked))

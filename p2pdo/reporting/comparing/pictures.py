@@ -11,9 +11,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from p2pdo.errors import ConfigError, NotFound
+from p2pdo.errors import NotFound
 from p2pdo.reporting.comparing.curves import LINEAR, SHARES, Band
 from p2pdo.reporting.figures import FAINT, INK, SOFT, check_format, new_figure
+from p2pdo.storage.trouble import ANOTHER_FILE, writing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -61,13 +62,8 @@ def plot(bands: Sequence[Band], path: Path, quantity: str, against: str, width: 
 
     as_text: Any = {"pdf.fonttype": 42, "svg.fonttype": "path", "svg.hashsalt": "p2pdo"}
     undated = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(path.suffix.lower())
-    try:
-        with _one_at_a_time, mpl.rc_context(as_text):
-            figure.savefig(path, metadata=undated, bbox_inches="tight", pad_inches=0.02)
-    except OSError as error:
-        raise ConfigError(
-            f"cannot write {path}: {error.strerror}", hint="name a file that you may write to"
-        ) from error
+    with writing(path, ANOTHER_FILE), _one_at_a_time, mpl.rc_context(as_text):
+        figure.savefig(path, metadata=undated, bbox_inches="tight", pad_inches=0.02)
 
 
 def comparison_figure(bands: Sequence[Band], quantity: str, against: str, width: str) -> Figure:

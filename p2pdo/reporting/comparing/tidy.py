@@ -19,9 +19,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from p2pdo.errors import ConfigError, MissingExtra
+from p2pdo.errors import MissingExtra
 from p2pdo.reporting.comparing.trials import Group, Trial
 from p2pdo.reporting.records import Metric
+from p2pdo.storage.trouble import ANOTHER_FILE, writing
 
 COLUMNS: Mapping[str, type] = {
     "label": str,
@@ -84,13 +85,10 @@ def _row(label: str, number: int, trial: Trial, metric: Metric) -> Row:
 
 def write_csv(groups: Sequence[Group], path: Path) -> None:
     """Raises ConfigError where the file cannot be written."""
-    try:
-        with path.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, list(COLUMNS))
-            writer.writeheader()
-            writer.writerows(rows(groups))
-    except OSError as error:
-        raise _unwritable(path, error) from error
+    with writing(path, ANOTHER_FILE), path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(COLUMNS))
+        writer.writeheader()
+        writer.writerows(rows(groups))
 
 
 def write_parquet(groups: Sequence[Group], path: Path) -> None:
@@ -101,10 +99,8 @@ def write_parquet(groups: Sequence[Group], path: Path) -> None:
         ConfigError: the file cannot be written.
     """
     columns = _columns(groups)
-    try:
+    with writing(path, ANOTHER_FILE):
         _write_parquet(columns, path)
-    except OSError as error:
-        raise _unwritable(path, error) from error
 
 
 def _write_parquet(columns: Mapping[str, list[Any]], path: Path) -> None:
@@ -155,10 +151,3 @@ def _polars_schema() -> dict[str, Any]:
     polars = _polars("Parquet")
     types = {str: polars.String, int: polars.Int64, float: polars.Float64}
     return {name: types[kind] for name, kind in COLUMNS.items()}
-
-
-def _unwritable(path: Path, error: OSError) -> ConfigError:
-    return ConfigError(
-        f"cannot write {path}: {error.strerror or error}",
-        hint="name a file that you may write to",
-    )
