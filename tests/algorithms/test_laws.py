@@ -32,7 +32,8 @@ from p2pdo.protocol.plan import Plan
 from p2pdo.simulation.inprocess import run_in_process, run_simulated
 from p2pdo.simulation.lockstep import run_lockstep
 from p2pdo.testing import laws
-from p2pdo.testing.laws import held
+from p2pdo.testing.laws import bits, held, settings
+from p2pdo.testing.laws.costs import COSTS, DIMENSION
 from p2pdo.testing.laws.networks import Network
 from p2pdo.types import Array
 
@@ -80,7 +81,7 @@ def test_an_algorithm_says_where_it_goes(cls: type[Algorithm[Any]]) -> None:
 def test_processes_have_the_bits_of_lock_step(case: laws.Case) -> None:
     oracle = case.algorithm.requires.oracle
     kinds = ("least-squares", "lasso", "coupled", "private")
-    made = (held.COSTS[name](3).problems for name in kinds)
+    made = (COSTS[name](3).problems for name in kinds)
     costs = next(costs for costs in made if isinstance(costs[0], oracle))
     how: dict[str, Any] = {"topology": "ring", "rounds": 8, "start": "normal"}
     expected = p2pdo.run(costs, algorithm=case.algorithm, on="dense", **how).summary.state_sha256
@@ -89,7 +90,7 @@ def test_processes_have_the_bits_of_lock_step(case: laws.Case) -> None:
 
 
 def test_with_a_tolerance_every_executor_stops_at_the_same_iteration_with_the_same_bits() -> None:
-    setting = held.Setting(Network("complete", 6), "quadratic")
+    setting = settings.Setting(Network("complete", 6), "quadratic")
     plan = setting.plan(GradientTracking(A), rounds=4000)
     plan = replace(plan, observe_every=7, tol=1e-6)
     ends = set()
@@ -98,14 +99,14 @@ def test_with_a_tolerance_every_executor_stops_at_the_same_iteration_with_the_sa
         reports = run_on(executor, plan, judge)
         assert judge.stopped_at is not None
         assert 0 < judge.stopped_at < 4000
-        ends.add((judge.stopped_at, reports[0].iteration, held._digest(reports)))
+        ends.add((judge.stopped_at, reports[0].iteration, bits.digest(reports)))
     assert len(ends) == 1
 
 
 # ---- the laws are laws: planted mistakes break the one that names them ----
 
-A, D = 0.05, held.DIMENSION
-RING = held.Setting(Network("ring", 6), "quadratic")
+A, D = 0.05, DIMENSION
+RING = settings.Setting(Network("ring", 6), "quadratic")
 
 
 class Tracked(NamedTuple):
@@ -299,8 +300,10 @@ def test_reweighting_only_ones_own_row_breaks_the_tracker() -> None:
     W[3, 4] /= 2
     residual = BY_NAME["gradient-tracking"].invariant
     assert residual is not None
-    off = [np.abs(residual(s)).max() for s in held.iterates(replace(plan, weights=one_sided(W)))]
-    assert off[0] < held.KEPT < off[1]
+    off = [
+        np.abs(residual(s)).max() for s in settings.iterates(replace(plan, weights=one_sided(W)))
+    ]
+    assert off[0] < settings.KEPT < off[1]
 
 
 def one_sided(W: Array) -> Weights:

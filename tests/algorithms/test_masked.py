@@ -11,8 +11,8 @@ from p2pdo.algorithms.masked import agreed, uniform
 from p2pdo.errors import P2pdoError
 from p2pdo.problems import PrivateDistance, Secret, fresh_secret
 from p2pdo.protocol.plan import Plan
-from p2pdo.testing.laws.held import iterates
 from p2pdo.testing.laws.networks import Network
+from p2pdo.testing.laws.settings import iterates
 from p2pdo.types import Array
 
 NODES, D = 6, 3

@@ -11,7 +11,7 @@ import pytest
 from p2pdo.algorithms import ClippedGossip, Consensus, MedianConsensus, TrimmedMean
 from p2pdo.algorithms.consensus import ConsensusState
 from p2pdo.effects import Here, Step, exchange, mix
-from p2pdo.testing.laws import held
+from p2pdo.testing.laws import settings
 from p2pdo.testing.laws.networks import Network
 from p2pdo.types import Array
 
@@ -35,11 +35,11 @@ def lying(cls: type[Any], liars: set[int]) -> type[Any]:
 
 def honest(algorithm: Any, liars: set[int]) -> list[Array]:
     """The honest nodes' X of shape (honest, d) at every iteration on a complete graph."""
-    setting = held.Setting(Network("complete", N), "quadratic")
+    setting = settings.Setting(Network("complete", N), "quadratic")
     plan = setting.plan(algorithm, ROUNDS)
     assert len(plan.starts) == N
     rows = [i for i in range(N) if i not in liars]
-    return [held.decisions(states)[rows] for states in held.iterates(replace(plan, seed=9))]
+    return [settings.decisions(states)[rows] for states in settings.iterates(replace(plan, seed=9))]
 
 
 def leaves_the_hull(iterates: list[Array]) -> bool:

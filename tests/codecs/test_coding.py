@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 from dataclasses import replace
 from typing import Any
@@ -31,18 +32,23 @@ from p2pdo.protocol.coding import Coder, coding_of, step_for
 from p2pdo.protocol.exchanging import Place
 from p2pdo.protocol.frames import EffectKind, Tag
 from p2pdo.protocol.plan import Plan
-from p2pdo.simulation.lockstep import advance_to, steppers_of
-from p2pdo.testing.laws import held
+from p2pdo.simulation.inprocess import run_in_process, run_simulated
+from p2pdo.simulation.lockstep import advance_to, run_lockstep, steppers_of
+from p2pdo.simulation.network import Weather
+from p2pdo.simulation.stacked import run_stacked
+from p2pdo.testing.laws import bits, settings
 from p2pdo.testing.laws.networks import Network
 from p2pdo.types import Array
 
 CODECS = ["fp16", "bf16", "top-k:0.5", "rand-k:0.5", "sign,step=0.1", "qsgd:15,step=0.2"]
-RING = held.Setting(Network("ring", 6), "quadratic")
-DIRECTED = held.Setting(Network("unbalanced", 5), "quadratic")
+RING = settings.Setting(Network("ring", 6), "quadratic")
+DIRECTED = settings.Setting(Network("unbalanced", 5), "quadratic")
 A = 0.02
 
 
-def plan(algorithm: Algorithm[Any], rounds: int, name: str, setting: held.Setting = RING) -> Plan:
+def plan(
+    algorithm: Algorithm[Any], rounds: int, name: str, setting: settings.Setting = RING
+) -> Plan:
     return replace(setting.plan(algorithm, rounds), codec=name)
 
 
@@ -61,8 +67,8 @@ def test_gradient_tracking_by_copies_is_its_matrix_form() -> None:
     L = net.W - np.eye(net.n)
     X, Y = net.X, net.gradient(net.X)
     X_copies, Y_copies = np.zeros_like(X), np.zeros_like(X)
-    for k, states in enumerate(held.iterates(run)):
-        assert held.distance(held.decisions(states), X) <= 1e-12, k
+    for k, states in enumerate(settings.iterates(run)):
+        assert settings.distance(settings.decisions(states), X) <= 1e-12, k
         X_copies = X_copies + np.apply_along_axis(top_half, 1, X - X_copies)
         Y_copies = Y_copies + np.apply_along_axis(top_half, 1, Y - Y_copies)
         new = X + gamma * L @ X_copies - A * Y
@@ -72,7 +78,7 @@ def test_gradient_tracking_by_copies_is_its_matrix_form() -> None:
 
 @pytest.mark.parametrize("name", CODECS)
 def test_the_mean_of_trackers_stays_the_mean_gradient_whatever_is_left_out(name: str) -> None:
-    for states in held.iterates(plan(GradientTracking(A), 40, name)):
+    for states in settings.iterates(plan(GradientTracking(A), 40, name)):
         mean = np.mean([s.y - s.g for s in states], axis=0)
         assert np.abs(mean).max() <= 1e-12
 
@@ -80,7 +86,7 @@ def test_the_mean_of_trackers_stays_the_mean_gradient_whatever_is_left_out(name:
 @pytest.mark.parametrize("name", CODECS)
 def test_the_sum_of_what_is_pushed_stays(name: str) -> None:
     run = plan(PushDiging(A), 40, name, DIRECTED)
-    for states in held.iterates(run):
+    for states in settings.iterates(run):
         mean = np.mean([s.y - s.g for s in states], axis=0)
         assert np.abs(mean).max() <= 1e-12
 
@@ -89,7 +95,7 @@ def test_the_sum_of_what_is_pushed_stays(name: str) -> None:
 def test_averaging_goes_on_to_rounding_and_keeps_the_mean(name: str) -> None:
     run = plan(Consensus(), 500, name)
     mean = np.mean(run.starts, axis=0)
-    found = held.decisions(held.run_stacked(run, held._judge(run), held._ignore))
+    found = settings.decisions(run_stacked(run, settings.judge_of(run), settings.ignore))
     assert np.abs(found - mean).max() <= 1e-10
 
 
@@ -134,18 +140,20 @@ def test_the_default_step_is_small_enough_for_any_contraction_of_that_delta(shar
     ids=["gradient-tracking", "fastmix", "push-diging"],
 )
 def test_every_executor_of_one_process_has_the_same_bits(
-    algorithm: Algorithm[Any], setting: held.Setting, name: str
+    algorithm: Algorithm[Any], setting: settings.Setting, name: str
 ) -> None:
     run = plan(algorithm, 12, name, setting)
-    expected = held.run_lockstep(run, held._judge(run), held._ignore)
-    weather = held.Weather(delay=0.02, duplicate=0.2, cut=0.01)
-    found = held.run_simulated(run, held._judge(run), held._ignore, delay_seed=2, weather=weather)
-    in_loop = held.asyncio.run(held.run_in_process(run, held._judge(run), held._ignore))
-    assert held._digest(found) == held._digest(expected) == held._digest(in_loop)
+    expected = run_lockstep(run, settings.judge_of(run), settings.ignore)
+    weather = Weather(delay=0.02, duplicate=0.2, cut=0.01)
+    found = run_simulated(
+        run, settings.judge_of(run), settings.ignore, delay_seed=2, weather=weather
+    )
+    in_loop = asyncio.run(run_in_process(run, settings.judge_of(run), settings.ignore))
+    assert bits.digest(found) == bits.digest(expected) == bits.digest(in_loop)
     counts = [[(r.bytes_sent, r.messages_sent) for r in one] for one in (expected, found, in_loop)]
     assert counts[0] == counts[1] == counts[2]
-    plain = held.run_lockstep(replace(run, codec="none"), held._judge(run), held._ignore)
-    assert held._digest(plain) != held._digest(expected)
+    plain = run_lockstep(replace(run, codec="none"), settings.judge_of(run), settings.ignore)
+    assert bits.digest(plain) != bits.digest(expected)
 
 
 @pytest.mark.parametrize("name", CODECS)
@@ -155,12 +163,12 @@ def test_every_executor_of_one_process_has_the_same_bits(
     ids=["gradient-tracking", "push-sum", "push-diging"],
 )
 def test_stacked_it_is_the_same_to_rounding_and_counts_the_same_bytes(
-    algorithm: Algorithm[Any], setting: held.Setting, name: str
+    algorithm: Algorithm[Any], setting: settings.Setting, name: str
 ) -> None:
     run = plan(algorithm, 30, name, setting)
-    dense = held.run_lockstep(run, held._judge(run), held._ignore)
-    stacked = held.run_stacked(run, held._judge(run), held._ignore)
-    assert held.distance(held.decisions(stacked), held.decisions(dense)) <= 1e-9
+    dense = run_lockstep(run, settings.judge_of(run), settings.ignore)
+    stacked = run_stacked(run, settings.judge_of(run), settings.ignore)
+    assert settings.distance(settings.decisions(stacked), settings.decisions(dense)) <= 1e-9
     sent = [[(r.bytes_sent, r.messages_sent) for r in one] for one in (dense, stacked)]
     assert sent[0] == sent[1]
 
@@ -191,14 +199,14 @@ def test_a_state_and_its_memory_are_all_there_is_to_go_on_from(name: str) -> Non
     advance_to(unbroken, 15)
     advance_to(resumed, 15)
     for ours, theirs in zip(resumed, unbroken, strict=True):
-        assert held._bits(ours.state) == held._bits(theirs.state)
+        assert bits.bits(ours.state) == bits.bits(theirs.state)
 
 
 def test_a_start_in_float32_stays_in_float32() -> None:
     for name in CODECS:
         run = replace(RING.plan(GradientTracking(A), 5, "float32"), codec=name)
-        for states in held.iterates(run):
-            assert {a.dtype.name for s in states for a in held._arrays(s)} == {"float32"}
+        for states in settings.iterates(run):
+            assert {a.dtype.name for s in states for a in bits.arrays(s)} == {"float32"}
 
 
 # ---- the bytes ----
@@ -264,7 +272,7 @@ def test_what_does_not_fit_is_refused_with_a_remedy(
 def test_values_that_a_method_combines_itself_are_not_coded(algorithm: Algorithm[Any]) -> None:
     run = plan(algorithm, 5, "fp16")
     with pytest.raises(ConfigError, match="is for values that are mixed") as caught:
-        list(held.iterates(run))
+        list(settings.iterates(run))
     assert caught.value.hint
 
 

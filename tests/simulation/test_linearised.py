@@ -35,7 +35,7 @@ from p2pdo.protocol.judging import Judge, Objective
 from p2pdo.protocol.plan import Plan, make_start
 from p2pdo.simulation.linearised import course, largest_step, linearise
 from p2pdo.simulation.lockstep import run_lockstep
-from p2pdo.testing.laws.held import iterates
+from p2pdo.testing.laws.settings import iterates
 from p2pdo.types import Array
 
 N, D, MANY = 6, 3, 2000

@@ -35,8 +35,9 @@ from p2pdo.protocol.plan import make_start
 from p2pdo.simulation.asynchronous import CALM, Event, Hazards, Simulation, Watch, members_of
 from p2pdo.testing.laws.costs import COSTS, DIMENSION, costs_for
 from p2pdo.testing.laws.dense import Dense, dense_of
-from p2pdo.testing.laws.held import NO_LIMIT, SEED
+from p2pdo.testing.laws.held import NO_LIMIT
 from p2pdo.testing.laws.networks import Network, networks_for, require_remedies
+from p2pdo.testing.laws.settings import SEED
 from p2pdo.testing.outcomes import hold, skip
 from p2pdo.types import Array
 

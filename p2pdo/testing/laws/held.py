@@ -20,37 +20,51 @@ from __future__ import annotations
 
 import asyncio
 import copy
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TypeAlias
 
 import numpy as np
 
-from p2pdo.algorithms.base import Algorithm, Limit, Missing
-from p2pdo.algorithms.catalogue import build, needs_smoothness
+from p2pdo.algorithms.base import Limit, Missing
 from p2pdo.errors import ConfigError
-from p2pdo.graphs.spectral import modes
 from p2pdo.protocol.drops import uniform
-from p2pdo.protocol.judging import Judge, Judgement, Objective, Report
-from p2pdo.protocol.plan import Plan, make_start
-from p2pdo.reporting.digests import state_sha256
+from p2pdo.protocol.plan import Plan
 from p2pdo.simulation.inprocess import run_in_process, run_simulated
 from p2pdo.simulation.lockstep import advance_to, run_lockstep, steppers_of
 from p2pdo.simulation.network import Weather
-from p2pdo.simulation.stacked import require_stackable, run_stacked
+from p2pdo.simulation.stacked import run_stacked
 from p2pdo.simulation.unison import Parted, Unison
+from p2pdo.testing.laws.bits import arrays, bits, digest
 from p2pdo.testing.laws.case import Case, Residual
-from p2pdo.testing.laws.costs import COSTS, DIMENSION, costs_for
-from p2pdo.testing.laws.dense import Dense, dense_of
-from p2pdo.testing.laws.networks import Network, networks_for, require_remedies
+from p2pdo.testing.laws.limits import (
+    NearEnough,
+    by_default,
+    error_to,
+    final,
+    shrinks_its_bias,
+    stays_in_the_hull,
+    target_of,
+)
+from p2pdo.testing.laws.networks import require_remedies
+from p2pdo.testing.laws.settings import (
+    EXACT,
+    KEPT,
+    SEED,
+    Setting,
+    can_stack,
+    decisions,
+    distance,
+    ignore,
+    iterates,
+    judge_of,
+    settings,
+)
 from p2pdo.testing.outcomes import BrokenLaw, hold, skip
 from p2pdo.types import Array
 
 Law: TypeAlias = Callable[[Case], None]
 
-SEED = 3
-EXACT = 1e-12
-KEPT = 1e-11
 LOSS = 0.2
 CODEC = "fp16"
 NO_RECURSION = "no `recursion` was given: a Case(algorithm, recursion) has the paper's"
@@ -59,82 +73,6 @@ NO_LIMIT = "it does not declare where it goes, `limit`"
 
 def name_of(law: Callable[..., None]) -> str:
     return law.__name__
-
-
-# ---- what a law is held on ----
-
-
-@dataclass(frozen=True)
-class Setting:
-    """One network with one cost."""
-
-    network: Network
-    cost: str
-
-    def __str__(self) -> str:
-        return f"on {self.network} with {self.cost} costs"
-
-    def plan(self, algorithm: Algorithm[Any], rounds: int, dtype: str = "float64") -> Plan:
-        network, graph = self.network, self.network.graph
-        return Plan(
-            algorithm,
-            COSTS[self.cost](network.n).problems,
-            graph,
-            network.weights,
-            [make_start("normal", DIMENSION, i, SEED, dtype) for i in range(network.n)],
-            rounds,
-            observe_every=max(rounds, 1),
-            seed=SEED,
-        )
-
-    def dense(self, plan: Plan) -> Dense:
-        """The plan in matrices, made from the edges and formulas."""
-        return dense_of(plan, COSTS[self.cost](plan.nodes).formulas)
-
-
-def settings(algorithm: Algorithm[Any]) -> list[Setting]:
-    """Every network with a quadratic cost, the first also with the logistic."""
-    networks, costs = networks_for(algorithm), costs_for(algorithm.requires.oracle)
-    hold(bool(networks), "no network is allowed by what it requires")
-    hold(bool(costs), f"no cost has the oracle {algorithm.requires.oracle.__name__}")
-    return [
-        *(Setting(network, costs[0]) for network in networks),
-        *(Setting(networks[0], cost) for cost in costs[1:]),
-    ]
-
-
-def iterates(plan: Plan) -> Iterator[list[Any]]:
-    """All nodes' states at every iteration boundary, 0 … rounds."""
-    steppers = steppers_of(plan)
-    for k in range(plan.rounds + 1):
-        advance_to(steppers, k)
-        yield [stepper.state for stepper in steppers]
-
-
-def decisions(states: Sequence[Any]) -> Array:
-    """X of shape (n, d)."""
-    return np.stack([state.x for state in states])
-
-
-def distance(X: Array, reference: Array) -> float:
-    """The largest difference, relative where the reference is beyond one; infinite if not finite.
-
-    An array without entries, the edges of a node alone, is no difference.
-    """
-    difference = np.abs(X - reference) / np.maximum(1, np.abs(reference))
-    worst = float(difference.max(initial=0.0))
-    return worst if np.isfinite(worst) else np.inf
-
-
-def _judge(plan: Plan) -> Judge:
-    return Judge(Objective(plan.problems), plan.nodes, None)
-
-
-def _ignore(_judgement: object) -> None:
-    pass
-
-
-# ---- the laws ----
 
 
 def equals_its_recursion(case: Case) -> None:
@@ -172,16 +110,16 @@ def reaches_its_limit(case: Case) -> None:
     if limit is Limit.UNSTATED:
         skip(NO_LIMIT)
     for setting in settings(case.algorithm):
-        algorithm = case.tuned or _by_default(case, setting)
+        algorithm = case.tuned or by_default(case, setting)
         if limit is Limit.NEAR_OPTIMUM:
-            _shrinks_its_bias(algorithm, setting, case.rounds)
+            shrinks_its_bias(algorithm, setting, case.rounds)
             break
         plan = setting.plan(algorithm, case.rounds)
         if limit is Limit.HULL:
-            _stays_in_the_hull(plan, setting, case.within)
+            stays_in_the_hull(plan, setting, case.within)
             continue
-        target = _target(plan, limit)
-        error = _error(_final(plan, target, case.within), target)
+        target = target_of(plan, limit)
+        error = error_to(final(plan, target, case.within), target)
         hold(
             error <= case.within,
             f"{error:.1e} from {limit.value} {setting} after {case.rounds} iterations",
@@ -195,22 +133,22 @@ def has_the_same_bits_everywhere(case: Case) -> None:
 
 def _has_the_bits_of_dense(plan: Plan, setting: Setting) -> None:
     weather = Weather(delay=0.02, duplicate=0.2, cut=0.005)
-    expected = _digest(run_lockstep(plan, _judge(plan), _ignore))
-    simulated = run_simulated(plan, _judge(plan), _ignore, delay_seed=plan.nodes, weather=weather)
-    hold(_digest(simulated) == expected, f"other bits under simulated weather {setting}")
-    in_loop = asyncio.run(run_in_process(plan, _judge(plan), _ignore))
-    hold(_digest(in_loop) == expected, f"other bits in one event loop {setting}")
+    expected = digest(run_lockstep(plan, judge_of(plan), ignore))
+    simulated = run_simulated(plan, judge_of(plan), ignore, delay_seed=plan.nodes, weather=weather)
+    hold(digest(simulated) == expected, f"other bits under simulated weather {setting}")
+    in_loop = asyncio.run(run_in_process(plan, judge_of(plan), ignore))
+    hold(digest(in_loop) == expected, f"other bits in one event loop {setting}")
 
 
 def stacks(case: Case) -> None:
     if not case.algorithm.batched:
         skip("it is not declared to work on stacked states, `batched`")
     plans = [(each, each.plan(case.algorithm, rounds=30)) for each in settings(case.algorithm)]
-    stackable = [(setting, plan) for setting, plan in plans if _can_stack(plan)]
+    stackable = [(setting, plan) for setting, plan in plans if can_stack(plan)]
     hold(bool(stackable), "it is declared to work on stacked states, and no cost stacks")
     for setting, plan in stackable:
-        dense = run_lockstep(plan, _judge(plan), _ignore)
-        stacked = run_stacked(plan, _judge(plan), _ignore)
+        dense = run_lockstep(plan, judge_of(plan), ignore)
+        stacked = run_stacked(plan, judge_of(plan), ignore)
         error = distance(decisions(stacked), decisions(dense))
         hold(error <= EXACT, f"stacked differs by {error:.1e} {setting}")
         sent = [[(r.bytes_sent, r.messages_sent) for r in one] for one in (dense, stacked)]
@@ -235,7 +173,7 @@ def _steps_in_unison(plan: Plan, where: str) -> None:
             unison.observe()
             advance_to(apart, k)
             for one, other in zip(together, apart, strict=True):
-                same = _bits(one.state) == _bits(other.state)
+                same = bits(one.state) == bits(other.state)
                 hold(same, f"other bits in unison {where} at iteration {k}")
                 counts = [(r.bytes_sent, r.messages_sent, r.calls) for r in (one, other)]
                 hold(counts[0] == counts[1], f"other counts in unison {where} at iteration {k}")
@@ -268,14 +206,14 @@ def goes_on_from_a_state(case: Case) -> None:
         advance_to(unbroken, 15)
         advance_to(resumed, 15)
         for ours, theirs in zip(resumed, unbroken, strict=True):
-            hold(_bits(ours.state) == _bits(theirs.state), f"resumed with other bits {setting}")
+            hold(bits(ours.state) == bits(theirs.state), f"resumed with other bits {setting}")
 
 
 def leaves_arrays_alone(case: Case) -> None:
     for setting in settings(case.algorithm):
         kept: list[tuple[int, Array, bytes]] = []
         for k, states in enumerate(iterates(setting.plan(case.algorithm, rounds=10))):
-            kept += [(k, a, a.tobytes()) for state in states for a in _arrays(state)]
+            kept += [(k, a, a.tobytes()) for state in states for a in arrays(state)]
         for k, a, before in kept:
             hold(a.tobytes() == before, f"an array of iteration {k} was changed later {setting}")
 
@@ -284,11 +222,11 @@ def keeps_the_dtype(case: Case) -> None:
     setting = settings(case.algorithm)[0]
     for dtype in ("float32", "float64"):
         for states in iterates(setting.plan(case.algorithm, 5, dtype)):
-            found = {a.dtype.name for state in states for a in _arrays(state)} - {"int64", "bool"}
+            found = {a.dtype.name for state in states for a in arrays(state)} - {"int64", "bool"}
             hold(found == {dtype}, f"a start in {dtype} leads to {', '.join(sorted(found))}")
         plan = setting.plan(case.algorithm, 5, dtype)
-        if _can_stack(plan):
-            run_stacked(plan, _judge(plan), _ignore)  # it looks by itself
+        if can_stack(plan):
+            run_stacked(plan, judge_of(plan), ignore)  # it looks by itself
 
 
 def survives_what_it_says(case: Case) -> None:
@@ -296,16 +234,16 @@ def survives_what_it_says(case: Case) -> None:
     first = settings(case.algorithm)[0]
     if case.algorithm.missing is Missing.WAIT:
         plan = first.plan(case.algorithm, rounds=20)
-        expected = _digest(run_lockstep(plan, _judge(plan), _ignore))
+        expected = digest(run_lockstep(plan, judge_of(plan), ignore))
         rough = Weather(delay=0.05, duplicate=0.3, cut=0.03, outage=0.3)
-        found = run_simulated(plan, _judge(plan), _ignore, delay_seed=1, weather=rough)
-        hold(_digest(found) == expected, f"links that are cut change the result {first}")
+        found = run_simulated(plan, judge_of(plan), ignore, delay_seed=1, weather=rough)
+        hold(digest(found) == expected, f"links that are cut change the result {first}")
         return
-    plan = first.plan(case.tuned or _by_default(case, first), rounds=2 * case.rounds)
+    plan = first.plan(case.tuned or by_default(case, first), rounds=2 * case.rounds)
     plan = replace(plan, drops=uniform(LOSS, SEED), observe_every=50)
-    target = _target(plan, case.algorithm.limit)
-    reports = run_lockstep(plan, _NearEnough(plan, target, case.within), _ignore)
-    error = _error(decisions(reports), target)
+    target = target_of(plan, case.algorithm.limit)
+    reports = run_lockstep(plan, NearEnough(plan, target, case.within), ignore)
+    error = error_to(decisions(reports), target)
     hold(error <= case.within, f"{error:.1e} from its limit where values are lost {first}")
     _has_the_bits_of_dense(replace(plan, rounds=12), first)
 
@@ -328,118 +266,3 @@ LAWS: tuple[Law, ...] = (
     survives_what_it_says,
     refuses_other_networks,
 )
-
-
-# ---- limits ----
-
-
-def _by_default(case: Case, setting: Setting) -> Algorithm[Any]:
-    cls, given = type(case.algorithm), case.parameters_but_the_step_size()
-    if not needs_smoothness(cls, given):
-        return case.algorithm
-    problems = COSTS[setting.cost](setting.network.n).problems
-    share = cls.safe_share(modes(setting.network.weights))
-    return build(cls, given, max(problem.smoothness for problem in problems), share)
-
-
-def _target(plan: Plan, limit: Limit) -> Array:
-    X = np.asarray(plan.starts)
-    match limit:
-        case Limit.LARGEST:
-            return np.asarray(X.max(axis=0))
-        case Limit.SMALLEST:
-            return np.asarray(X.min(axis=0))
-        case Limit.ALL:
-            return np.asarray((X > 0).all(axis=0), np.float64)
-        case Limit.MEAN:
-            return np.asarray(X.mean(axis=0))
-        case Limit.AGREEMENT:
-            values, vectors = np.linalg.eig(plan.weights.to_dense().T)
-            pi = vectors[:, np.abs(values - 1).argmin()].real
-            return np.asarray(pi / pi.sum() @ X)
-        case _:
-            optimum = Objective(plan.problems).minimiser
-            assert optimum is not None, "the costs of the laws have one"
-            return optimum
-
-
-class _NearEnough(Judge):
-    """Ends a run where every node is near enough to the target."""
-
-    def __init__(self, plan: Plan, target: Array, within: float) -> None:
-        super().__init__(Objective(plan.problems), plan.nodes, None)
-        self._target, self._within = target, within
-        self._far: set[int] = set()
-
-    def receive(self, report: Report) -> list[Judgement]:
-        if _error(report.x[None], self._target) > self._within:
-            self._far.add(report.iteration)
-        if report.node == self._nodes - 1 and report.iteration not in self._far:
-            self.stopped_at = report.iteration
-        return []
-
-    def receive_all(self, reports: Sequence[Report]) -> list[Judgement]:
-        for report in reports:
-            self.receive(report)
-        return []
-
-
-def _final(plan: Plan, target: Array, within: float) -> Array:
-    """X after the plan's iterations, or when it is near enough."""
-    run = run_stacked if _can_stack(plan) else run_lockstep  # equal by another law
-    reports = run(replace(plan, observe_every=50), _NearEnough(plan, target, within), _ignore)
-    return decisions(reports)
-
-
-def _error(X: Array, target: Array) -> float:
-    error = float(np.linalg.norm(X - target, axis=1).max())
-    return error if np.isfinite(error) else np.inf
-
-
-def _stays_in_the_hull(plan: Plan, setting: Setting, within: float) -> None:
-    """Entry by entry, to rounding; and agrees where everybody hears everybody."""
-    starts = np.asarray(plan.starts)
-    lowest, highest = starts.min(axis=0) - EXACT, starts.max(axis=0) + EXACT
-    X = starts
-    for k, states in enumerate(iterates(plan)):
-        X = decisions(states)
-        inside = bool(((lowest <= X) & (highest >= X)).all())
-        hold(inside, f"outside the hull of the starts {setting} at iteration {k}")
-    if setting.network.topology == "complete":
-        error = _error(X, X.mean(axis=0))
-        hold(error <= within, f"{error:.1e} from agreement {setting} after {plan.rounds}")
-
-
-def _shrinks_its_bias(algorithm: Algorithm[Any], setting: Setting, rounds: int) -> None:
-    """Of order α: a quarter of the step leaves about a quarter of the bias."""
-    biases = []
-    for part in (4, 16):
-        step: float = algorithm.step_size / part  # type: ignore[attr-defined]
-        plan = setting.plan(replace(algorithm, step_size=step), rounds * part)  # type: ignore[type-var]
-        target = _target(plan, Limit.OPTIMUM)
-        biases.append(_error(_final(plan, target, within=KEPT), target))
-    ratio = biases[0] / max(biases[1], EXACT)
-    hold(3 < ratio < 5, f"a quarter of the step leaves 1/{ratio:.2g} of the bias {setting}")
-
-
-def _can_stack(plan: Plan) -> bool:
-    try:
-        require_stackable(plan)
-    except ConfigError:
-        return False
-    return True
-
-
-# ---- bits ----
-
-
-def _digest(reports: Sequence[Report]) -> str:
-    return state_sha256([report.x for report in reports])
-
-
-def _arrays(state: Any) -> list[Array]:
-    return [np.asarray(leaf) for leaf in state]
-
-
-def _bits(state: Any) -> list[bytes]:
-    return [a.tobytes() for a in _arrays(state)]
