@@ -42,8 +42,9 @@ import uvloop
 from p2pdo.transports import rpc  # before anything that imports grpc
 
 # isort: split
-from p2pdo.coordinator.service import serving
-from p2pdo.node.control import Control, Identity
+from p2pdo.coordinator.serving import serving
+from p2pdo.node.control import Control
+from p2pdo.node.control_words import Identity
 from p2pdo.node.executors import Executor, Handler, Task, WorkloadContext
 from p2pdo.node.lead_client import LeadClient
 from p2pdo.node.workplace import Workplace

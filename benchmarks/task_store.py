@@ -22,7 +22,7 @@ import uvloop
 
 import p2pdo
 from p2pdo.api.local_nodes import running_nodes
-from p2pdo.coordinator.service import serving
+from p2pdo.coordinator.serving import serving
 
 IN_FLIGHT = 16
 BOUND_MB = 64.0

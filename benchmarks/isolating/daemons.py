@@ -18,7 +18,7 @@ import isolation_site as site
 import uvloop
 
 from p2pdo.api.local_nodes import running_nodes
-from p2pdo.coordinator.service import serving
+from p2pdo.coordinator.serving import serving
 
 HERE = Path(__file__).parent
 CONFIGURATION = """

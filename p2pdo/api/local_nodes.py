@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from p2pdo.coordinator.service import serving
+from p2pdo.coordinator.serving import serving
 from p2pdo.driving.client import Client
 from p2pdo.errors import ConfigError
 from p2pdo.node.configuration.building import build

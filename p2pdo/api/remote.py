@@ -21,15 +21,19 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
 
-from p2pdo.algorithms import catalogue as algorithms
-from p2pdo.algorithms.base import Method
 from p2pdo.algorithms.catalogue import AnyAlgorithm
 from p2pdo.api.order import check_submit_order
-from p2pdo.api.parameters import parameters_of, split_parameters
 from p2pdo.api.participants import Ended, metric_of, summarize
+from p2pdo.api.remote_results import (
+    EXECUTOR,
+    figures_of,
+    is_participation,
+    rounds_of,
+    settings_of,
+    write_result,
+)
 from p2pdo.api.runs import Result
-from p2pdo.config import OptimizationSpec, ParticipantSpec
-from p2pdo.data import catalogue as problem_catalogue
+from p2pdo.api.specifications import participant_specification, specification
 from p2pdo.driving.attaching import AttachedTasks
 from p2pdo.driving.client import Client
 from p2pdo.driving.controlling import control
@@ -38,22 +42,12 @@ from p2pdo.driving.submitting import submit
 from p2pdo.driving.tasks import SITE, Tasks
 from p2pdo.errors import ConfigError, Conflict, P2pdoError, WorkloadStopped, from_plain
 from p2pdo.participants.definition import Participant
-from p2pdo.protocol.judging import Objective, consensus_error, mean_state
 from p2pdo.reporting.digests import combine_digests
 from p2pdo.reporting.pictures import draw_if_possible
-from p2pdo.reporting.records import OWN_DATA, Metric, Summary
+from p2pdo.reporting.records import Metric, Summary
 from p2pdo.reporting.run_folder import RunFolder
 from p2pdo.types import Array, Plain
 from p2pdo.wire.v1 import coordinator_pb2 as pb
-
-EXECUTOR = "daemons"
-NO_TOLERANCE = (
-    "a tolerance of the gap needs somebody who sees all states, and a network of daemons has nobody"
-)
-SETTLE = (
-    "--rounds K, or --settle EPS: it ends where no node moves any more; "
-    "or p2pdo run for a run on this machine"
-)
 
 
 class RemoteNetwork:
@@ -188,72 +182,6 @@ def connect(address: str, token: str | None = None) -> RemoteNetwork:
     return RemoteNetwork(address, token)
 
 
-def specification(
-    algorithm: str | AnyAlgorithm,
-    problem: str,
-    nodes: int | Sequence[str],
-    parameters: Mapping[str, Plain],
-    settings: Mapping[str, Any],
-) -> dict[str, Plain]:
-    """The specification that is sent; its mistakes are told by the coordinator.
-
-    Raises:
-        ConfigError: a tolerance was asked for, or code instead of a name.
-    """
-    if settings.get("tol") is not None:
-        raise ConfigError(NO_TOLERANCE, hint=SETTLE)
-    if ":" in str(problem):
-        raise ConfigError(
-            f"{problem!r} is code, and code never travels: a site runs what it has installed",
-            hint=f"use one of {', '.join(problem_catalogue.PROBLEMS)}; or the name that the sites "
-            "have for it in [problems] of p2pdo.toml, or with --participant in [participants]; "
-            "or p2pdo run, on this machine",
-        )
-    own, of_problem = split_parameters(parameters)
-    if isinstance(algorithm, Method):
-        own = {**parameters_of(algorithm), **own}
-        algorithm = algorithms.name_of(type(algorithm))
-    return {
-        **_listed(settings),
-        "problem": {"name": problem, "parameters": of_problem},
-        "algorithm": {"name": algorithm, "parameters": own},
-        "nodes": nodes if isinstance(nodes, int) else list(nodes),
-    }
-
-
-def participant_specification(
-    asked: str | AnyAlgorithm | Participant,
-    problem: str | None,
-    nodes: int | Sequence[str],
-    parameters: Mapping[str, Plain],
-    settings: Mapping[str, Any],
-) -> dict[str, Plain]:
-    """The specification of a participant's run, which is named and never sent.
-
-    Raises:
-        ConfigError: it has a problem, or is an algorithm without one.
-    """
-    if problem is not None or isinstance(asked, Method):
-        raise ConfigError(
-            "an algorithm needs a problem, and a participant brings its data itself",
-            hint="submit('gradient-tracking', 'breast-cancer'), or submit('train', rounds=100)",
-        )
-    name = asked.name if isinstance(asked, Participant) else asked
-    return {
-        **_listed(settings),
-        "kind": "participant",
-        "participant": {"name": name, "parameters": dict(parameters)},
-        "nodes": nodes if isinstance(nodes, int) else list(nodes),
-    }
-
-
-def _listed(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Those that were given; one name to be recorded is a list of one."""
-    given = {key: value for key, value in settings.items() if value is not None}
-    record = given.get("record")
-    return {**given, "record": [record]} if isinstance(record, str) else given
-
-
 class RemoteRun:
     """A workload of a coordinator."""
 
@@ -290,7 +218,7 @@ class RemoteRun:
             pass
         workload = await self._client.workload(self.workload_id)
         raise_failure(workload)
-        if _is_participation(workload):
+        if is_participation(workload):
             return self._participants_result(workload)
         states = await self._states(workload)
         summary = self._summary(workload, states)
@@ -299,7 +227,7 @@ class RemoteRun:
         if self._folder is None:
             return result
         self._keep_metrics(self._folder)
-        _write_result(self._folder, workload, result)
+        write_result(self._folder, workload, result)
         drawn = await asyncio.to_thread(draw_if_possible, self._folder)
         return replace(result, pictures=drawn)
 
@@ -404,10 +332,10 @@ class RemoteRun:
         spec = json.loads(workload.spec)
         members = sorted(workload.members, key=lambda member: member.index)
         results = [json.loads(member.result) for member in members]
-        figures = _figures(spec, states)
+        figures = figures_of(spec, states)
         topology = spec.get("topology", "ring")
         iterations = max(result["iterations"] for result in results)
-        has_settled = spec.get("settle") is not None and iterations < _rounds(spec)
+        has_settled = spec.get("settle") is not None and iterations < rounds_of(spec)
         return Summary(
             workload_id=self.workload_id,
             status="settled" if has_settled else workload.status,
@@ -430,107 +358,6 @@ class RemoteRun:
             simulated={},
             **figures,
         )
-
-
-def _rounds(spec: Mapping[str, Any]) -> int:
-    """The limit, also where it was left to its default."""
-    return OptimizationSpec.model_validate(spec).rounds
-
-
-def settings_of(workload: pb.Workload) -> dict[str, Any]:
-    """A run's settings for its folder, as a local run would write them."""
-    spec, resolved = json.loads(workload.spec), json.loads(workload.resolved or "{}")
-    if _is_participation(workload):
-        return _settings_of_participants(workload, spec, resolved)
-    topology = spec.get("topology", "ring")
-    members = sorted(workload.members, key=lambda member: member.index)
-    defaults = OptimizationSpec.model_validate(spec).model_dump(mode="json")
-    return {
-        "problem": spec["problem"]["name"],
-        "problem_parameters": spec["problem"].get("parameters", {}),
-        "algorithm": spec["algorithm"]["name"],
-        "parameters": resolved.get("parameters", spec["algorithm"].get("parameters", {})),
-        "nodes": len(members),
-        "names": [member.node for member in members],
-        "topology": topology if isinstance(topology, str) else "custom",
-        "graph": None if isinstance(topology, str) else topology,
-        **{
-            key: defaults[key]
-            for key in ("weights", "rounds", "observe_every", "start", "seed", "partition", "dtype")
-        },
-        "codec": defaults["codec"],
-        "executor": EXECUTOR,
-        "digest": resolved.get("digest"),
-    }
-
-
-def _settings_of_participants(
-    workload: pb.Workload, spec: Mapping[str, Any], resolved: Mapping[str, Any]
-) -> dict[str, Any]:
-    members = sorted(workload.members, key=lambda member: member.index)
-    topology = spec.get("topology", "ring")
-    return {
-        **ParticipantSpec.model_validate(spec).model_dump(
-            mode="json", exclude={"kind", "participant", "topology"}
-        ),
-        "problem": OWN_DATA,
-        "algorithm": spec["participant"]["name"],
-        "parameters": spec["participant"].get("parameters", {}),
-        "nodes": len(members),
-        "names": [member.node for member in members],
-        "topology": topology if isinstance(topology, str) else "custom",
-        "graph": None if isinstance(topology, str) else topology,
-        "executor": EXECUTOR,
-        "digest": resolved.get("digest"),
-    }
-
-
-def _is_participation(workload: pb.Workload) -> bool:
-    return bool(json.loads(workload.spec).get("kind") == "participant")
-
-
-def _write_result(folder: RunFolder, workload: pb.Workload, result: Result) -> None:
-    folder.write_settings(settings_of(workload))  # the parameters are resolved by now
-    members = sorted(workload.members, key=lambda member: member.index)
-    for member, x in zip(members, result.states, strict=False):  # no states, or all
-        folder.write_state(member.node, x)
-    folder.write_summary(result.summary)
-
-
-def _figures(spec: Mapping[str, Any], states: Sequence[Array]) -> dict[str, Any]:
-    """What only those can know who see the states and have the data as well."""
-    unknown: dict[str, Any] = dict.fromkeys(
-        ("gap", "consensus_error", "value", "optimum", "distance_to_optimum")
-    )
-    if not states:
-        return unknown
-    mean = mean_state(states)
-    name, seed = spec["problem"]["name"], spec.get("seed", 0)
-    parameters = spec["problem"].get("parameters", {})
-    try:
-        problems = problem_catalogue.build_all(
-            name,
-            len(states),
-            spec.get("partition", "iid"),
-            seed,
-            dtype=spec.get("dtype", "float64"),
-            parameters=parameters,
-        )
-        test = problem_catalogue.held_out(name, seed, parameters)
-    except P2pdoError:  # the data are not here, so there is no optimum to compare with
-        return {**unknown, "consensus_error": consensus_error(states, mean)}
-    is_sought = not algorithms.agrees_on_starts(spec["algorithm"]["name"])
-    objective = Objective(problems, test, is_sought=is_sought)
-    value = objective.value(mean)
-    return {
-        "gap": objective.gap(value),
-        "consensus_error": consensus_error(states, mean),
-        "value": value,
-        "optimum": objective.optimum,
-        "distance_to_optimum": objective.distance(mean),
-        "accuracy": objective.accuracy(mean),
-        "test_accuracy": objective.test_accuracy(mean),
-    }
 
 
 def raise_failure(workload: pb.Workload) -> None:

@@ -16,7 +16,7 @@ from p2pdo.coordinator.records import WorkloadRecord
 from p2pdo.driving.client import Client
 from p2pdo.driving.controllers import Controller, find, run_controller
 from p2pdo.errors import P2pdoError, WorkloadFailed
-from p2pdo.protocol.workload import ControllerFailed, ControllerFinished
+from p2pdo.protocol.workload_words import ControllerFailed, ControllerFinished
 from p2pdo.runtime.groups import task_group
 from p2pdo.transports.host import THIS_HOST, Host
 from p2pdo.types import WorkloadId

@@ -116,7 +116,7 @@ def _make_loop() -> asyncio.AbstractEventLoop:
 
 async def _run(listen: str, state: Path, controllers: Sequence[str], driver_grace: float) -> None:
     from p2pdo.coordinator.registered import registered_controllers
-    from p2pdo.coordinator.service import serving
+    from p2pdo.coordinator.serving import serving
     from p2pdo.coordinator.settings import Settings
 
     settings = Settings(controllers=registered_controllers(controllers), driver_grace=driver_grace)
@@ -129,7 +129,7 @@ async def _run(listen: str, state: Path, controllers: Sequence[str], driver_grac
 
 async def _run_local(listen: str, state: Path) -> None:
     """Until a signal or the launcher's end, whichever comes first."""
-    from p2pdo.coordinator.service import serving
+    from p2pdo.coordinator.serving import serving
     from p2pdo.coordinator.settings import Settings
     from p2pdo.runtime.groups import task_group
     from p2pdo.runtime.local_child import read_handover

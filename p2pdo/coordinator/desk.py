@@ -30,7 +30,8 @@ from p2pdo.errors import (
     NotFound,
 )
 from p2pdo.protocol.tasks import Task, TaskBook, task_id_of, workload_id_of
-from p2pdo.protocol.workload import (
+from p2pdo.protocol.workload import Optimization, TaskQueue
+from p2pdo.protocol.workload_words import (
     CancelTasks,
     CloseAsked,
     ControllerFailed,
@@ -40,11 +41,9 @@ from p2pdo.protocol.workload import (
     EndWorkload,
     Event,
     NodeGone,
-    Optimization,
     Status,
     StatusChanged,
     StopAsked,
-    TaskQueue,
 )
 from p2pdo.types import NodeId, WorkloadId
 from p2pdo.wire.v1 import coordinator_pb2 as wire

@@ -17,7 +17,8 @@ from p2pdo.errors import (
     TaskAborted as AbortedError,
 )
 from p2pdo.protocol.tasks import Task, TaskState
-from p2pdo.protocol.workload import TaskAborted, TaskQueue
+from p2pdo.protocol.workload import TaskQueue
+from p2pdo.protocol.workload_words import TaskAborted
 from p2pdo.types import TaskId
 
 

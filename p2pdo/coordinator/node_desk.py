@@ -20,7 +20,8 @@ from p2pdo.coordinator.store import Store
 from p2pdo.coordinator.watching import Point
 from p2pdo.protocol.assignment import Member
 from p2pdo.protocol.tasks import Task, Verdict
-from p2pdo.protocol.workload import Breached, TaskQueue, TaskSucceeded
+from p2pdo.protocol.workload import TaskQueue
+from p2pdo.protocol.workload_words import Breached, TaskSucceeded
 from p2pdo.types import NodeId, TaskId, WorkloadId
 from p2pdo.wire.v1 import coordinator_pb2 as wire
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from p2pdo.errors import RemoteProtocolError, WorkloadFailed
 from p2pdo.protocol.tasks import Task, TaskState
-from p2pdo.protocol.workload import TaskFailed, TaskSucceeded
+from p2pdo.protocol.workload_words import TaskFailed, TaskSucceeded
 from p2pdo.types import Plain
 from p2pdo.wire.plain import parse_plain
 

@@ -17,7 +17,8 @@ from p2pdo.coordinator.settings import Settings
 from p2pdo.coordinator.watching import Point
 from p2pdo.protocol.assignment import Member
 from p2pdo.protocol.tasks import Task, TaskBook
-from p2pdo.protocol.workload import Optimization, Status, TaskQueue, TaskSucceeded
+from p2pdo.protocol.workload import Optimization, TaskQueue
+from p2pdo.protocol.workload_words import Status, TaskSucceeded
 from p2pdo.types import NodeId, WorkloadId
 
 

@@ -15,9 +15,7 @@ import asyncio
 import contextlib
 import functools
 import logging
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from pathlib import Path
 from typing import Any, TypeVar
 
 from p2pdo.coordinator import planning
@@ -31,17 +29,15 @@ from p2pdo.coordinator.nodes import NodeRecord, Stream
 from p2pdo.coordinator.orders import check_payload
 from p2pdo.coordinator.records import WorkloadRecord
 from p2pdo.coordinator.results import texts_of
-from p2pdo.coordinator.rows import read_everything
 from p2pdo.coordinator.settings import Settings
-from p2pdo.coordinator.store import Store, open_store, telling_damage
+from p2pdo.coordinator.store import Store
 from p2pdo.coordinator.watching import Meter, Point, Watcher
 from p2pdo.errors import ConfigError, Conflict, P2pdoError
 from p2pdo.protocol.assignment import Member
 from p2pdo.protocol.tasks import Task, TaskState
-from p2pdo.protocol.workload import TERMINAL, Status, TaskQueue
+from p2pdo.protocol.workload import TaskQueue
+from p2pdo.protocol.workload_words import TERMINAL, Status
 from p2pdo.runtime.groups import task_group
-from p2pdo.transports import rpc
-from p2pdo.transports.host import THIS_HOST, Host
 from p2pdo.types import NodeId, WorkloadId
 from p2pdo.wire.errors import encode_error
 from p2pdo.wire.plain import LARGE
@@ -440,64 +436,3 @@ def _told(task: Task, text: str, place: int) -> wire.TaskResult:
 
 def _is_last(event: wire.WorkloadEvent) -> bool:
     return event.HasField("status") and Status(event.status.status) in TERMINAL
-
-
-@contextlib.asynccontextmanager
-async def serving(
-    folder: Path,
-    address: str,
-    *,
-    token: str | None = None,
-    settings: Settings | None = None,
-    grace: float = 1.0,
-    host: Host = THIS_HOST,
-    wall: Callable[[], float] = time.time,
-) -> AsyncIterator[str]:
-    """A coordinator on this state directory for as long as the block lasts; gives its address.
-
-    Leaving the block drains: no new calls, those in progress have `grace` seconds, and what was
-    promised is on disk.
-
-    Raises:
-        Conflict: the address or the state directory is in use.
-        ConfigError: the state directory cannot be used, or what is in it is damaged.
-        P2pdoError: out of the block, when the state can no longer be written.
-    """
-    settings = settings or Settings()
-    loop = asyncio.get_running_loop()
-    store = await asyncio.to_thread(open_store, folder, host)
-    files = Files(folder, host)
-    try:
-        with telling_damage(folder):
-            kept = await asyncio.to_thread(store.read, read_everything)
-            desk = Desk(kept, store, settings, loop, wall)
-        broken: asyncio.Future[None] = loop.create_future()
-        store.start(on_broken=broken.set_exception)
-        controlling = Controlling(desk, settings.controllers, token, host)
-        service = Service(store, desk, files, settings, controlling)
-        server = host.server(token)
-        wire_grpc.add_CoordinatorServicer_to_server(service, server)
-        bound = rpc.bind(server, address)
-        await server.start()
-        try:
-            async with _ends_with(broken), controlling.running(bound):
-                yield bound
-        finally:
-            service.close()
-            await server.stop(grace)
-    finally:
-        files.close()
-        await asyncio.to_thread(store.close)
-
-
-@contextlib.asynccontextmanager
-async def _ends_with(broken: asyncio.Future[None]) -> AsyncIterator[None]:
-    """Cancels the block and raises when `broken` gets its exception."""
-
-    async def wait() -> None:
-        await broken
-
-    async with task_group() as group:
-        waiting = group.create_task(wait(), name="store")
-        yield
-        waiting.cancel()

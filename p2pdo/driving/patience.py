@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from p2pdo.driving.client import Client
 from p2pdo.errors import DeadlineExceeded, Unreachable
-from p2pdo.protocol.workload import TERMINAL
+from p2pdo.protocol.workload_words import TERMINAL
 from p2pdo.wire.v1 import coordinator_pb2 as pb
 
 T = TypeVar("T")

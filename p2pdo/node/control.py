@@ -17,9 +17,8 @@ import contextlib
 import json
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import grpc
 import grpc.aio
@@ -32,14 +31,23 @@ from p2pdo.errors import (
     RemoteProtocolError,
     Unreachable,
 )
-from p2pdo.protocol.handed import Result, Task
+from p2pdo.node.control_words import (
+    HiddenPart,
+    Identity,
+    MetricPoint,
+    Orders,
+    Pull,
+    chunks_of,
+    decode_orders,
+    read_orders,
+)
+from p2pdo.protocol.handed import Result
 from p2pdo.runtime.backoff import Backoff
 from p2pdo.runtime.groups import task_group
 from p2pdo.transports import rpc
 from p2pdo.transports.host import THIS_HOST, Host
-from p2pdo.types import NodeId, TaskId, WorkloadId
+from p2pdo.types import NodeId, WorkloadId
 from p2pdo.wire.errors import decode_error
-from p2pdo.wire.plain import LARGE, parse_plain
 from p2pdo.wire.v1 import coordinator_pb2 as pb, coordinator_pb2_grpc as pb_grpc
 
 T = TypeVar("T")
@@ -47,58 +55,6 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 _MEMBERS_DEADLINE = 10.0  # seconds
-CHUNK = 1024 * 1024  # bytes of a state in one message
-
-
-@dataclass(frozen=True)
-class Identity:
-    """Who this daemon is: its name, this start of it, and where peers dial it."""
-
-    node: str
-    address: str
-    return_states: bool = True
-    boot_id: str = field(default_factory=THIS_HOST.fresh_id)
-
-
-@dataclass(frozen=True)
-class Pull:
-    """How orders come: a stream, or polling where a proxy kills long streams."""
-
-    mode: Literal["stream", "poll"] = "stream"
-    interval: float = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class MetricPoint:
-    """What one node tells about one iteration; `seconds` since it began iterating.
-
-    `logged` is what a participant has logged, by name; None: not finite.
-    """
-
-    iteration: int
-    seconds: float
-    bytes_sent: int
-    messages_sent: int
-    logged: Mapping[str, float | None] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class HiddenPart:
-    """What one node tells the monitor of one iteration; see `protocol.masking`."""
-
-    iteration: int
-    numbers: bytes
-
-
-class Orders(Protocol):
-    """Whoever carries out what the coordinator orders."""
-
-    @property
-    def default_credit(self) -> int: ...
-    def take_orders(
-        self, tasks: Sequence[Task], ends: Sequence[tuple[WorkloadId, str]]
-    ) -> None: ...
-    def stream_opened(self) -> None: ...
 
 
 class Control:
@@ -122,7 +78,6 @@ class Control:
         self._stub = pb_grpc.CoordinatorStub(self._channel)
         self._heartbeat_seconds = 1.0
         self._credits: dict[WorkloadId, int] = {}  # not told yet
-        self._default_credit = 0
         self._credits_changed = asyncio.Event()
 
     # ---- life ----
@@ -258,9 +213,9 @@ class Control:
         try:
             async with task_group() as group:
                 writing = group.create_task(self._tell_credits(call, orders), name="credits")
-                async for order in _read(call):
+                async for order in read_orders(call):
                     backoff.reset()
-                    orders.take_orders(*await _decode(order))
+                    orders.take_orders(*await decode_orders(order))
                 writing.cancel()
         except* grpc.aio.AioRpcError as errors:
             raise decode_error(errors.exceptions[0]) from None  # type: ignore[arg-type]
@@ -289,7 +244,7 @@ class Control:
                 self._stub.Poll(request, timeout=timeout, metadata=self._metadata)
             )
             backoff.reset()
-            orders.take_orders(*await _decode(reply))
+            orders.take_orders(*await decode_orders(reply))
             await asyncio.sleep(self._pull.interval)
 
     def _next_request(self, orders: Orders) -> pb.TasksRequest:
@@ -379,7 +334,7 @@ class Control:
 
         async def chunks() -> AsyncIterator[pb.StateChunk]:
             is_first = True
-            async for data in _chunks_of(state):
+            async for data in chunks_of(state):
                 chunk = pb.StateChunk(data=data)
                 if is_first:
                     chunk.node, chunk.boot_id = self.identity.node, self.identity.boot_id
@@ -430,58 +385,3 @@ class Control:
             return await call
         except grpc.aio.AioRpcError as error:
             raise decode_error(error, self._coordinator) from None
-
-
-async def _read(call: Any) -> AsyncIterator[pb.NodeOrders]:
-    while True:
-        orders = await call.read()
-        if orders is grpc.aio.EOF:
-            return
-        yield orders
-
-
-async def _decode(orders: pb.NodeOrders) -> tuple[list[Task], list[tuple[WorkloadId, str]]]:
-    if orders.ByteSize() > LARGE:
-        return await asyncio.to_thread(_decode_here, orders)
-    return _decode_here(orders)
-
-
-def _decode_here(orders: pb.NodeOrders) -> tuple[list[Task], list[tuple[WorkloadId, str]]]:
-    """The orders as the machine knows them; tasks in the order of their numbers.
-
-    Raises:
-        RemoteProtocolError: a payload is no JSON.
-    """
-    tasks = [
-        Task(
-            TaskId(task.task_id),
-            WorkloadId(task.workload_id),
-            task.executor,
-            task.name,
-            task.number,
-            task.attempt,
-            _plain(task.payload),
-            task.aborted,
-        )
-        for task in orders.tasks
-    ]
-    return tasks, [(WorkloadId(end.workload_id), end.reason) for end in orders.ends]
-
-
-def _plain(text: str) -> Any:
-    try:
-        return parse_plain(text) if text else None
-    except ValueError:
-        raise RemoteProtocolError("the coordinator sent a task whose payload is no JSON") from None
-
-
-async def _chunks_of(state: Path | bytes) -> AsyncIterator[bytes]:
-    if isinstance(state, bytes):
-        for start in range(0, max(len(state), 1), CHUNK):
-            yield state[start : start + CHUNK]
-        return
-    with await asyncio.to_thread(state.open, "rb") as file:
-        is_first = True
-        while (data := await asyncio.to_thread(file.read, CHUNK)) or is_first:
-            is_first = False
-            yield data

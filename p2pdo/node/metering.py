@@ -12,7 +12,8 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Protocol
 
-from p2pdo.node.control import Control, HiddenPart, MetricPoint
+from p2pdo.node.control import Control
+from p2pdo.node.control_words import HiddenPart, MetricPoint
 from p2pdo.node.executors import WorkloadContext
 from p2pdo.runtime.groups import task_group
 

@@ -17,7 +17,8 @@ from pathlib import Path
 
 import grpc.aio
 
-from p2pdo.node.control import Control, Identity, Pull
+from p2pdo.node.control import Control
+from p2pdo.node.control_words import Identity, Pull
 from p2pdo.node.lead_client import LeadClient
 from p2pdo.node.site import Provider, Services, default_executors
 from p2pdo.node.state_folder import held

@@ -14,7 +14,7 @@ import pytest
 import p2pdo
 from p2pdo.api.local_nodes import running_nodes
 from p2pdo.api.remote import RemoteNetwork
-from p2pdo.coordinator.service import serving
+from p2pdo.coordinator.serving import serving
 from p2pdo.errors import ConfigError, P2pdoError, WorkloadStopped
 from p2pdo.node.offers import Offers
 from p2pdo.node.run import NodeSettings, Stop, run_node

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from p2pdo.coordinator.service import serving
+from p2pdo.coordinator.serving import serving
 from p2pdo.transports import rpc
 from p2pdo.wire.v1 import coordinator_pb2 as wire, coordinator_pb2_grpc as wire_grpc
 

@@ -17,7 +17,7 @@ from p2pdo.coordinator.planning import make_machine
 from p2pdo.coordinator.records import WorkloadRecord, make_record
 from p2pdo.coordinator.settings import Settings
 from p2pdo.protocol.assignment import Member
-from p2pdo.protocol.workload import CloseAsked, StopAsked
+from p2pdo.protocol.workload_words import CloseAsked, StopAsked
 from p2pdo.simulation.clock import VirtualTimeLoop
 from p2pdo.testing import clock
 from p2pdo.types import NodeId, WorkloadId

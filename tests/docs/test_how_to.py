@@ -18,7 +18,7 @@ import pytest
 
 import p2pdo
 from p2pdo.api.local_nodes import running_nodes
-from p2pdo.coordinator.service import serving
+from p2pdo.coordinator.serving import serving
 from p2pdo.driving.results import TaskStatus
 from p2pdo.node.configuration.showing import checked
 from p2pdo.protocol.plan import make_start

@@ -11,7 +11,7 @@ import pytest_asyncio
 
 import p2pdo
 from p2pdo.api.local_nodes import running_nodes
-from p2pdo.coordinator.service import serving
+from p2pdo.coordinator.serving import serving
 from p2pdo.coordinator.settings import Settings
 from p2pdo.driving.results import TaskStatus
 from p2pdo.errors import ConfigError, Conflict, NotFound, WorkloadStopped

@@ -10,7 +10,7 @@ import pytest
 
 import p2pdo
 from p2pdo.api.local_nodes import running_nodes
-from p2pdo.coordinator.service import serving
+from p2pdo.coordinator.serving import serving
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.slow]
 

@@ -14,7 +14,7 @@ import pytest
 
 import p2pdo
 from p2pdo.api.local_nodes import running_nodes
-from p2pdo.coordinator.service import serving
+from p2pdo.coordinator.serving import serving
 from p2pdo.coordinator.settings import Settings
 from p2pdo.driving.patience import PATIENCE, follow, persist
 from p2pdo.errors import P2pdoError, Unreachable, WorkloadStopped

@@ -12,7 +12,7 @@ import pytest_asyncio
 
 import p2pdo
 from p2pdo.api.local_nodes import running_nodes
-from p2pdo.coordinator.service import serving
+from p2pdo.coordinator.serving import serving
 from p2pdo.driving.client import Client
 from p2pdo.driving.patience import PATIENCE
 from p2pdo.driving.submitting import submit

@@ -15,7 +15,7 @@ import pytest
 
 import p2pdo
 from p2pdo.api.local_nodes import running_nodes
-from p2pdo.coordinator.service import serving
+from p2pdo.coordinator.serving import serving
 from p2pdo.errors import ConfigError
 
 pytestmark = [pytest.mark.e2e, pytest.mark.asyncio]

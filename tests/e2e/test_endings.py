@@ -28,7 +28,7 @@ import pytest
 import p2pdo
 from p2pdo.api.local_nodes import running_nodes
 from p2pdo.coordinator.desk import Desk
-from p2pdo.coordinator.service import serving
+from p2pdo.coordinator.serving import serving
 from p2pdo.driving.results import TaskStatus
 from p2pdo.errors import WorkloadStopped
 from p2pdo.node.client import ClientActor

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import p2pdo
-from p2pdo.coordinator.service import serving
+from p2pdo.coordinator.serving import serving
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.asyncio]
 

@@ -10,7 +10,7 @@ from typing import Any, Self
 
 import grpc
 
-from p2pdo.coordinator.service import serving
+from p2pdo.coordinator.serving import serving
 from p2pdo.coordinator.settings import Settings
 from p2pdo.transports import rpc
 from p2pdo.wire.errors import decode_error

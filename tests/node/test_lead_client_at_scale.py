@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 from blockbuster import blockbuster_ctx
 
-from p2pdo.coordinator.service import serving
-from p2pdo.node.control import Control, Identity
+from p2pdo.coordinator.serving import serving
+from p2pdo.node.control import Control
+from p2pdo.node.control_words import Identity
 from p2pdo.node.lead_client import LeadClient
 from p2pdo.node.workplace import Workplace
 from p2pdo.transports import rpc

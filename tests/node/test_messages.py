@@ -14,7 +14,7 @@ import pytest
 
 import p2pdo
 from p2pdo.api.local_nodes import running_nodes
-from p2pdo.coordinator.service import serving
+from p2pdo.coordinator.serving import serving
 from p2pdo.errors import ConfigError
 from p2pdo.node.messages import METHOD, Message, Reply, on_message
 from p2pdo.protocol.handed import Task

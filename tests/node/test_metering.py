@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from p2pdo.node.context import WorkloadContext
-from p2pdo.node.control import HiddenPart, MetricPoint
+from p2pdo.node.control_words import HiddenPart, MetricPoint
 from p2pdo.node.metering import HIDDEN_A_BATCH, MOST_HIDDEN, Metering
 from p2pdo.runtime.compute import InlineCompute
 from p2pdo.testing import clock

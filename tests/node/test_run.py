@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from p2pdo.errors import ConfigError, Conflict, NotFound, Unreachable
-from p2pdo.node.control import Control, Identity, MetricPoint, Pull
+from p2pdo.node.control import Control
+from p2pdo.node.control_words import Identity, MetricPoint, Pull
 from p2pdo.node.executors import Executor, Handler, Task, WorkloadContext
 from p2pdo.node.run import NodeSettings, Stop, run_node
 from p2pdo.node.site import Services

@@ -13,6 +13,11 @@ from p2pdo.protocol.workload import (
     CONFIG,
     RUN,
     RUN_PARTICIPANT,
+    Optimization,
+    Participation,
+    TaskQueue,
+)
+from p2pdo.protocol.workload_words import (
     TERMINAL,
     TRANSITIONS,
     CancelTasks,
@@ -22,13 +27,10 @@ from p2pdo.protocol.workload import (
     Event,
     Move,
     NodeGone,
-    Optimization,
-    Participation,
     Status,
     StatusChanged,
     StopAsked,
     TaskFailed,
-    TaskQueue,
     TaskSucceeded,
 )
 from p2pdo.types import NodeId, WorkloadId

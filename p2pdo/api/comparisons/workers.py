@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from p2pdo.api.processes import single_threaded
+from p2pdo.api.children import single_threaded
 from p2pdo.errors import WorkloadFailed
 from p2pdo.reporting.json_lines import encode
 from p2pdo.runtime.groups import task_group

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from p2pdo.node.control import Pull
+from p2pdo.node.control_words import Pull
 from p2pdo.node.run import NodeSettings
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from p2pdo.coordinator.service import serving
+from p2pdo.coordinator.serving import serving
 from p2pdo.coordinator.settings import Settings
 from p2pdo.driving.client import Client
 from p2pdo.errors import P2pdoError
