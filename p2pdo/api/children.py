@@ -66,12 +66,7 @@ class Children:
                     process.stdin.write(END)
                     process.stdin.close()
         for process in self._processes.values():
-            try:
-                async with asyncio.timeout(_END_LIMIT):
-                    await process.wait()
-            except TimeoutError:
-                process.kill()
-                await process.wait()
+            await end(process)
 
     @property
     def alive(self) -> int:
@@ -159,8 +154,7 @@ class Children:
 
     def _death(self, name: str, code: int | None, what: str) -> P2pdoError:
         iteration = self._reached()
-        how = f"killed by {signal.Signals(-code).name}" if code is not None and code < 0 else ""
-        how = how or (f"exit code {code}" if code is not None else "no answer")
+        how = "no answer" if code is None else how_it_ended(code)
         return WorkloadFailed(
             f"the process of {name} {what} ({how}) after iteration {iteration}"
             f"{self._last_words(name)}",
@@ -171,8 +165,26 @@ class Children:
 
     def _last_words(self, name: str) -> str:
         log = self._logs / f"{name}.log"
-        lines = log.read_text(errors="replace").splitlines() if log.exists() else []
-        return "".join(f"\n  {name}: {line}" for line in lines[-_LAST_LINES:])
+        lines = last_lines(log) if log.exists() else []
+        return "".join(f"\n  {name}: {line}" for line in lines)
+
+
+async def end(process: asyncio.subprocess.Process) -> None:
+    """Waits for a process that was asked to end, and kills it if that takes too long."""
+    try:
+        async with asyncio.timeout(_END_LIMIT):
+            await process.wait()
+    except TimeoutError:
+        process.kill()
+        await process.wait()
+
+
+def how_it_ended(code: int) -> str:
+    return f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+
+
+def last_lines(log: Path) -> list[str]:
+    return log.read_text(errors="replace").splitlines()[-_LAST_LINES:]
 
 
 async def _raised_by(failure: asyncio.Future[None]) -> None:

@@ -108,13 +108,7 @@ class Mailroom:
 
     def register(self, server: grpc.aio.Server) -> None:
         """Lets members ask us by this server."""
-        handler: grpc.RpcMethodHandler[bytes, bytes] = grpc.unary_unary_rpc_method_handler(
-            self._serve
-        )
-        service, method = METHOD.strip("/").split("/")
-        server.add_generic_rpc_handlers(
-            (grpc.method_handlers_generic_handler(service, {method: handler}),)
-        )
+        rpc.add_method(server, METHOD, grpc.unary_unary_rpc_method_handler(self._serve))
 
     def open(
         self,

@@ -31,13 +31,7 @@ class ObserverServer:
         self._outboxes: set[_Outbox] = set()
 
     def register(self, server: grpc.aio.Server) -> None:
-        handler: grpc.RpcMethodHandler[bytes, bytes] = grpc.stream_stream_rpc_method_handler(
-            self._serve
-        )
-        service, method = METHOD.strip("/").split("/")
-        server.add_generic_rpc_handlers(
-            (grpc.method_handlers_generic_handler(service, {method: handler}),)
-        )
+        rpc.add_method(server, METHOD, grpc.stream_stream_rpc_method_handler(self._serve))
 
     def tell(self, judgement: Judgement) -> None:
         for outbox in self._outboxes:

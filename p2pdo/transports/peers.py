@@ -120,13 +120,7 @@ class PeerLinks:
 
     def register(self, server: grpc.aio.Server) -> None:
         """Lets peers dial us by this server."""
-        handler: grpc.RpcMethodHandler[bytes, bytes] = grpc.stream_stream_rpc_method_handler(
-            self._accept
-        )
-        service, method = METHOD.strip("/").split("/")
-        server.add_generic_rpc_handlers(
-            (grpc.method_handlers_generic_handler(service, {method: handler}),)
-        )
+        rpc.add_method(server, METHOD, grpc.stream_stream_rpc_method_handler(self._accept))
 
     def open(
         self, workload: WorkloadId, port: Port, addresses: Mapping[NodeId, str]

@@ -123,6 +123,16 @@ def bind(server: grpc.aio.Server, address: str) -> str:
     return f"{host}:{port}"
 
 
+def add_method(
+    server: grpc.aio.Server, method: str, handler: grpc.RpcMethodHandler[bytes, bytes]
+) -> None:
+    """Serves raw bytes at /SERVICE/METHOD."""
+    service, name = method.strip("/").split("/")
+    server.add_generic_rpc_handlers(
+        (grpc.method_handlers_generic_handler(service, {name: handler}),)
+    )
+
+
 def make_channel(address: str) -> grpc.aio.Channel:
     return grpc.aio.insecure_channel(address, options=_CHANNEL)
 

@@ -11,12 +11,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from talking_site import described
 
 import p2pdo
 from p2pdo.api.local_nodes import running_nodes
 from p2pdo.coordinator.serving import serving
 from p2pdo.errors import ConfigError
-from p2pdo.node.messages import METHOD, Message, Reply, on_message
+from p2pdo.node.messages import METHOD, Message, on_message
 from p2pdo.protocol.handed import Task
 from p2pdo.transports import rpc
 
@@ -91,15 +92,6 @@ class Auditor(p2pdo.Executor):
     async def listen(self, _task: Task, context: Site) -> object:
         context.on("own", lambda message: message.value * 2)
         return None
-
-
-def described(replies: dict[str, Reply]) -> dict[str, Any]:
-    return {
-        node: reply.value
-        if reply.error is None
-        else f"{reply.error.code}: {reply.error} ({reply.error.hint})"
-        for node, reply in replies.items()
-    }
 
 
 def network(**executors: Any) -> p2pdo.LocalNetwork:

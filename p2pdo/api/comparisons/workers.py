@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import signal
 import sys
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
@@ -17,13 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from p2pdo.api.children import single_threaded
+from p2pdo.api.children import end, how_it_ended, last_lines, single_threaded
 from p2pdo.errors import WorkloadFailed
 from p2pdo.reporting.json_lines import encode
 from p2pdo.runtime.groups import task_group
-
-_END_LIMIT = 5.0  # seconds that a worker may take to end
-_LAST_LINES = 5
 
 
 @dataclass(frozen=True)
@@ -71,7 +67,7 @@ async def _work(process: asyncio.subprocess.Process, work: Work, told: Told) -> 
         told(work, what)
         if "ended" in what:
             return True
-    told(work, {"died": _how(await process.wait())})
+    told(work, {"died": how_it_ended(await process.wait())})
     return False
 
 
@@ -91,30 +87,15 @@ async def _worker(log: Path) -> AsyncIterator[asyncio.subprocess.Process]:
     try:
         assert process.stdout is not None, "piped"
         if not await process.stdout.readline():
-            words = await asyncio.to_thread(_last_words, log)
+            words = await asyncio.to_thread(last_lines, log)
             raise WorkloadFailed(
-                "\n  ".join([f"a worker did not start ({_how(await process.wait())})", *words]),
+                "\n  ".join(
+                    [f"a worker did not start ({how_it_ended(await process.wait())})", *words]
+                ),
                 hint=f"look at {log}",
             )
         yield process
     finally:
-        await _end(process)
-
-
-async def _end(process: asyncio.subprocess.Process) -> None:
-    if process.stdin is not None:
-        process.stdin.close()
-    try:
-        async with asyncio.timeout(_END_LIMIT):
-            await process.wait()
-    except TimeoutError:
-        process.kill()
-        await process.wait()
-
-
-def _last_words(log: Path) -> list[str]:
-    return log.read_text(errors="replace").splitlines()[-_LAST_LINES:]
-
-
-def _how(code: int) -> str:
-    return f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+        if process.stdin is not None:
+            process.stdin.close()
+        await end(process)

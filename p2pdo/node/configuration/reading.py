@@ -5,18 +5,15 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
-from types import UnionType
-from typing import Any, TypeAlias, Union, get_args, get_origin
+from typing import Any, TypeAlias
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from p2pdo.errors import ConfigError
+from p2pdo.node.configuration.keys import dotted, guess
 from p2pdo.node.configuration.lines import Location, line_at, line_of_syntax_error, lines_of
 from p2pdo.node.configuration.models import ADDRESS, Configuration
-
-DEFAULT_NAME = "p2pdo.toml"
 
 Mistake: TypeAlias = tuple[int, str]
 """Its line, and how it is told."""
@@ -121,47 +118,15 @@ def wrong(mistakes: Sequence[Mistake], path: Path | None) -> ConfigError:
 def _describe(source: Source, item: Any) -> Mistake:
     place: Location = tuple(item["loc"])
     if item["type"] == "extra_forbidden":
-        what = f"there is no such key{_guess(place)}"
+        what = f"there is no such key{guess(Configuration, place)}"
     elif item["type"] == "string_pattern_mismatch":
         what = f"'{item['input']}' is not of the form {_form(item['ctx']['pattern'])}"
     else:
         what = f"{item['msg'][:1].lower()}{item['msg'][1:]}"
-    return line_at(source.lines, place) or 0, f"{source.where(*place)}: {_dotted(place)}: {what}"
+    return line_at(source.lines, place) or 0, f"{source.where(*place)}: {dotted(place)}: {what}"
 
 
 def _form(pattern: str) -> str:
     if pattern == ADDRESS:
         return "HOST:PORT"
     return "package.module:Name" if ":" in pattern else "letters, digits, dots, dashes"
-
-
-def _dotted(place: Location) -> str:
-    return ".".join(str(part) for part in place)
-
-
-def _guess(place: Location) -> str:
-    known = _fields_at(Configuration, place[:-1])
-    near = get_close_matches(str(place[-1]), known, n=1)
-    if near:
-        return f"; did you mean '{near[0]}'?"
-    return f"; there are {', '.join(known)}" if known else ""
-
-
-def _fields_at(model: Any, place: Location) -> list[str]:
-    """The keys of the table at that place."""
-    for part in place:
-        model = _inner(model, part)
-    if isinstance(model, type) and issubclass(model, BaseModel):
-        return list(model.model_fields)
-    return []
-
-
-def _inner(model: Any, part: str | int) -> Any:
-    if isinstance(model, type) and issubclass(model, BaseModel):
-        known = model.model_fields.get(str(part))
-        return None if known is None else known.annotation
-    if get_origin(model) in (Union, UnionType):
-        return _inner(next(arg for arg in get_args(model) if arg is not type(None)), part)
-    if get_origin(model) in (dict, list):
-        return get_args(model)[-1]
-    return None

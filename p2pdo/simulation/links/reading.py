@@ -5,15 +5,14 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from pathlib import Path
-from types import UnionType
-from typing import Any, Union, get_args, get_origin
+from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
 from p2pdo.errors import ConfigError
 from p2pdo.graphs.graph import Graph
+from p2pdo.node.configuration.keys import dotted, guess
 from p2pdo.node.configuration.lines import Location, line_at, line_of_syntax_error, lines_of
 from p2pdo.simulation.links.compute import ComputeTime, Slow
 from p2pdo.simulation.links.conditions import Conditions, Patience
@@ -89,7 +88,7 @@ class _Source:
         """FILE:LINE: key."""
         line = line_at(self.lines, place)
         file = "links" if self.path is None else str(self.path)
-        return f"{file}:{line}: {_dotted(place)}" if line else f"{file}: {_dotted(place)}"
+        return f"{file}:{line}: {dotted(place)}" if line else f"{file}: {dotted(place)}"
 
 
 # ---- what it means ----
@@ -190,39 +189,6 @@ def _describe(source: _Source, item: Any) -> str:
     place = tuple(part for part in item["loc"] if part not in (AS_TABLE, AS_TEXT))
     where = source.where(place)
     if item["type"] == "extra_forbidden":
-        return f"{where}: there is no such key{_guess(place)}"
+        return f"{where}: there is no such key{guess(LinksFile, place)}"
     words = str(item["msg"]).removeprefix("Value error, ")
     return f"{where}: {words[:1].lower()}{words[1:]}"
-
-
-def _dotted(place: Location) -> str:
-    return ".".join(str(part) for part in place)
-
-
-def _guess(place: Location) -> str:
-    known = _keys_at(LinksFile, place[:-1])
-    near = get_close_matches(str(place[-1]), known, n=1)
-    if near:
-        return f"; did you mean '{near[0]}'?"
-    return f"; there are {', '.join(known)}" if known else ""
-
-
-def _keys_at(model: Any, place: Location) -> list[str]:
-    """The keys of the table at that place."""
-    for part in place:
-        model = _inner(model, part)
-    return [f.alias or name for name, f in model.model_fields.items()] if _is_table(model) else []
-
-
-def _inner(model: Any, part: str | int) -> Any:
-    if _is_table(model):
-        found = model.model_fields.get(str(part))
-        model = None if found is None else found.annotation
-        if get_origin(model) in (Union, UnionType):
-            model = next((m for m in get_args(model) if _is_table(m)), None)
-        return model
-    return get_args(model)[-1] if get_origin(model) is list else None
-
-
-def _is_table(model: Any) -> bool:
-    return isinstance(model, type) and issubclass(model, BaseModel)
