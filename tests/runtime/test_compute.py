@@ -1,14 +1,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
 import threading
+import weakref
 from collections.abc import Sequence
 
 import numpy as np
 import pytest
 
 from p2pdo.algorithms.consensus import Consensus
-from p2pdo.errors import WorkloadFailed
+from p2pdo.errors import LocalProtocolError, WorkloadFailed
 from p2pdo.problems.combined import Scaled
 from p2pdo.problems.quadratic import Quadratic
 from p2pdo.runtime.compute import (
@@ -19,6 +22,7 @@ from p2pdo.runtime.compute import (
     ThreadCompute,
     may_be_in_place,
 )
+from p2pdo.types import Array
 
 
 @pytest.mark.asyncio
@@ -151,3 +155,85 @@ def test_only_code_that_says_so_shares_the_thread_of_the_loop() -> None:
     assert not may_be_in_place(Consensus(), Users(*matrices))
     assert not may_be_in_place(UsersMethod(), Quadratic(*matrices))
     assert not may_be_in_place(Consensus(), Scaled(Users(*matrices), 2.0))
+
+
+@pytest.mark.asyncio
+async def test_a_workload_computes_on_one_thread_of_its_own_that_ends_when_idle() -> None:
+    import threading
+
+    compute = ThreadCompute("w", idle=0.05)
+    threads = {await compute.run(threading.get_ident) for _ in range(20)}
+    assert len(threads) == 1
+    assert threading.get_ident() not in threads
+    (thread,) = [t for t in threading.enumerate() if t.ident in threads]
+    await asyncio.to_thread(thread.join, 10)
+    assert not thread.is_alive()
+    assert await compute.run(threading.get_ident) is not None  # a new one
+    compute.close()
+    with pytest.raises(LocalProtocolError, match="after close"):
+        await compute.run(threading.get_ident)
+
+
+@pytest.mark.asyncio
+async def test_what_a_computation_raises_is_raised_to_its_caller() -> None:
+    compute = ThreadCompute("w")
+
+    def stops() -> None:
+        raise StopIteration("x")
+
+    def fails() -> None:
+        raise KeyError("boom")
+
+    with pytest.raises(LocalProtocolError, match="left a computation"):
+        await compute.run(stops)
+    with pytest.raises(KeyError, match="boom"):
+        await compute.run(fails)
+    compute.close()
+
+
+@pytest.mark.asyncio
+async def test_a_caller_that_is_cancelled_does_not_break_the_thread() -> None:
+    import threading
+
+    compute, gate = ThreadCompute("w"), threading.Event()
+    waiting = asyncio.create_task(compute.run(gate.wait))
+    await asyncio.sleep(0)
+    waiting.cancel()
+    await asyncio.wait([waiting])
+    gate.set()
+    assert await compute.run(sum, [1, 2]) == 3
+    compute.close()
+
+
+@pytest.mark.asyncio
+async def test_a_waiting_thread_keeps_nothing_of_what_it_has_computed_with() -> None:
+    import threading
+
+    compute, gone = ThreadCompute("w"), threading.Event()
+    value = np.zeros(1)
+    weakref.finalize(value, gone.set)
+    assert await compute.run(len, value) == 1
+    del value
+    assert await asyncio.to_thread(gone.wait, 10)
+    compute.close()
+
+
+@pytest.mark.asyncio
+async def test_a_computation_that_fails_lets_go_of_what_it_was_given_once_it_is_told() -> None:
+    import threading
+
+    def fails(_: Array) -> None:
+        raise KeyError("boom")
+
+    compute, gone = ThreadCompute("w"), threading.Event()
+    value = np.zeros(1)
+    weakref.finalize(value, gone.set)
+    gc.disable()
+    try:
+        with contextlib.suppress(KeyError):
+            await compute.run(fails, value)
+        del value
+        assert await asyncio.to_thread(gone.wait, 10)
+    finally:
+        gc.enable()
+        compute.close()

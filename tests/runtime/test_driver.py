@@ -1,12 +1,10 @@
-"""Exchanger and driver in virtual time: bounded on every tick, woken by failures, judged right."""
+"""Drivers in virtual time: bounded on every tick, woken by failures, judged right."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import gc
 import weakref
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import numpy as np
@@ -14,17 +12,17 @@ import pytest
 
 from p2pdo.algorithms import Consensus
 from p2pdo.effects import Row
-from p2pdo.errors import LinkLost, LocalProtocolError, P2pdoError, WorkloadFailed
+from p2pdo.errors import WorkloadFailed
 from p2pdo.graphs.graph import Graph, from_edges
 from p2pdo.graphs.topologies import by_name
 from p2pdo.graphs.weights import from_matrix
 from p2pdo.protocol.exchanging import Outgoing, Place
-from p2pdo.protocol.frames import Ack, Bye, Data, EffectKind, Frame, Hello, Tag
+from p2pdo.protocol.frames import Frame
 from p2pdo.protocol.judging import Judge, Objective, Report
 from p2pdo.protocol.plan import Plan
 from p2pdo.protocol.rounds import WINDOW
 from p2pdo.protocol.stepper import Stepper
-from p2pdo.runtime.compute import InlineCompute, ThreadCompute
+from p2pdo.runtime.compute import InlineCompute
 from p2pdo.runtime.driver import Driver
 from p2pdo.runtime.exchange import Exchanger
 from p2pdo.runtime.judged import SNAPSHOTS
@@ -33,6 +31,7 @@ from p2pdo.testing import clock
 from p2pdo.types import Array, NodeId, Value
 
 T = TypeVar("T")
+B = NodeId("b")
 
 
 class Nothing:
@@ -144,136 +143,6 @@ def test_any_connected_network_gets_to_the_end_in_any_weather(seed: int) -> None
     assert max(network.most_kept, network.most_held) <= WINDOW
 
 
-# ---- one exchanger, spoken to by hand ----
-
-
-class Wire:
-    def __init__(self) -> None:
-        self.sent: list[Frame] = []
-
-    def send(self, peer: NodeId, frame: Frame) -> None:
-        self.sent.append(frame)
-
-
-B = NodeId("b")
-
-
-def exchanger() -> tuple[Exchanger, Wire]:
-    made = Exchanger(Place(0, "a", (1,), (1,), Row(((0, 0.5), (1, 0.5)))), {1: B}, b"t")
-    wire = Wire()
-    made.connect(wire)
-    made.link_up(B)
-    made.receive(B, Hello(b"t", 0, 4, answer=True))
-    return made, wire
-
-
-def outgoing(k: int = 0) -> Outgoing:
-    return Outgoing(Tag(k, 0, EffectKind.EXCHANGE), float(k))
-
-
-def data(k: int, value: float = 1.0) -> Data:
-    return Data(k, Tag(k, 0, EffectKind.EXCHANGE), value)
-
-
-def in_time(main: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    return clock.run(main())
-
-
-@pytest.mark.parametrize(
-    ("happens", "error", "says"),
-    [
-        (
-            lambda e: e.lost(B, "it is gone"),
-            LinkLost,
-            "a lost its neighbour b in iteration 7: it is",
-        ),
-        (lambda e: e.receive(B, Bye("enough")), WorkloadFailed, "b left the workload in iterati"),
-        (lambda e: e.receive(B, data(9)), P2pdoError, "b sent value 9 where its credit ends at 4"),
-        (lambda e: e.receive(NodeId("c"), data(0)), P2pdoError, "c is no neighbour of a"),
-        (lambda e: e.receive(B, Hello(b"u", 0, 4, True)), P2pdoError, "b was given another topol"),
-        (lambda e: e.fail(WorkloadFailed("stop")), WorkloadFailed, "stop"),
-        (lambda e: e.close("over"), P2pdoError, "the workload is over: over"),
-    ],
-)
-def test_a_failure_wakes_the_one_who_waits_and_is_raised(
-    happens: Any, error: type[P2pdoError], says: str
-) -> None:
-    made, _ = exchanger()
-
-    async def main() -> None:
-        waiting = asyncio.create_task(made.exchange(outgoing(7)))
-        await asyncio.sleep(1)
-        assert not waiting.done()
-        assert made.missing() == ["b"]
-        assert made.iteration == 7
-        happens(made)
-        made.fail(WorkloadFailed("a later cause is not told"))
-        await waiting
-
-    with pytest.raises(error, match=says):
-        in_time(main)
-    with pytest.raises(error, match=says):  # and so is every later exchange
-        in_time(lambda: made.exchange(outgoing(8)))
-
-
-def test_a_wait_without_credit_is_woken_by_credit_and_by_failure() -> None:
-    made, wire = exchanger()
-
-    async def main() -> None:
-        for k in range(WINDOW):
-            made.receive(B, data(k))
-            await made.exchange(outgoing(k))
-        waiting = asyncio.create_task(made.exchange(outgoing(WINDOW)))
-        await asyncio.sleep(1)
-        assert not waiting.done()
-        assert sum(isinstance(frame, Data) for frame in wire.sent) == WINDOW
-        made.receive(B, Ack(1, WINDOW + 1))
-        made.receive(B, data(WINDOW))
-        assert await waiting == {1: 1.0}
-        stuck = asyncio.create_task(made.exchange(outgoing(WINDOW + 1)))
-        await asyncio.sleep(1)
-        made.lost(B, "no")
-        await stuck
-
-    with pytest.raises(LinkLost):
-        in_time(main)
-
-
-def test_closing_says_goodbye_once_and_to_those_who_hear_only() -> None:
-    made, wire = exchanger()
-    made.close("the end")
-    made.close("again")
-    assert [frame for frame in wire.sent if isinstance(frame, Bye)] == [Bye("the end")]
-    deaf, quiet = Exchanger(Place(0, "a", (1,), (1,), Row(())), {1: B}, b"t"), Wire()
-    deaf.close("nobody is there")
-    deaf.connect(quiet)
-    assert quiet.sent == []
-    assert deaf.peers == ["b"]
-
-
-def test_a_goodbye_that_was_cut_off_is_said_again_on_the_next_link() -> None:
-    made, wire = exchanger()
-    made.link_down(B)
-    made.close("the end")
-    made.link_up(B)
-    made.receive(B, Hello(b"t", 0, 4, answer=True))
-    assert wire.sent[-1] == Bye("the end")
-
-
-def test_a_cancelled_wait_leaves_nothing_behind() -> None:
-    made, _ = exchanger()
-
-    async def main() -> dict[int, Any]:
-        waiting = asyncio.create_task(made.exchange(outgoing()))
-        await asyncio.sleep(1)
-        waiting.cancel()
-        await asyncio.wait([waiting])
-        made.receive(B, data(0, 5.0))
-        return await made.until(lambda: made._rounds.take(outgoing().tag))
-
-    assert in_time(main) == {1: 5.0}
-
-
 # ---- a driver of large values ----
 
 
@@ -316,7 +185,7 @@ def large_driver(
 
 def test_a_driver_that_waits_keeps_no_values_that_it_has_used() -> None:
     driver, gives = large_driver()
-    in_time(driver.run)
+    clock.run(driver.run())
     assert gives.exchanges == 5
 
 
@@ -333,7 +202,7 @@ def test_a_state_is_frozen_where_computing_is_done_because_that_may_copy_it() ->
 
         return Watched
 
-    report = in_time(large_driver(stepper_of)[0].run)
+    report = clock.run(large_driver(stepper_of)[0].run())
     assert asked == [0, 2, 4, 5]
     assert report.iteration == 5
 
@@ -451,88 +320,3 @@ def test_a_network_that_is_judged_stops_everywhere_with_the_same_bits() -> None:
         for ours, theirs in zip(reports, expected, strict=True):
             assert ours.iteration == theirs.iteration
             assert ours.x.tobytes() == theirs.x.tobytes()
-
-
-# ---- where steps compute ----
-
-
-@pytest.mark.asyncio
-async def test_a_workload_computes_on_one_thread_of_its_own_that_ends_when_idle() -> None:
-    import threading
-
-    compute = ThreadCompute("w", idle=0.05)
-    threads = {await compute.run(threading.get_ident) for _ in range(20)}
-    assert len(threads) == 1
-    assert threading.get_ident() not in threads
-    (thread,) = [t for t in threading.enumerate() if t.ident in threads]
-    await asyncio.to_thread(thread.join, 10)
-    assert not thread.is_alive()
-    assert await compute.run(threading.get_ident) is not None  # a new one
-    compute.close()
-    with pytest.raises(LocalProtocolError, match="after close"):
-        await compute.run(threading.get_ident)
-
-
-@pytest.mark.asyncio
-async def test_what_a_computation_raises_is_raised_to_its_caller() -> None:
-    compute = ThreadCompute("w")
-
-    def stops() -> None:
-        raise StopIteration("x")
-
-    def fails() -> None:
-        raise KeyError("boom")
-
-    with pytest.raises(LocalProtocolError, match="left a computation"):
-        await compute.run(stops)
-    with pytest.raises(KeyError, match="boom"):
-        await compute.run(fails)
-    compute.close()
-
-
-@pytest.mark.asyncio
-async def test_a_caller_that_is_cancelled_does_not_break_the_thread() -> None:
-    import threading
-
-    compute, gate = ThreadCompute("w"), threading.Event()
-    waiting = asyncio.create_task(compute.run(gate.wait))
-    await asyncio.sleep(0)
-    waiting.cancel()
-    await asyncio.wait([waiting])
-    gate.set()
-    assert await compute.run(sum, [1, 2]) == 3
-    compute.close()
-
-
-@pytest.mark.asyncio
-async def test_a_waiting_thread_keeps_nothing_of_what_it_has_computed_with() -> None:
-    import threading
-
-    compute, gone = ThreadCompute("w"), threading.Event()
-    value = np.zeros(1)
-    weakref.finalize(value, gone.set)
-    assert await compute.run(len, value) == 1
-    del value
-    assert await asyncio.to_thread(gone.wait, 10)
-    compute.close()
-
-
-@pytest.mark.asyncio
-async def test_a_computation_that_fails_lets_go_of_what_it_was_given_once_it_is_told() -> None:
-    import threading
-
-    def fails(_: Array) -> None:
-        raise KeyError("boom")
-
-    compute, gone = ThreadCompute("w"), threading.Event()
-    value = np.zeros(1)
-    weakref.finalize(value, gone.set)
-    gc.disable()
-    try:
-        with contextlib.suppress(KeyError):
-            await compute.run(fails, value)
-        del value
-        assert await asyncio.to_thread(gone.wait, 10)
-    finally:
-        gc.enable()
-        compute.close()
