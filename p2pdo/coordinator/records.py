@@ -141,5 +141,5 @@ def make_record(
         created,
         Hub(settings.watch_backlog),
         Meter([member.name for member in members]),
-        Results(settings.result_bytes if is_queue else _ALL, forgotten, acknowledged),
+        Results(settings.result_characters if is_queue else _ALL, forgotten, acknowledged),
     )

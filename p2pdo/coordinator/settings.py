@@ -22,8 +22,8 @@ class Settings:
         local: it belongs to one user's local run, whose launcher may observe states and name
             algorithms and parts by their place on this machine.
         watch_backlog: metric points kept for a watcher that reads slowly; older ones are dropped.
-        result_bytes: characters of a workload's latest results that are kept in memory; all of
-            them are on disk.
+        result_characters: so much of a workload's latest results is kept in memory; all of it is
+            on disk.
         kept_ended: how many workloads of tasks keep their tasks and results when they are over,
             those that ended last.
         chunk_bytes: the size in which states are sent.
@@ -36,7 +36,7 @@ class Settings:
     driver_grace: float = 60.0
     local: bool = False
     watch_backlog: int = 1000
-    result_bytes: int = 8 * 1024 * 1024
+    result_characters: int = 8 * 1024 * 1024
     kept_ended: int = 100
     chunk_bytes: int = 256 * 1024
     controllers: Mapping[str, Controller] = field(default_factory=dict)

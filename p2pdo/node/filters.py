@@ -8,8 +8,7 @@
 
 A site lists them in its configuration, in order, for all tasks or for some. They run on the
 workload's thread. One that raises fails the task, by its name: what could not be filtered does not
-pass. A result filter also decides what an error tells: it is not asked about failures, whose words
-are a matter of the site's policy.
+pass. A failure passes no result filter: what its words tell is a matter of the site's policy.
 """
 
 from __future__ import annotations

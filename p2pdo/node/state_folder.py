@@ -1,7 +1,10 @@
 """A node's state folder: one node has it, and what cannot be kept there is told in plain words.
 
-    STATE/node.lock                        held while the node runs; a crash frees it
-    STATE/workloads/<id>/state.safetensors the final state, whole or not there
+    STATE/node.lock                         held while the node runs; a crash frees it
+    STATE/workloads/<id>/state.safetensors  the final state, whole or not there
+    STATE/workloads/<id>/history.npz        what a run or a participant recorded
+    STATE/checkpoints/<name>/               a participant's
+    STATE/logs/                             what worker processes printed
 
 Two nodes in one folder would write over each other's states and histories of a workload.
 """

@@ -11,21 +11,16 @@ had held for a moment: all of a network waits for one broken link. The sessions 
 that nothing is lost or repeated. A peer without a link for `grace` seconds is
 given up, and so is one that broke the rules `BREACHES` times; its workloads are told.
 
-The first frame of each direction says who speaks. Nothing else is read before it, and whoever does
-not say it within `GREETING` seconds is cut off.
-
-A stream ends from its own end, never by cancelling the call under it: who dialled half-closes and
-who was dialled returns, after what was still to be said. So the links have to be left before
-their server is stopped.
+A stream ends from its own end, see `peer_streams`; so the links have to be left before their server
+is stopped.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
 import logging
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from types import TracebackType
 from typing import Any, Protocol, Self
 
@@ -37,17 +32,15 @@ from p2pdo.protocol.frames import Frame
 from p2pdo.runtime.groups import task_group
 from p2pdo.transports import rpc
 from p2pdo.transports.host import THIS_HOST, Host
+from p2pdo.transports.peer_streams import CLOSING, Stream
 from p2pdo.types import NodeId, WorkloadId
-from p2pdo.wire.codec import Decoder, Encoder, Link, Message_, pack_frames
+from p2pdo.wire.codec import Encoder, Link, Message_
 
 METHOD = "/p2pdo.v1.Peer/Link"
 DIAL_DELAY = 1.0
 REDIAL_PAUSE = 0.2
 """Seconds from one attempt's beginning to the next one's, at least."""
 GRACE = 8.0
-GREETING = 5.0
-CLOSING = 1.0
-"""Seconds for the other end to end a stream that this end has closed."""
 BREACHES = 3
 BACKLOG = 4096
 BACKLOG_EACH = 64
@@ -55,8 +48,6 @@ BACKLOG_EACH = 64
 
 Sessions need no more than ten; who asks on and reads no answer would have us keep them all.
 """
-TURN = 256
-"""Messages of one write that are handled in one turn of the loop."""
 
 _log = logging.getLogger(__name__)
 
@@ -94,7 +85,7 @@ class PeerLinks:
         self._group: asyncio.TaskGroup | None = None
         self.value_limit = value_limit
         self.encoder = Encoder()  # of all streams: a value goes to many peers
-        self._accepted: dict[_Stream, asyncio.Event] = {}  # with the event of its end
+        self._accepted: dict[Stream, asyncio.Event] = {}  # with the event of its end
         self._is_closed = False
 
     async def __aenter__(self) -> Self:
@@ -161,7 +152,7 @@ class PeerLinks:
         """Serves a peer that dialled us."""
         if self._is_closed:
             return
-        stream = _Stream(self.encoder, requests, context.write, limit=self.value_limit)
+        stream = Stream(self.encoder, requests, context.write, limit=self.value_limit)
         stream.send(self.hello)
         ended = self._accepted[stream] = asyncio.Event()
         try:
@@ -176,7 +167,7 @@ class PeerLinks:
             del self._accepted[stream]
             ended.set()
 
-    async def serve(self, stream: _Stream, expected: NodeId | None) -> None:
+    async def serve(self, stream: Stream, expected: NodeId | None) -> None:
         """Runs a stream to its end.
 
         Raises:
@@ -203,135 +194,13 @@ class WorkloadWire:
         self._links.send(self._workload, peer, frame)
 
 
-class _Stream:
-    """One gRPC stream, seen the same from either end."""
-
-    def __init__(
-        self,
-        encoder: Encoder,
-        reads: AsyncIterable[bytes],
-        write: Callable[[bytes], Awaitable[Any]],
-        half_close: Callable[[], Awaitable[None]] | None = None,
-        *,
-        limit: int | None = None,
-    ) -> None:
-        """Who dialled gives `half_close`; who was dialled closes by returning."""
-        self.dialled_by_us = half_close is not None
-        self._encoder = encoder
-        self._reads = reads
-        self._write = write
-        self._half_close = half_close
-        self._decoder = Decoder(lambda _: False, limit)  # no value comes before the greeting
-        self._outbox: list[Message_] = []
-        self._pending: asyncio.Event = asyncio.Event()
-        self._early: list[Message_] = []  # came in one write with the greeting
-        self._greeting: asyncio.Timeout | None = None  # while it is waited for
-        self._is_closed = False
-
-    def send(self, message: Message_) -> None:
-        self._outbox.append(message)
-        self._pending.set()
-
-    @property
-    def waiting(self) -> int:
-        """Messages that wait for what is being written."""
-        return len(self._outbox)
-
-    def close(self) -> None:
-        """Ends the stream after what is in the outbox."""
-        self._is_closed = True
-        self._pending.set()
-        if self._greeting is not None:
-            self._greeting.reschedule(asyncio.get_running_loop().time())
-
-    async def greeting(self) -> Link:
-        """Who is at the other end. Our own greeting is on its way meanwhile."""
-        try:
-            async with asyncio.timeout(GREETING) as self._greeting:
-                await self._flush()
-                async for data in self._reads:
-                    messages = list(self._decoder.feed(data))
-                    if not messages or not isinstance(messages[0], Link):
-                        break
-                    self._early = messages[1:]
-                    return messages[0]
-        except TimeoutError:
-            pass
-        finally:
-            self._greeting = None
-        raise RemoteProtocolError("the other end did not say who it is")
-
-    async def run(
-        self, receive: Callable[[Message_], None], wants: Callable[[WorkloadId], bool]
-    ) -> None:
-        """Carries frames both ways until either end closes it or it breaks.
-
-        Raises:
-            RemoteProtocolError: the other end broke a rule.
-        """
-        self._decoder.wants = wants
-        for message in self._early:
-            receive(message)
-        async with task_group() as group:
-            reader = group.create_task(self._read_all(receive), name="reader")
-            writer = group.create_task(self._write_all(), name="writer")
-            reader.add_done_callback(lambda _: self._end_writing(writer))
-            writer.add_done_callback(lambda _: reader.cancel())
-
-    def _end_writing(self, writer: asyncio.Task[None]) -> None:
-        """Nothing more will be read. A call that was served ends after what is being written.
-
-        gRPC loses the end of a call whose handler returns in the middle of a write.
-        """
-        if self._half_close is not None:
-            writer.cancel()
-            return
-        self.close()
-        asyncio.get_running_loop().call_later(CLOSING, writer.cancel)
-
-    async def _read_all(self, receive: Callable[[Message_], None]) -> None:
-        with contextlib.suppress(*rpc.BROKEN):
-            async for data in self._reads:
-                messages = self._decoder.feed(data)
-                while _hand_over(messages, receive):  # noqa: ASYNC110 - nobody waits: a turn
-                    await asyncio.sleep(0)
-
-    async def _write_all(self) -> None:
-        with contextlib.suppress(*rpc.BROKEN):
-            while self._outbox or not self._is_closed:
-                await self._pending.wait()
-                self._pending.clear()
-                await self._flush()
-            if self._half_close is not None:
-                await self._half_close()
-                await asyncio.sleep(CLOSING)  # till the other end has ended it, and the reader us
-
-    async def _flush(self) -> None:
-        messages, self._outbox = self._outbox, []
-        frames = itertools.chain.from_iterable(map(self._encoder.encode, messages))
-        for write in pack_frames(frames):
-            await self._write(write)
-
-
-def _hand_over(messages: Iterator[Message_], receive: Callable[[Message_], None]) -> bool:
-    """Hands over what may be handled in one turn; whether there may be more.
-
-    A function of its own, so that a reader that waits keeps no value.
-    """
-    handled = 0
-    for message in itertools.islice(messages, TURN):
-        receive(message)
-        handled += 1
-    return handled == TURN
-
-
 class _Peer:
     """One peer process: the stream to it, if any, and the workloads that need it."""
 
     def __init__(self, links: PeerLinks, name: NodeId) -> None:
         self.name = name
         self.ports: dict[WorkloadId, Port] = {}
-        self.stream: _Stream | None = None
+        self.stream: Stream | None = None
         self._since = _now()  # when the stream came, or, where there is none, went
         self._reason = "it never answered"  # why there is no stream
         self._breaches = 0
@@ -379,7 +248,7 @@ class _Peer:
 
     # ---- the stream ----
 
-    async def run(self, stream: _Stream) -> None:
+    async def run(self, stream: Stream) -> None:
         """Makes `stream` the link, unless there is a better one, and runs it to its end.
 
         Raises:
@@ -412,7 +281,7 @@ class _Peer:
             self._drop(stream)
             self._forget()
 
-    def _is_better(self, stream: _Stream) -> bool:
+    def _is_better(self, stream: Stream) -> bool:
         """Of two streams dialled at once the smaller name's is kept; otherwise the later one.
 
         Who dials has no link: a link that is not new, and that the peer dials in spite of, is one
@@ -426,7 +295,7 @@ class _Peer:
             return True
         return stream.dialled_by_us == (self._links.node < self.name)
 
-    def _drop(self, stream: _Stream) -> None:
+    def _drop(self, stream: Stream) -> None:
         if self.stream is not stream:
             return
         self.stream = None
@@ -436,7 +305,7 @@ class _Peer:
         for port in list(self.ports.values()):
             port.link_down(self.name)
 
-    def _receive(self, stream: _Stream, message: Message_) -> None:
+    def _receive(self, stream: Stream, message: Message_) -> None:
         if not isinstance(message, tuple):
             raise RemoteProtocolError(f"{self.name} sent {type(message).__name__} on a peer link")
         workload, frame = message
@@ -486,7 +355,7 @@ class _Peer:
                 metadata=rpc.metadata(self._links.token)
             )
             links = self._links
-            stream = _Stream(
+            stream = Stream(
                 links.encoder, call, call.write, call.done_writing, limit=links.value_limit
             )
             stream.send(self._links.hello)

@@ -20,7 +20,7 @@ from p2pdo.runtime.batches import ThreadBatches
 from p2pdo.wire.v1 import coordinator_pb2 as wire
 
 pytestmark = pytest.mark.asyncio
-FRUGAL = Settings(lease_seconds=60, rejoin_grace=60, result_bytes=1000, kept_ended=1)
+FRUGAL = Settings(lease_seconds=60, rejoin_grace=60, result_characters=1000, kept_ended=1)
 
 
 async def answered(client: Client, node: FakeNode, workload: str, *values: object) -> None:
@@ -100,7 +100,7 @@ async def test_of_many_results_the_latest_are_in_memory_and_all_are_told(tmp_pat
             await answered(client, a, workload, *values[start : start + 100])
         kept = texts_in_memory(workload)
         assert kept == [json.dumps(value) for value in values[-len(kept) :]]
-        assert 0 < sum(map(len, kept)) <= FRUGAL.result_bytes
+        assert 0 < sum(map(len, kept)) <= FRUGAL.result_characters
         assert await first(client, workload, 0, 300) == values
         assert await first(client, workload, 290, 10) == values[290:]
         shown = (await client.get(workload)).members[0].result

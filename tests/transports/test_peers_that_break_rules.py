@@ -16,7 +16,7 @@ from linked_nodes import LIMIT, TOKEN, WORK, Node, converse, eventually, pair
 
 from p2pdo.errors import LinkLost, P2pdoError
 from p2pdo.protocol.frames import Ack, Hello
-from p2pdo.transports import peers, rpc
+from p2pdo.transports import peer_streams, peers, rpc
 from p2pdo.transports.peers import METHOD
 from p2pdo.wire.codec import Encoder, Link, Message_, Verdict, encode
 
@@ -100,7 +100,7 @@ async def test_a_wrong_first_frame_is_refused(
 
 
 async def test_who_says_nothing_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(peers, "GREETING", 0.2)
+    monkeypatch.setattr(peer_streams, "GREETING", 0.2)
     async with honest_pair_goes_on() as (_, b), stream_to(b.address) as call:
         assert await ended_with(call) is grpc.StatusCode.INVALID_ARGUMENT
 
@@ -151,18 +151,18 @@ async def test_a_write_of_many_messages_leaves_the_loop_to_others() -> None:
     seen: set[int] = set()  # how far the reading was, whenever somebody else had a turn
 
     async def reads() -> AsyncIterator[bytes]:
-        yield b"".join(encode((WORK, Ack(0, 0)))) * (10 * peers.TURN)
+        yield b"".join(encode((WORK, Ack(0, 0)))) * (10 * peer_streams.TURN)
 
     async def write(_: bytes) -> None:
         raise AssertionError("there is nothing to say")
 
     async def other() -> None:
-        while len(received) < 10 * peers.TURN:
+        while len(received) < 10 * peer_streams.TURN:
             seen.add(len(received))
             await asyncio.sleep(0)
 
     going = asyncio.create_task(other())
-    await peers._Stream(Encoder(), reads(), write).run(received.append, lambda _: False)
+    await peer_streams.Stream(Encoder(), reads(), write).run(received.append, lambda _: False)
     await going
     assert len(seen) >= 10
 
