@@ -36,7 +36,7 @@ class Abandonment:
         """Its time begins anew, or it has none: its driver was heard, came or went."""
         if timer := self._timers.pop(record.workload, None):
             timer.cancel()
-        if not record.hub and _may_be_abandoned(record) and math.isfinite(self._seconds):
+        if not record.watchers and _may_be_abandoned(record) and math.isfinite(self._seconds):
             due = self._clock.time() + self._seconds
             self._timers[record.workload] = self._clock.call_at(due, self._check, record, due)
 

@@ -160,7 +160,7 @@ class Desk:
         """
         record = self.find(workload)
         try:
-            with record.hub.watching() as watcher:
+            with record.watchers.watching() as watcher:
                 self._abandonment.renew(record)
                 yield record, watcher
         finally:
@@ -283,8 +283,8 @@ class Desk:
                 self._kept.append(record)
                 self._prune()
         self._store.submit(rows.write_workload(record.to_row()))
-        if record.hub:
-            record.hub.publish(wire.WorkloadEvent(status=self.describe(record)))
+        if record.watchers:
+            record.watchers.publish(wire.WorkloadEvent(status=self.describe(record)))
 
     def _node_gone(self, node: NodeRecord, what: str) -> None:
         for record in list(self._active.get(node.name, {}).values()):

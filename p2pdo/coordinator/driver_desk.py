@@ -75,7 +75,7 @@ class DriverDesk:
         told = [task for task in wanted if self._abort(record, task, reason)]
         if told:
             self._store.submit(rows.write_tasks(told))
-            record.hub.nudge()
+            record.watchers.nudge()
         for task in told:
             self._desk.tell(record, TaskAborted(task.node, task.name))
         return [task.task_id for task in told]

@@ -82,7 +82,7 @@ class NodeDesk:
             record = self._desk.find(task.workload)
             record.note_result(task)
             if isinstance(record.machine, TaskQueue):
-                record.hub.nudge()
+                record.watchers.nudge()
                 self._desk.tell(
                     record, TaskSucceeded(task.node, task.name, None)
                 )  # passed on unread
@@ -137,8 +137,8 @@ class NodeDesk:
         record.lanes[node] = known_lanes(record, lanes)
         for point in points:
             network = record.meter.add(node, point)
-            if network is not None and record.hub:
-                record.hub.publish(
+            if network is not None and record.watchers:
+                record.watchers.publish(
                     wire.WorkloadEvent(metric=self._desk.describe_point(record, network))
                 )
 

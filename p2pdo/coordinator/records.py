@@ -9,7 +9,7 @@ from p2pdo.config import Spec
 from p2pdo.coordinator import rows
 from p2pdo.coordinator.results import Results
 from p2pdo.coordinator.settings import Settings
-from p2pdo.coordinator.watching import Hub, Meter
+from p2pdo.coordinator.watching import Meter, Watchers
 from p2pdo.protocol.assignment import Member
 from p2pdo.protocol.monitoring import MaskedMonitor
 from p2pdo.protocol.tasks import Task, task_id_of
@@ -42,7 +42,7 @@ class WorkloadRecord:
     request_id: str
     members: Sequence[Member]
     created: float
-    hub: Hub
+    watchers: Watchers
     meter: Meter
     results: Results
     monitor: MaskedMonitor | None = None
@@ -139,7 +139,7 @@ def make_record(
         request_id,
         members,
         created,
-        Hub(settings.watch_backlog),
+        Watchers(settings.watch_backlog),
         Meter([member.name for member in members]),
         Results(settings.result_characters if is_queue else _ALL, forgotten, acknowledged),
     )

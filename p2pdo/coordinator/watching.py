@@ -48,7 +48,7 @@ class Watcher:
         self._metrics -= 1
 
 
-class Hub:
+class Watchers:
     """The watchers of one workload."""
 
     def __init__(self, limit: int) -> None:

@@ -24,7 +24,7 @@ from typing import Generic, TypeVar
 from p2pdo.errors import LocalProtocolError, WorkloadFailed
 from p2pdo.runtime.actor import Actor, ActorRef
 from p2pdo.runtime.groups import task_group
-from p2pdo.runtime.turnstile import Turnstile
+from p2pdo.runtime.throttle import Throttle
 
 K = TypeVar("K", bound=Hashable)
 M = TypeVar("M")
@@ -77,7 +77,7 @@ class Supervisor(Generic[K, M]):
         self._clock = clock
         self._group: asyncio.TaskGroup | None = None
         self._children: dict[K, _Child[M]] = {}
-        self._births = Turnstile()
+        self._starts = Throttle()
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[Supervisor[K, M]]:
@@ -111,7 +111,7 @@ class Supervisor(Generic[K, M]):
 
     async def _supervise(self, key: K, child: _Child[M]) -> None:
         now = self._clock or asyncio.get_running_loop().time
-        await self._births.enter()
+        await self._starts.enter()
         while True:
             try:
                 await child.actor.run()

@@ -48,7 +48,7 @@ class Watched:
         self.ended.append(self.loop.time())
 
     async def watch(self, seconds: float) -> None:
-        with self.record.hub.watching():
+        with self.record.watchers.watching():
             self.abandonment.renew(self.record)
             await asyncio.sleep(seconds)
         self.abandonment.renew(self.record)

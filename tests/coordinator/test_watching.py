@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from p2pdo.coordinator.watching import Hub, Meter, Point
+from p2pdo.coordinator.watching import Meter, Point, Watchers
 from p2pdo.types import NodeId
 from p2pdo.wire.v1 import coordinator_pb2 as wire
 
@@ -18,21 +18,21 @@ def status(text: str) -> wire.WorkloadEvent:
 
 
 def test_a_slow_watcher_loses_the_oldest_metrics_and_no_status() -> None:
-    hub = Hub(limit=2)
-    assert not hub
-    with hub.watching() as watcher:
-        assert hub
-        hub.publish(status("running"))
+    watchers = Watchers(limit=2)
+    assert not watchers
+    with watchers.watching() as watcher:
+        assert watchers
+        watchers.publish(status("running"))
         for k in range(5):
-            hub.publish(metric(k))
-        hub.publish(status("done"))
+            watchers.publish(metric(k))
+        watchers.publish(status("done"))
         events = watcher.take()
         assert [e.metric.iteration for e in events if e.HasField("metric")] == [3, 4]
         assert [e.status.status for e in events if e.HasField("status")] == ["running", "done"]
         assert not watcher.wake.is_set()
-        hub.nudge()
+        watchers.nudge()
         assert watcher.wake.is_set()
-    assert not hub
+    assert not watchers
 
 
 def test_an_iteration_is_told_when_the_last_member_reaches_it() -> None:

@@ -4,15 +4,15 @@ import asyncio
 
 import pytest
 
-from p2pdo.runtime.turnstile import Turnstile
+from p2pdo.runtime.throttle import Throttle
 
 
 @pytest.mark.asyncio
 async def test_a_crowd_passes_a_few_in_a_turn_in_the_order_of_its_coming() -> None:
-    turnstile, passed = Turnstile(width=2), list[str]()
+    throttle, passed = Throttle(width=2), list[str]()
 
     async def enter(name: str) -> None:
-        await turnstile.enter()
+        await throttle.enter()
         passed.append(name)
 
     async with asyncio.TaskGroup() as group:
@@ -29,11 +29,11 @@ async def test_a_crowd_passes_a_few_in_a_turn_in_the_order_of_its_coming() -> No
 
 @pytest.mark.asyncio
 async def test_what_is_under_way_goes_on_between_two_of_a_crowd() -> None:
-    turnstile, order = Turnstile(width=1), list[str]()
+    throttle, order = Throttle(width=1), list[str]()
     loop = asyncio.get_running_loop()
 
     async def enter(name: str) -> None:
-        await turnstile.enter()
+        await throttle.enter()
         order.append(name)
         if name == "a":
             loop.call_soon(order.append, "a's result")
@@ -46,10 +46,10 @@ async def test_what_is_under_way_goes_on_between_two_of_a_crowd() -> None:
 
 @pytest.mark.asyncio
 async def test_who_is_cancelled_while_it_waits_takes_nobodys_place() -> None:
-    turnstile, passed = Turnstile(width=1), list[str]()
+    throttle, passed = Throttle(width=1), list[str]()
 
     async def enter(name: str) -> None:
-        await turnstile.enter()
+        await throttle.enter()
         passed.append(name)
 
     tasks = [asyncio.create_task(enter(name)) for name in "abc"]

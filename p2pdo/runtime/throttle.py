@@ -1,4 +1,4 @@
-"""A turnstile: of a crowd that comes at once, a few pass in each turn of the event loop.
+"""A throttle: of many tasks that come at once, a few pass in each turn of the event loop.
 
 A loop runs everything that is ready before it looks at what has happened since. A hundred clients
 that begin in one turn hold up the results of those that were already at work until the last has
@@ -11,7 +11,7 @@ import asyncio
 from collections import deque
 
 
-class Turnstile:
+class Throttle:
     """Lets `width` tasks pass in a turn, in the order of their coming."""
 
     def __init__(self, width: int = 2) -> None:
