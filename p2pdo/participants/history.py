@@ -12,7 +12,6 @@ a row is appended, then the header says so. At the end they are put into the .np
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
@@ -94,6 +93,8 @@ class History:
         self._columns = {}
         if not columns:
             return
+        import zipfile  # 1 MB that a node needs when the first of these ends
+
         path = self._folder / FILE
         draft = path.with_name(f".{FILE}.draft")
         with zipfile.ZipFile(draft, "w") as file:
