@@ -6,105 +6,85 @@ from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, fields
 from typing import Any, TypeAlias, TypeVar
 
-from p2pdo.algorithms.accelerated import AccDngd, Mudag, Opapc
-from p2pdo.algorithms.accelerated_dual import Msda, Ssda
-from p2pdo.algorithms.accelerated_gossip import ChebyshevGossip, FastMix
-from p2pdo.algorithms.adapt_then_combine import AtcTracking, AugDgm
 from p2pdo.algorithms.asynchronous.contract import AsynchronousAlgorithm
 from p2pdo.algorithms.asynchronous.table import ASYNCHRONOUS
 from p2pdo.algorithms.base import CONSENSUS, Algorithm, CostBounds, Method
-from p2pdo.algorithms.compressed import Beer, CGt, ChocoGossip, ChocoSgd, Lead
-from p2pdo.algorithms.consensus import Consensus, LogicAnd, MaxConsensus, MinConsensus
-from p2pdo.algorithms.constraint_coupled import DualSubgradient, PrimalDecomposition
-from p2pdo.algorithms.directed import Ab, GradientPush, PushDiging, PushPull, PushSum
-from p2pdo.algorithms.dual_decomposition import DualDecomposition
-from p2pdo.algorithms.edge_admm import AdmmTracking, EdgeAdmm, LtAdmm, LtAdmmVr
-from p2pdo.algorithms.error_feedback import Motef
-from p2pdo.algorithms.exact_first_order import ExactDiffusion, Extra, Nids, NidsOwnSteps, WangElia
-from p2pdo.algorithms.finite_time import FiniteTime
-from p2pdo.algorithms.gradient_descent import Atc, Dgd, DgdCta
-from p2pdo.algorithms.gradient_tracking import GradientTracking, GtAdam
 from p2pdo.algorithms.installed import installed_algorithms, load
-from p2pdo.algorithms.local_training import KGt, Led, ProxSkip
-from p2pdo.algorithms.masked import MaskedConsensus
-from p2pdo.algorithms.momentum import DecentLam, DmSgd, QgDsgdm
-from p2pdo.algorithms.newton import Dqm, Esom, NetworkNewton, NewtonTracking
-from p2pdo.algorithms.node_admm import ConsensusAdmm, Dinno, Dlm
-from p2pdo.algorithms.private import DpDgd
-from p2pdo.algorithms.proximal import PgExtra, ProxNids
-from p2pdo.algorithms.robust import ClippedGossip, MedianConsensus, TrimmedMean
-from p2pdo.algorithms.variance_reduced import GtSaga, GtSarah, GtVr
 from p2pdo.errors import ConfigError, did_you_mean
 from p2pdo.graphs.weights import Weights
+from p2pdo.on_use import ByName
 from p2pdo.types import Plain
 
-ALGORITHMS: Mapping[str, type[Algorithm[Any]]] = {
-    "consensus": Consensus,
-    "max-consensus": MaxConsensus,
-    "min-consensus": MinConsensus,
-    "logic-and": LogicAnd,
-    "finite-time": FiniteTime,
-    "push-sum": PushSum,
-    "dgd": Dgd,
-    "dgd-cta": DgdCta,
-    "atc": Atc,
-    "gradient-push": GradientPush,
-    "gradient-tracking": GradientTracking,
-    "gtadam": GtAdam,
-    "atc-tracking": AtcTracking,
-    "aug-dgm": AugDgm,
-    "extra": Extra,
-    "exact-diffusion": ExactDiffusion,
-    "nids": Nids,
-    "nids-own-steps": NidsOwnSteps,
-    "wang-elia": WangElia,
-    "acc-dngd": AccDngd,
-    "mudag": Mudag,
-    "opapc": Opapc,
-    "ssda": Ssda,
-    "msda": Msda,
-    "dual-decomposition": DualDecomposition,
-    "k-gt": KGt,
-    "led": Led,
-    "proxskip": ProxSkip,
-    "edge-admm": EdgeAdmm,
-    "atg": AdmmTracking,
-    "lt-admm": LtAdmm,
-    "lt-admm-vr": LtAdmmVr,
-    "consensus-admm": ConsensusAdmm,
-    "dlm": Dlm,
-    "dinno": Dinno,
-    "dqm": Dqm,
-    "network-newton": NetworkNewton,
-    "esom": Esom,
-    "newton-tracking": NewtonTracking,
-    "gt-saga": GtSaga,
-    "gt-sarah": GtSarah,
-    "gt-vr": GtVr,
-    "ab": Ab,
-    "push-pull": PushPull,
-    "push-diging": PushDiging,
-    "decentlam": DecentLam,
-    "dmsgd": DmSgd,
-    "qg-dsgdm": QgDsgdm,
-    "fastmix": FastMix,
-    "chebyshev-gossip": ChebyshevGossip,
-    "choco-gossip": ChocoGossip,
-    "choco-sgd": ChocoSgd,
-    "beer": Beer,
-    "lead": Lead,
-    "c-gt": CGt,
-    "motef": Motef,
-    "pg-extra": PgExtra,
-    "prox-nids": ProxNids,
-    "dual-subgradient": DualSubgradient,
-    "primal-decomposition": PrimalDecomposition,
-    "dp-dgd": DpDgd,
-    "masked-consensus": MaskedConsensus,
-    "median-consensus": MedianConsensus,
-    "trimmed-mean": TrimmedMean,
-    "clipped-gossip": ClippedGossip,
-}
+ALGORITHMS: ByName[type[Algorithm[Any]]] = ByName(
+    "p2pdo.algorithms",
+    {
+        "consensus": "Consensus",
+        "max-consensus": "MaxConsensus",
+        "min-consensus": "MinConsensus",
+        "logic-and": "LogicAnd",
+        "finite-time": "FiniteTime",
+        "push-sum": "PushSum",
+        "dgd": "Dgd",
+        "dgd-cta": "DgdCta",
+        "atc": "Atc",
+        "gradient-push": "GradientPush",
+        "gradient-tracking": "GradientTracking",
+        "gtadam": "GtAdam",
+        "atc-tracking": "AtcTracking",
+        "aug-dgm": "AugDgm",
+        "extra": "Extra",
+        "exact-diffusion": "ExactDiffusion",
+        "nids": "Nids",
+        "nids-own-steps": "NidsOwnSteps",
+        "wang-elia": "WangElia",
+        "acc-dngd": "AccDngd",
+        "mudag": "Mudag",
+        "opapc": "Opapc",
+        "ssda": "Ssda",
+        "msda": "Msda",
+        "dual-decomposition": "DualDecomposition",
+        "k-gt": "KGt",
+        "led": "Led",
+        "proxskip": "ProxSkip",
+        "edge-admm": "EdgeAdmm",
+        "atg": "AdmmTracking",
+        "lt-admm": "LtAdmm",
+        "lt-admm-vr": "LtAdmmVr",
+        "consensus-admm": "ConsensusAdmm",
+        "dlm": "Dlm",
+        "dinno": "Dinno",
+        "dqm": "Dqm",
+        "network-newton": "NetworkNewton",
+        "esom": "Esom",
+        "newton-tracking": "NewtonTracking",
+        "gt-saga": "GtSaga",
+        "gt-sarah": "GtSarah",
+        "gt-vr": "GtVr",
+        "ab": "Ab",
+        "push-pull": "PushPull",
+        "push-diging": "PushDiging",
+        "decentlam": "DecentLam",
+        "dmsgd": "DmSgd",
+        "qg-dsgdm": "QgDsgdm",
+        "fastmix": "FastMix",
+        "chebyshev-gossip": "ChebyshevGossip",
+        "choco-gossip": "ChocoGossip",
+        "choco-sgd": "ChocoSgd",
+        "beer": "Beer",
+        "lead": "Lead",
+        "c-gt": "CGt",
+        "motef": "Motef",
+        "pg-extra": "PgExtra",
+        "prox-nids": "ProxNids",
+        "dual-subgradient": "DualSubgradient",
+        "primal-decomposition": "PrimalDecomposition",
+        "dp-dgd": "DpDgd",
+        "masked-consensus": "MaskedConsensus",
+        "median-consensus": "MedianConsensus",
+        "trimmed-mean": "TrimmedMean",
+        "clipped-gossip": "ClippedGossip",
+    },
+)
 
 
 AnyAlgorithm: TypeAlias = Algorithm[Any] | AsynchronousAlgorithm[Any]
@@ -150,8 +130,8 @@ def agrees_on_starts(name: str) -> bool:
 
 def name_of(algorithm: type[Method]) -> str:
     """The catalogue's name, or the class's own for an algorithm from elsewhere."""
-    library = (*ALGORITHMS.items(), *ASYNCHRONOUS.items())
-    return next((n for n, cls in library if cls is algorithm), algorithm.__name__)
+    name = ALGORITHMS.name_of(algorithm) or ASYNCHRONOUS.name_of(algorithm)
+    return name or algorithm.__name__
 
 
 def needs_smoothness(cls: type[Method], parameters: Mapping[str, Plain]) -> bool:

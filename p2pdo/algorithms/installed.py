@@ -9,19 +9,22 @@ imported that nobody asked for. The library's own names are always its own.
 
 from __future__ import annotations
 
-from importlib.metadata import EntryPoint, entry_points
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from p2pdo.algorithms.asynchronous.contract import AsynchronousAlgorithm
 from p2pdo.algorithms.base import Algorithm
 from p2pdo.errors import ConfigError
+from p2pdo.on_use import installed
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 GROUP = "p2pdo.algorithms"
 
 
 def installed_algorithms() -> dict[str, EntryPoint]:
     """By name, in alphabetical order; nothing is imported for it."""
-    return {entry.name: entry for entry in sorted(entry_points(group=GROUP), key=lambda e: e.name)}
+    return installed(GROUP)
 
 
 def load(entry: EntryPoint) -> type[Algorithm[Any] | AsynchronousAlgorithm[Any]]:

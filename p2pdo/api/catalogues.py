@@ -21,7 +21,7 @@ from p2pdo.algorithms.catalogue import (
     needs_smoothness,
 )
 from p2pdo.algorithms.installed import installed_algorithms, load
-from p2pdo.data.catalogue import DEFAULTS, DESCRIPTIONS
+from p2pdo.data.catalogue import DESCRIPTIONS, defaults_of
 from p2pdo.effects import freeze
 from p2pdo.errors import ConfigError
 from p2pdo.graphs.topologies import ring
@@ -93,7 +93,7 @@ def describe_algorithm(name: str) -> dict[str, Any]:
 def describe_problems() -> list[dict[str, Any]]:
     """Name, what it is, and its parameters with their defaults."""
     return [
-        {"name": name, "about": about, "parameters": dict(DEFAULTS[name])}
+        {"name": name, "about": about, "parameters": defaults_of(name)}
         for name, about in DESCRIPTIONS.items()
     ]
 

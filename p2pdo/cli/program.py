@@ -25,6 +25,7 @@ import click
 
 from p2pdo.cli.signals import Interruption, interruptible
 from p2pdo.errors import P2pdoError, did_you_mean, render
+from p2pdo.version import VERSION
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -253,7 +254,5 @@ def _console() -> Console:
 
 def _print_version(ctx: click.Context, _parameter: click.Parameter, value: bool) -> None:
     if value and not ctx.resilient_parsing:
-        from importlib.metadata import version
-
-        click.echo(f"p2pdo {version('p2pdo')}")
+        click.echo(f"p2pdo {VERSION}")
         ctx.exit()

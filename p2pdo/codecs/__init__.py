@@ -21,11 +21,27 @@ How many bytes are sent depends on the length and the dtype of v alone: a receiv
 and memory that is shared is laid out once.
 """
 
-from p2pdo.codecs.base import Codec
-from p2pdo.codecs.catalogue import CODECS, codec
-from p2pdo.codecs.floats import BFloat16, Float16, Uncompressed
-from p2pdo.codecs.quantised import MaxQsgd, Qsgd, ScaledQsgd, ScaledSign
-from p2pdo.codecs.sparse import RandK, TopK
+from typing import TYPE_CHECKING
+
+from p2pdo.on_use import attributes
+
+if TYPE_CHECKING:
+    from p2pdo.codecs.base import Codec
+    from p2pdo.codecs.catalogue import CODECS, codec
+    from p2pdo.codecs.floats import BFloat16, Float16, Uncompressed
+    from p2pdo.codecs.quantised import MaxQsgd, Qsgd, ScaledQsgd, ScaledSign
+    from p2pdo.codecs.sparse import RandK, TopK
+else:
+    __getattr__ = attributes(
+        __name__,
+        {
+            "base": "Codec",
+            "catalogue": "CODECS codec",
+            "floats": "BFloat16 Float16 Uncompressed",
+            "quantised": "MaxQsgd Qsgd ScaledQsgd ScaledSign",
+            "sparse": "RandK TopK",
+        },
+    )
 
 __all__ = [
     "CODECS",

@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from p2pdo.codecs.base import Codec
@@ -20,6 +19,7 @@ from p2pdo.codecs.floats import BFloat16, Float16, Uncompressed
 from p2pdo.codecs.quantised import MaxQsgd, Qsgd, ScaledQsgd, ScaledSign
 from p2pdo.codecs.sparse import RandK, TopK
 from p2pdo.errors import ConfigError, did_you_mean
+from p2pdo.on_use import installed
 
 GROUP = "p2pdo.codecs"
 
@@ -84,13 +84,8 @@ def codec(text: str) -> Codec:
     return entry.make(value)
 
 
-def installed() -> dict[str, EntryPoint]:
-    """Those of other packages by name; nothing is imported for it."""
-    return {entry.name: entry for entry in sorted(entry_points(group=GROUP), key=lambda e: e.name)}
-
-
 def _of_elsewhere(name: str, number: str) -> Codec:
-    others = installed()
+    others = installed(GROUP)
     if name not in others:
         raise ConfigError(f"unknown codec '{name}'", hint=did_you_mean(name, [*CODECS, *others]))
     origin = f"the installed codec '{name}' ({others[name].value})"

@@ -25,6 +25,7 @@ from typing import NoReturn
 import click
 
 from p2pdo.errors import ConfigError, P2pdoError, render
+from p2pdo.version import VERSION
 
 log = logging.getLogger(__name__)
 
@@ -65,9 +66,7 @@ _ORPHAN_SECONDS = 2.0  # that draining may take once the launcher is gone
 @click.option("--insecure", is_flag=True, help="Speak plaintext, on loopback only.")
 @click.option("--local", is_flag=True, hidden=True, help="Started by p2pdo's own launcher.")
 @click.option("-v", "--verbose", is_flag=True, help="Log more, to stderr.")
-@click.version_option(
-    package_name="p2pdo", prog_name="p2pdo-coordinator", message="%(prog)s %(version)s"
-)
+@click.version_option(VERSION, prog_name="p2pdo-coordinator", message="%(prog)s %(version)s")
 def main(
     *,
     listen: str,

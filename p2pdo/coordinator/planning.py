@@ -42,9 +42,8 @@ from p2pdo.protocol.assignment import (
 from p2pdo.protocol.asynchronous.auditing import require_ledger
 from p2pdo.protocol.coding import NONE, coding_of, lazier, require_codable, settle
 from p2pdo.protocol.monitoring import require_invariants
+from p2pdo.protocol.tasks_of_runs import EXECUTOR, PARTICIPANT_EXECUTOR
 from p2pdo.protocol.workload import (
-    EXECUTOR,
-    PARTICIPANT_EXECUTOR,
     Machine,
     Optimization,
     Participation,

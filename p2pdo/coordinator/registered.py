@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib.metadata import entry_points
 
 from p2pdo.data.encode import load_object
 from p2pdo.driving.controllers import GROUP, Controller
 from p2pdo.errors import ConfigError
+from p2pdo.on_use import installed
 
 
 def registered_controllers(flags: Sequence[str]) -> dict[str, Controller]:
@@ -17,8 +17,8 @@ def registered_controllers(flags: Sequence[str]) -> dict[str, Controller]:
         ConfigError: a flag is not of the form NAME=MODULE:FUNCTION, or nothing stands there.
     """
     found: dict[str, Controller] = {}
-    for entry in entry_points(group=GROUP):
-        found[entry.name] = entry.load()
+    for name, entry in installed(GROUP).items():
+        found[name] = entry.load()
     for flag in flags:
         name, equals, where = flag.partition("=")
         if not (equals and name and where):

@@ -8,80 +8,60 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from p2pdo.data import breast_cancer as of_breasts, two_moons as of_moons
-from p2pdo.data.breast_cancer import breast_cancer
 from p2pdo.data.held_out import share_of
-from p2pdo.data.partition import check_partition
-from p2pdo.data.real import (
-    diabetes,
-    diabetes_huber,
-    digits,
-    digits_held_out,
-    wine,
-    wine_held_out,
-)
-from p2pdo.data.synthetic import (
-    all_averaging,
-    all_least_squares,
-    allocation,
-    averaging,
-    least_squares,
-    quadratic,
-    require_iid,
-)
-from p2pdo.data.two_moons import two_moons
+from p2pdo.data.partition import check_partition, require_iid
 from p2pdo.errors import ConfigError, did_you_mean
+from p2pdo.on_use import ByName
 from p2pdo.problems.base import Classifier, Smooth
 from p2pdo.problems.checks import FLOATS, nonnegative, whole_number
-from p2pdo.problems.coupled import Coupled
 from p2pdo.problems.many import Many, Stack
 from p2pdo.types import Plain
 
-Cost: TypeAlias = Smooth | Coupled
+if TYPE_CHECKING:
+    from p2pdo.problems.coupled import Coupled
+
+Cost: TypeAlias = "Smooth | Coupled"
 Factory: TypeAlias = Callable[..., Cost]
 
 
-def _defaults(factory: Factory) -> dict[str, Plain]:
-    parameters = inspect.signature(factory).parameters.values()
-    return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+PROBLEMS: ByName[Factory] = ByName(
+    "p2pdo.data",
+    {
+        "breast-cancer": "breast_cancer.breast_cancer",
+        "digits": "real.digits",
+        "wine": "real.wine",
+        "diabetes": "real.diabetes",
+        "diabetes-huber": "real.diabetes_huber",
+        "two-moons": "two_moons.two_moons",
+        "quadratic": "synthetic.quadratic",
+        "least-squares": "synthetic.least_squares",
+        "averaging": "synthetic.averaging",
+        "allocation": "synthetic.allocation",
+    },
+)
 
-
-PROBLEMS: Mapping[str, Factory] = {
-    "breast-cancer": breast_cancer,
-    "digits": digits,
-    "wine": wine,
-    "diabetes": diabetes,
-    "diabetes-huber": diabetes_huber,
-    "two-moons": two_moons,
-    "quadratic": quadratic,
-    "least-squares": least_squares,
-    "averaging": averaging,
-    "allocation": allocation,
-}
-
-AT_ONCE: Mapping[str, Callable[..., Stack]] = {
-    "least-squares": all_least_squares,
-    "averaging": all_averaging,
-}
+AT_ONCE: ByName[Callable[..., Stack]] = ByName(
+    "p2pdo.data.synthetic",
+    {"least-squares": "all_least_squares", "averaging": "all_averaging"},
+)
 """Those that make the costs of all nodes as one stack, for more than `MANY` nodes."""
 
-HELD_OUT: Mapping[str, Callable[..., Classifier]] = {
-    "breast-cancer": of_breasts.held_out,
-    "digits": digits_held_out,
-    "wine": wine_held_out,
-    "two-moons": of_moons.held_out,
-}
+HELD_OUT: ByName[Callable[..., Classifier]] = ByName(
+    "p2pdo.data",
+    {
+        "breast-cancer": "breast_cancer.held_out",
+        "digits": "real.digits_held_out",
+        "wine": "real.wine_held_out",
+        "two-moons": "two_moons.held_out",
+    },
+)
 """Of those with classes: what makes a cost of the samples that no node has."""
 
 MANY = 1000
-
-DEFAULTS: Mapping[str, Mapping[str, Plain]] = {
-    name: _defaults(factory) for name, factory in PROBLEMS.items()
-}
 
 DESCRIPTIONS: Mapping[str, str] = {
     "breast-cancer": "logistic regression on 569 real samples, 31 features; needs scikit-learn",
@@ -114,9 +94,14 @@ def check_partition_of(name: str, partition: str) -> None:
 
 def describe(name: str) -> str:
     """One line for help: what it is, then its parameters with their defaults."""
-    find(name)
-    parameters = ", ".join(f"{key}={value}" for key, value in DEFAULTS[name].items())
+    parameters = ", ".join(f"{key}={value}" for key, value in defaults_of(name).items())
     return f"{DESCRIPTIONS[name]} ({parameters})"
+
+
+def defaults_of(name: str) -> dict[str, Plain]:
+    """The problem's parameters with their defaults."""
+    parameters = inspect.signature(find(name)).parameters.values()
+    return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
 
 
 def find(name: str) -> Factory:
@@ -199,7 +184,7 @@ def check_parameters(name: str, parameters: Mapping[str, Plain]) -> dict[str, Pl
     Raises:
         ConfigError: an unknown parameter, or a value of the wrong type or out of range.
     """
-    defaults = DEFAULTS[name]
+    defaults = defaults_of(name)
     checked: dict[str, Plain] = {}
     for key, value in parameters.items():
         if key not in defaults:

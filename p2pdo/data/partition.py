@@ -176,6 +176,17 @@ def check_partition(how: str) -> None:
         )
 
 
+def require_iid(partition: str) -> None:
+    """Refuses to share out by labels what has none.
+
+    Raises:
+        ConfigError: it is another partition than "iid".
+    """
+    check_partition(partition)
+    if partition != "iid":
+        raise no_labels("synthetic data")
+
+
 def no_labels(what: str) -> ConfigError:
     return ConfigError(
         f"{what} have no labels to skew", hint="use the partition 'iid', which is the default"

@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from p2pdo.data.partition import check_partition, no_labels
+from p2pdo.data.partition import require_iid
 from p2pdo.errors import ConfigError
 from p2pdo.problems.checks import nonnegative, whole_number
 from p2pdo.problems.coupled import Coupled
@@ -149,14 +149,3 @@ def planted(seed: int, dimension: int) -> Array:
 
 def _node_rng(seed: int, node_index: int) -> np.random.Generator:
     return np.random.default_rng([seed, NODE_STREAM, node_index])
-
-
-def require_iid(partition: str) -> None:
-    """Refuses to share out by labels what has none.
-
-    Raises:
-        ConfigError: it is another partition than "iid".
-    """
-    check_partition(partition)
-    if partition != "iid":
-        raise no_labels("synthetic data")

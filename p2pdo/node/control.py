@@ -47,6 +47,7 @@ from p2pdo.runtime.groups import task_group
 from p2pdo.transports import rpc
 from p2pdo.transports.host import THIS_HOST, Host
 from p2pdo.types import NodeId, WorkloadId
+from p2pdo.version import VERSION
 from p2pdo.wire.errors import decode_error
 from p2pdo.wire.v1 import coordinator_pb2 as pb, coordinator_pb2_grpc as pb_grpc
 
@@ -136,13 +137,11 @@ class Control:
             ) from None
 
     async def _join(self, seconds: float) -> None:
-        from importlib.metadata import version
-
         request = pb.JoinRequest(
             node=self.identity.node,
             boot_id=self.identity.boot_id,
             address=self.identity.address,
-            version=version("p2pdo"),
+            version=VERSION,
             return_states=self.identity.return_states,
         )
         reply = await self._call(self._stub.Join(request, timeout=seconds, metadata=self._metadata))

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from p2pdo.version import VERSION
+
 if TYPE_CHECKING:
     from p2pdo.node.configuration.reading import Source
     from p2pdo.node.run import NodeSettings
@@ -82,7 +84,7 @@ _LAST_NET = 2.0  # seconds that an orphan may take to clean up
     help="The largest value that is taken from a neighbour.",
 )
 @click.option("--local", is_flag=True, hidden=True, help="Started by p2pdo's own launcher.")
-@click.version_option(package_name="p2pdo", prog_name="p2pdo-node", message="%(prog)s %(version)s")
+@click.version_option(VERSION, prog_name="p2pdo-node", message="%(prog)s %(version)s")
 @click.pass_context
 def main(ctx: click.Context, /, *, config: Path | None, local: bool, **_flags: Any) -> None:
     """Offers this machine's data and processor to the workloads of a coordinator.
@@ -216,7 +218,6 @@ async def _run_local(settings: NodeSettings, source: Source | None) -> int:
     """The same for a launcher's child, which ends as soon as the launcher does."""
     import asyncio
     import os
-    import shutil
     from dataclasses import replace
 
     from p2pdo.runtime.groups import task_group
@@ -241,6 +242,8 @@ async def _run_local(settings: NodeSettings, source: Source | None) -> int:
             node.cancel()
     finally:
         if is_orphan and (folder := handover.get("ephemeral")):
+            import shutil
+
             shutil.rmtree(folder, ignore_errors=True)
     return 1 if node.cancelled() else node.result()
 

@@ -45,7 +45,7 @@ from p2pdo.protocol.monitoring import Hiding, Watch
 from p2pdo.protocol.plan import start_at
 from p2pdo.protocol.settling import Settle
 from p2pdo.protocol.settling_stepper import stepper_that
-from p2pdo.protocol.workload import CONFIG, RUN
+from p2pdo.protocol.tasks_of_runs import CONFIG, RUN
 from p2pdo.reporting.digests import digest_of
 from p2pdo.runtime.asynchronous import AsynchronousDriver, Mailbox
 from p2pdo.runtime.compute import ShortInPlace, ThreadCompute, may_be_in_place

@@ -17,19 +17,14 @@ from typing import Any
 from p2pdo.data import encode
 from p2pdo.errors import ConfigError, LocalProtocolError, did_you_mean
 from p2pdo.node.edges import Assigned, Edges
-from p2pdo.node.executors import Executor, ExecutorFactory, Task, WorkloadContext, task
+from p2pdo.node.executors import Executor, Task, WorkloadContext, task
 from p2pdo.node.metering import Metering
 from p2pdo.node.optimization import Site
 from p2pdo.participants.definition import Participant
 from p2pdo.participants.me import Part, folders_of
 from p2pdo.participants.taking_part import take_part
-from p2pdo.protocol.workload import CONFIG, RUN_PARTICIPANT
+from p2pdo.protocol.tasks_of_runs import CONFIG, RUN_PARTICIPANT
 from p2pdo.runtime.stages import ThreadStage
-
-
-def participation(site: Site) -> ExecutorFactory:
-    """The factory of this node's `participant` executors."""
-    return lambda context: Participating(site, context)
 
 
 class Participating(Executor):

@@ -24,13 +24,18 @@ from typing import TypeAlias
 import grpc.aio
 
 from p2pdo.node.control import Control
-from p2pdo.node.executors import tasks_of
+from p2pdo.node.executors import Executor, ExecutorFactory, WorkloadContext
 from p2pdo.node.messages import Mailroom
 from p2pdo.node.offers import Offers
-from p2pdo.node.optimization import Optimization, Site, optimization
-from p2pdo.node.participation import Participating, participation
+from p2pdo.node.optimization import Site, optimization
 from p2pdo.node.workplace import Workplace
-from p2pdo.protocol.workload import EXECUTOR as OPTIMIZATION, PARTICIPANT_EXECUTOR as PARTICIPANT
+from p2pdo.protocol.tasks_of_runs import (
+    CONFIG,
+    EXECUTOR as OPTIMIZATION,
+    PARTICIPANT_EXECUTOR as PARTICIPANT,
+    RUN,
+    RUN_PARTICIPANT,
+)
 from p2pdo.transports.peers import PeerLinks
 from p2pdo.types import NodeId
 
@@ -62,10 +67,9 @@ class Services:
 
 
 TASKS: Mapping[str, str] = {
-    **dict.fromkeys(tasks_of(Participating), PARTICIPANT),
-    **dict.fromkeys(
-        tasks_of(Optimization), OPTIMIZATION
-    ),  # both have a `config`; this is the site's
+    CONFIG: OPTIMIZATION,  # both have one; this is the site's
+    RUN: OPTIMIZATION,
+    RUN_PARTICIPANT: PARTICIPANT,
 }
 
 Provider: TypeAlias = Callable[[Services], AbstractAsyncContextManager[Workplace]]
@@ -99,7 +103,18 @@ async def default_executors(
             offers or Offers(),
         )
         yield Workplace(
-            {OPTIMIZATION: optimization(site), PARTICIPANT: participation(site)},
+            {OPTIMIZATION: optimization(site), PARTICIPANT: _participation(site)},
             tasks=TASKS,
             messages=mailroom,
         )
+
+
+def _participation(site: Site) -> ExecutorFactory:
+    """The factory of this node's `participant` executors; the first one brings what they need."""
+
+    def make(context: WorkloadContext) -> Executor:
+        from p2pdo.node.participation import Participating
+
+        return Participating(site, context)
+
+    return make

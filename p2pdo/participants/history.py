@@ -12,7 +12,6 @@ a row is appended, then the header says so. At the end they are put into the .np
 
 from __future__ import annotations
 
-import zipfile
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
@@ -91,6 +90,8 @@ class History:
         self._columns = {}
         if not columns:
             return
+        import zipfile  # 1 MB that a node needs when the first of these ends
+
         with self._writing():
             for column in columns:
                 column.close()

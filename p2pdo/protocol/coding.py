@@ -32,15 +32,16 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
+from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from p2pdo import codecs
 from p2pdo.algorithms.asynchronous.contract import AsynchronousAlgorithm
 from p2pdo.algorithms.base import Algorithm, Method
 from p2pdo.algorithms.catalogue import name_of
-from p2pdo.codecs import Codec, codec
-from p2pdo.codecs.base import Parts, as_bytes, require_contraction
+from p2pdo.codecs.base import Codec, Parts, as_bytes, require_contraction
 from p2pdo.effects import By, Row
 from p2pdo.errors import ConfigError, RemoteProtocolError
 from p2pdo.graphs.weights import Weights
@@ -78,10 +79,12 @@ class Coding:
     def rng(self, seed: int, node: int, tag: Tag, part: int) -> np.random.Generator:
         """What the codec draws from for one array; one that draws nothing needs none made."""
         where = (node, tag.iteration, tag.phase, part) if self.codec.draws else ()
-        return np.random.default_rng([seed, STREAM, *where]) if where else _UNUSED
+        return np.random.default_rng([seed, STREAM, *where]) if where else _unused()
 
 
-_UNUSED = np.random.default_rng(0)
+@cache
+def _unused() -> np.random.Generator:
+    return np.random.default_rng(0)
 
 
 def split(text: str) -> tuple[str, float | None]:
@@ -91,7 +94,7 @@ def split(text: str) -> tuple[str, float | None]:
         ConfigError: there is no such codec, or γ is no number in (0, 1].
     """
     name, comma, rest = text.partition(",")
-    codec(name)
+    codecs.codec(name)
     if not comma:
         return name, None
     try:
@@ -114,7 +117,7 @@ def coding_of(text: str) -> Coding | None:
     name, step = split(text)
     if name == NONE:
         return None
-    operator = codec(name)
+    operator = codecs.codec(name)
     if step is None and not operator.least:
         raise ConfigError(
             f"codec '{name}' needs a step: what it leaves out depends on the vectors",

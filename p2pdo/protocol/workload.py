@@ -43,6 +43,7 @@ from p2pdo.errors import (
     legible,
 )
 from p2pdo.protocol.assignment import resolved_parameters
+from p2pdo.protocol.tasks_of_runs import CONFIG, RUN, RUN_PARTICIPANT
 from p2pdo.protocol.workload_words import (
     TERMINAL,
     TRANSITIONS,
@@ -66,12 +67,7 @@ from p2pdo.protocol.workload_words import (
 )
 from p2pdo.types import NodeId, Plain, WorkloadId
 
-EXECUTOR = "optimization"  # handles both of these at the nodes
 _REASON_LIMIT = 1000  # characters: a node is told the ends of many workloads in one message
-CONFIG = "config"
-RUN = "run_algorithm"
-PARTICIPANT_EXECUTOR = "participant"  # handles CONFIG and this one:
-RUN_PARTICIPANT = "run_participant"
 
 
 @dataclass(slots=True)

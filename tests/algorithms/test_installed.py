@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from p2pdo.algorithms import Consensus, installed
+from p2pdo.algorithms import Consensus
 from p2pdo.algorithms.catalogue import find, is_known
 from p2pdo.api.catalogues import describe_algorithms
 from p2pdo.errors import ConfigError
@@ -25,7 +25,7 @@ def entries(monkeypatch: pytest.MonkeyPatch) -> None:
     def those_of(*, group: str) -> list[EntryPoint]:
         return [EntryPoint(name, value, group) for name, value in VALUES.items()]
 
-    monkeypatch.setattr(installed, "entry_points", those_of)
+    monkeypatch.setattr("importlib.metadata.entry_points", those_of)
 
 
 @pytest.mark.usefixtures("entries")

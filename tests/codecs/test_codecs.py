@@ -197,7 +197,7 @@ def test_codecs_of_other_packages_are_found_by_their_entry_point(
     def installed(**_asked: Any) -> list[EntryPoint]:
         return [entry]
 
-    monkeypatch.setattr(catalogue, "entry_points", installed)
+    monkeypatch.setattr("importlib.metadata.entry_points", installed)
     codec.cache_clear()
     if says is None:
         assert codec("theirs:0.2") == TopK(0.2)

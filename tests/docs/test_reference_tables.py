@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from p2pdo.data.catalogue import DEFAULTS, DESCRIPTIONS
+from p2pdo.data.catalogue import DESCRIPTIONS, defaults_of
 from p2pdo.data.partition import EXAMPLES
 from p2pdo.graphs import TOPOLOGIES, WEIGHTS
 
@@ -38,7 +38,7 @@ def weights() -> str:
 def problems() -> str:
     rows = []
     for name, about in DESCRIPTIONS.items():
-        parameters = ", ".join(f"{key} = {value}" for key, value in DEFAULTS[name].items())
+        parameters = ", ".join(f"{key} = {value}" for key, value in defaults_of(name).items())
         rows.append(f"| `{name}` | {about} | {parameters} |\n")
     return "| problem | about | parameters |\n|---|---|---|\n" + "".join(rows)
 
