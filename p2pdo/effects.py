@@ -22,7 +22,7 @@ arrival. This, and nothing else, makes the bits of a result independent of the n
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from enum import Enum
 from functools import cached_property
@@ -67,6 +67,9 @@ class ExchangeEach(NamedTuple):
 
     values: Mapping[int, Value]
 
+
+Empty: TypeAlias = Callable[[tuple[int, ...], np.dtype[Any]], Array]
+"""Makes an array for numbers that are still to be written, as `np.empty` does."""
 
 Effect: TypeAlias = Mix | Exchange | ExchangeEach
 Step: TypeAlias = Generator[Effect, Any, S]
@@ -192,9 +195,12 @@ class Row:
         """What a node is told of how it varies; None where it does not."""
         return None
 
-    def weighted_sum(self, values: Mapping[int, Value]) -> Value:
-        """Σⱼ wⱼ vⱼ, from zero, in node order; over nested values leaf by leaf."""
-        return self._sum([values[j] for j in self._order])  # type: ignore[no-any-return]
+    def weighted_sum(self, values: Mapping[int, Value], empty: Empty = np.empty) -> Value:
+        """Σⱼ wⱼ vⱼ, from zero, in node order; over nested values leaf by leaf.
+
+        `empty(shape, dtype)` makes the arrays that large sums are written into.
+        """
+        return self._sum([values[j] for j in self._order], empty)  # type: ignore[no-any-return]
 
     @cached_property
     def _order(self) -> tuple[int, ...]:
@@ -216,17 +222,17 @@ class Row:
             typed = self._typed_weights[dtype] = np.zeros((), dtype), weights
         return typed
 
-    def _sum(self, values: Sequence[Any]) -> Any:
+    def _sum(self, values: Sequence[Any], empty: Empty) -> Any:
         first = values[0]
         if isinstance(first, tuple):
-            return tuple(map(self._sum, zip(*values, strict=True)))
+            return tuple([self._sum(leaf, empty) for leaf in zip(*values, strict=True)])
         if isinstance(first, ndarray):
-            return self._array_sum(values)
+            return self._array_sum(values, empty)
         if isinstance(first, dict):
-            return {key: self._sum([v[key] for v in values]) for key in first}
+            return {key: self._sum([v[key] for v in values], empty) for key in first}
         return _scalar_sum(self._weights, values)
 
-    def _array_sum(self, arrays: Sequence[Array]) -> Array:
+    def _array_sum(self, arrays: Sequence[Array], empty: Empty) -> Array:
         first = arrays[0]
         dtype, size = first.dtype, first.size
         if size == 1 and dtype is _FLOAT64:  # a Python float is one too, and faster
@@ -241,7 +247,7 @@ class Row:
             if type(total) is ndarray and total.shape == first.shape and total.dtype == dtype:
                 return total
         if size > _BLOCK and all(v.flags.c_contiguous for v in arrays):
-            total = np.empty(first.shape, dtype)
+            total = empty(first.shape, dtype)
             _add_blocks(total.reshape(-1), weights, [v.reshape(-1) for v in arrays])
             return total
         total = np.zeros(first.shape, dtype)
@@ -329,7 +335,8 @@ def _freeze_array(a: Array) -> Array:
             f"an array of dtype {dtype} cannot be exchanged",
             hint=f"use one of {', '.join(DTYPES)}",
         )
-    if layout & _OWN_IN_ORDER != _OWN_IN_ORDER or not dtype.isnative:
+    is_own = layout & _OWN_IN_ORDER == _OWN_IN_ORDER or (layout & _IN_ORDER and is_lent(a))
+    if not (is_own and dtype.isnative):
         a = np.array(a, dtype=dtype.newbyteorder("="), order="C", copy=True)
         a.setflags(write=False)
     elif layout & _WRITEABLE:
@@ -337,6 +344,27 @@ def _freeze_array(a: Array) -> Array:
     return a
 
 
+class Loan:
+    """Memory that is lent to one array, whose base it is, and which then has it to itself.
+
+    Such an array is frozen in place, and a view of it copied, as if it owned its data.
+    """
+
+    __slots__ = ("__array_interface__", "__weakref__", "_place")
+
+    def __init__(self, place: Array) -> None:
+        """`place` is contiguous; `np.asarray` makes the array."""
+        self._place = place
+        self.__array_interface__ = place.__array_interface__
+
+
+def is_lent(a: Array) -> bool:
+    """Whether the array is the one to which its memory is lent."""
+    base: object = a.base
+    return type(base) is Loan
+
+
+_IN_ORDER = 0x001
 _OWN_IN_ORDER = 0x001 | 0x004
 """Of `flags.num`: NPY_ARRAY_C_CONTIGUOUS and NPY_ARRAY_OWNDATA. One look costs half of two."""
 

@@ -75,6 +75,37 @@ class Chatty(Algorithm[State]):
         return State(x + 0.01 * np.tanh(heard), heard)
 
 
+@dataclass(frozen=True)
+class Remembering(Algorithm[State]):
+    """Heavy-ball averaging, which keeps what it sent and changes in place what it was given."""
+
+    requires = Requires(weights=frozenset(), oracle=Problem)
+
+    def init(self, x: Array, problem: object, here: Here) -> State:
+        return State(x, x)
+
+    def step(self, s: State, problem: object, here: Here) -> Step[State]:
+        x = yield from mix(s.x)
+        x += 0.3 * (s.x - s.heard)
+        return State(x, s.x)
+
+
+@dataclass(frozen=True)
+class Changing(Algorithm[State]):
+    """Averages two values, changes them in place and sends each in the other's turn."""
+
+    requires = Requires(weights=frozenset(), oracle=Problem)
+
+    def init(self, x: Array, problem: object, here: Here) -> State:
+        return State(x, 2 * x)
+
+    def step(self, s: State, problem: object, here: Here) -> Step[State]:
+        x, heard = yield from mix(s.x, s.heard)
+        x -= 0.1 * s.heard
+        heard *= -0.5
+        return State(heard, x) if here.iteration % 7 == 0 else State(x, heard)
+
+
 class Run:
     """The drivers of a plan, over links of their own; `remote` nodes offer no memory."""
 
@@ -134,16 +165,17 @@ class Run:
             compute.close()
 
 
-def plan_of(graph: Graph, algorithm: Algorithm[Any] | None = None, rounds: int = 60) -> Plan:
+def plan_of(
+    graph: Graph, algorithm: Algorithm[Any] | None = None, rounds: int = 60, dimension: int = 3
+) -> Plan:
     W = np.eye(graph.n)
     for i in range(graph.n):
         heard = [*graph.in_neighbors(i), i]
         W[i] = 0
         W[i, heard] = 1 / len(heard)
-    starts = [np.random.default_rng([3, i]).standard_normal(3) for i in range(graph.n)]
-    return Plan(
-        algorithm or Chatty(), [Nothing()] * graph.n, graph, from_matrix(W), starts, rounds, 25
-    )
+    starts = [np.random.default_rng([3, i]).standard_normal(dimension) for i in range(graph.n)]
+    problems = [Nothing(dimension)] * graph.n
+    return Plan(algorithm or Chatty(), problems, graph, from_matrix(W), starts, rounds, 25)
 
 
 def lockstep(plan: Plan) -> list[Report]:
@@ -174,6 +206,20 @@ async def test_mixed_lanes_have_the_bits_of_lock_step(name: str, remote: tuple[i
         for peer, lane in exchanger.lanes.items():
             is_local = i not in remote and int(peer.rpartition("-")[2]) not in remote
             assert lane == ("shared-memory" if is_local else "grpc")
+
+
+@pytest.mark.parametrize("remote", [(), (3,)])
+@pytest.mark.parametrize("name", ["ring", "directed-ring"])
+@pytest.mark.parametrize("algorithm", [Consensus(), Remembering(), Changing()])
+async def test_large_values_have_the_bits_of_lock_step_whatever_a_step_does_with_what_it_is_lent(
+    algorithm: Algorithm[Any], name: str, remote: tuple[int, ...]
+) -> None:
+    plan = plan_of(graph_of(name), algorithm, rounds=30, dimension=40_000)
+
+    reports = await Run(plan, remote).reports()
+
+    for report, expected in zip(reports, lockstep(plan), strict=True):
+        assert report.x.tobytes() == expected.x.tobytes()
 
 
 @pytest.mark.parametrize("remote", [(), (1,), (0,)])
