@@ -13,6 +13,7 @@ import pytest
 
 from p2pdo.algorithms.base import Algorithm, Requires
 from p2pdo.algorithms.consensus import Consensus
+from p2pdo.dtypes import bfloat16
 from p2pdo.effects import Here, Step, exchange, exchange_each, mix
 from p2pdo.errors import ConfigError, P2pdoError, WorkloadStopped
 from p2pdo.graphs.graph import Graph
@@ -73,6 +74,41 @@ class Chatty(Algorithm[State]):
         for j in here.in_neighbors:
             heard = heard + theirs[j]["x"] * theirs[j]["large"][-1] + each[j]
         return State(x + 0.01 * np.tanh(heard), heard)
+
+
+@dataclass(frozen=True)
+class Typed(Algorithm[State]):
+    """Every kind of array, mixed, exchanged and sent to one, nested; large ones among them."""
+
+    requires = Requires(weights=frozenset(), oracle=Problem)
+
+    def init(self, x: Array, problem: object, here: Here) -> State:
+        return State(x, np.zeros(3))
+
+    def step(self, s: State, problem: object, here: Here) -> Step[State]:
+        large = np.resize(s.x, 40_000)
+        value = {
+            "halves": (s.x.astype(np.float16), s.x.astype(bfloat16()), large.astype(bfloat16())),
+            "whole": {"i": (100 * s.x).astype(np.int32), "u": np.uint8([here.node]), "t": True},
+            "singles": (s.x.astype(np.float32), s.x.astype(np.complex64) * 1j, 7),
+        }
+        mixed = yield from mix(value)
+        theirs = yield from exchange(value)
+        each = yield from exchange_each({j: {"to": (s.x + j).astype(bfloat16())} for j in theirs})
+        heard = sum_of(mixed)
+        for j in here.in_neighbors:
+            heard = heard + sum_of(theirs[j]) + sum_of(each[j])
+        return State(s.x + 0.01 * np.tanh(heard), heard)
+
+
+def sum_of(value: Any) -> Any:
+    """Every bit of a value counts."""
+    if isinstance(value, dict):
+        return sum(map(sum_of, value.values()))
+    if isinstance(value, tuple):
+        return sum(map(sum_of, value))
+    numbers = np.asarray(value).astype(np.complex128)
+    return numbers.real.sum() + numbers.imag.sum()
 
 
 class Run:
@@ -174,6 +210,22 @@ async def test_mixed_lanes_have_the_bits_of_lock_step(name: str, remote: tuple[i
         for peer, lane in exchanger.lanes.items():
             is_local = i not in remote and int(peer.rpartition("-")[2]) not in remote
             assert lane == ("shared-memory" if is_local else "grpc")
+
+
+@pytest.mark.parametrize("remote", [(), (3,), (0, 1, 2, 3, 4)])
+@pytest.mark.parametrize("name", ["ring", "complete"])
+async def test_every_kind_of_array_has_the_same_bits_on_every_lane(
+    name: str, remote: tuple[int, ...]
+) -> None:
+    plan = plan_of(graph_of(name), Typed(), rounds=25)
+
+    reports = await Run(plan, remote).reports()
+
+    expected = lockstep(plan)
+    assert len({report.x.tobytes() for report in expected}) > 1
+    for report, other in zip(reports, expected, strict=True):
+        assert report.x.tobytes() == other.x.tobytes()
+        assert report.bytes_sent == other.bytes_sent
 
 
 @pytest.mark.parametrize("remote", [(), (1,), (0,)])
