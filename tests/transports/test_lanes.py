@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -247,6 +248,38 @@ async def test_a_run_that_is_ended_ends_at_the_next_wait(remote: tuple[int, ...]
 
     with pytest.raises(WorkloadStopped, match="enough"):
         await running
+
+
+@pytest.mark.parametrize("remote", [(), (1,), (0, 1, 2, 3, 4)])
+async def test_who_waits_is_told_when_the_run_is_cancelled_and_not_when_its_edges_are_closed(
+    remote: tuple[int, ...],
+) -> None:
+    released = threading.Event()
+
+    class Held(Consensus):
+        def step(self, s: Any, problem: Any, here: Here) -> Step[Any]:
+            if (here.node, here.iteration) == (0, 5):
+                released.wait(LIMIT)
+            return super().step(s, problem, here)
+
+    run = Run(plan_of(graph_of("ring"), Held()), remote)
+    others = run.exchangers[1:]
+    told = []
+    for (
+        exchanger
+    ) in others:  # what closes the edges comes last: until then this is all that is said
+        exchanger.close = lambda _reason, it=exchanger: told.append(it.has_failed)  # type: ignore[method-assign,misc]
+    running = asyncio.create_task(run.reports())
+    try:
+        while not all(exchanger.iteration >= 5 for exchanger in others[:1]):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)  # the steps are on threads, which have no event for us
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+    finally:
+        released.set()
+
+    assert told == [True] * len(others)
 
 
 async def test_a_lane_that_was_asked_for_and_cannot_be_is_an_error_with_its_reason() -> None:
