@@ -17,7 +17,8 @@ out-degree.
 What is sent is frozen (`writeable = False`) and passed by reference: no receiver can change what
 another receives. Weighted sums start from zero and add wᵢⱼ·xⱼ in the order of the workload's
 node list, self in its place, multiply and add as separate operations, and never in the order of
-arrival. This, and nothing else, makes the bits of a result independent of the network.
+arrival. This, and nothing else, makes the bits of a result independent of the network. Of float16
+and bfloat16 the sum is taken in float32 and rounded once.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from typing import Any, ClassVar, NamedTuple, TypeAlias, TypeVar, overload
 import numpy as np
 from numpy import ndarray
 
+from p2pdo.dtypes import DTYPES, is_bfloat16, is_half
 from p2pdo.errors import LocalProtocolError
 from p2pdo.types import Array, Plain, Value
 
@@ -239,7 +241,9 @@ class Row:
             one = np.empty(first.shape)
             one.fill(_scalar_sum(self._weights, map(ndarray.item, arrays)))
             return one
-        if dtype.kind not in "fc":
+        if dtype.kind not in "fc" or dtype.itemsize == _HALF:
+            if is_half(dtype):
+                return self._half_sum(arrays)
             dtype = _FLOAT64
         zero, weights = self._weights_as(dtype)
         if size <= _FEW:
@@ -253,6 +257,22 @@ class Row:
         total = np.zeros(first.shape, dtype)
         for w, v in zip(weights, arrays, strict=True):
             total += w * v
+        return total
+
+    def _half_sum(self, arrays: Sequence[Array]) -> Array:
+        """In float32, block by block; see `dtypes.summed_in`."""
+        first = arrays[0]
+        weights = self._weights_as(_FLOAT32)[1]
+        flat = [np.ascontiguousarray(v).reshape(-1) for v in arrays]
+        total = np.empty(first.shape, first.dtype)
+        rounded = total.reshape(-1)
+        for at in range(0, first.size, _BLOCK):
+            block = np.zeros(min(_BLOCK, first.size - at), _FLOAT32)
+            for w, v in zip(weights, flat, strict=True):
+                product = v[at : at + _BLOCK].astype(_FLOAT32)
+                product *= w
+                block += product
+            rounded[at : at + _BLOCK] = block
         return total
 
 
@@ -275,7 +295,8 @@ def _add_blocks(total: Array, weights: Sequence[Array], arrays: Sequence[Array])
             block += np.multiply(v[at : at + _BLOCK], w, out=product[: len(block)])
 
 
-_FLOAT64 = np.dtype(np.float64)
+_FLOAT32, _FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
+_HALF = 2  # bytes
 
 
 def _scalar_sum(weights: Sequence[float], scalars: Iterable[Any]) -> Any:
@@ -284,12 +305,6 @@ def _scalar_sum(weights: Sequence[float], scalars: Iterable[Any]) -> Any:
         total = total + w * v
     return total
 
-
-DTYPES = (
-    *("float64", "float32", "float16", "complex128", "complex64", "bool"),
-    *("int64", "int32", "int16", "int8", "uint64", "uint32", "uint16", "uint8"),
-)
-"""What an array that is exchanged may hold."""
 
 _DTYPE_NUMBERS = frozenset(
     dtype.num for dtype in map(np.dtype, np.typecodes["All"]) if dtype.name in DTYPES
@@ -330,7 +345,7 @@ _INT_END = 1 << 63
 
 def _freeze_array(a: Array) -> Array:
     dtype, layout = a.dtype, a.flags.num
-    if dtype.num not in _DTYPE_NUMBERS:
+    if dtype.num not in _DTYPE_NUMBERS and not is_bfloat16(dtype):
         raise LocalProtocolError(
             f"an array of dtype {dtype} cannot be exchanged",
             hint=f"use one of {', '.join(DTYPES)}",

@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from time import monotonic_ns
 from typing import Any
 
 from p2pdo.errors import ConfigError
@@ -30,6 +31,7 @@ class TimelineFile:
         self.trouble: str | None = None
         self._names = names
         self._about = about
+        self._began = monotonic_ns()  # before any of its nodes begins
 
     @property
     def spans_of_each(self) -> int:
@@ -76,7 +78,7 @@ class TimelineFile:
     def _write_here(self, timelines: Callable[[], Iterable[NodeTimeline]]) -> None:
         about = {**self._about, "spans_kept_per_node": self.spans_of_each}
         try:
-            self.shares = write_trace(self.path, timelines(), about)
+            self.shares = write_trace(self.path, timelines(), about, began=self._began)
         except OSError as error:  # it is no part of the result
             self.trouble = f"cannot write {self.path}: {error.strerror}"
 

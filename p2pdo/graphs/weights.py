@@ -21,6 +21,7 @@ from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 
+from p2pdo.dtypes import is_half, summed_in
 from p2pdo.effects import Row
 from p2pdo.errors import ConfigError, LocalProtocolError, did_you_mean
 from p2pdo.graphs import sparse
@@ -135,8 +136,7 @@ class Weights:
         than `LONG_ROW` are summed one at a time, so that the hub of a star costs one pass and
         not n.
         """
-        is_real = np.issubdtype(X.dtype, np.inexact)
-        total = np.zeros(X.shape, X.dtype if is_real else np.float64)
+        total = np.zeros(X.shape, summed_in(X.dtype))
         column = -1, *[1] * (X.ndim - 1)
         sweeps, long_rows = self._terms_in(total.dtype)
         for rows, indices, data in sweeps:
@@ -147,7 +147,7 @@ class Weights:
                 total[rows] += terms
         for i, indices, data in long_rows:
             total[i] += np.add.accumulate(data.reshape(column) * X[indices])[-1]
-        return total
+        return total.astype(X.dtype) if is_half(X.dtype) else total
 
     def _is_large(self, X: Array) -> bool:
         return X.dtype in sparse.FLOATS and len(self.data) * (X.size // self.n) >= sparse.LARGE

@@ -23,7 +23,7 @@ from p2pdo.participants.definition import NotPlain, Participant, plain_of
 from p2pdo.participants.history import History
 from p2pdo.participants.modules import places
 from p2pdo.participants.snapshots import has_state
-from p2pdo.participants.trees import is_tensor, pack, received, to_host
+from p2pdo.participants.trees import is_tensor, pack, received, to_host, widened
 from p2pdo.protocol.asking import Asking
 from p2pdo.protocol.exchanging import Outgoing, Place
 from p2pdo.types import Plain, Value
@@ -215,7 +215,7 @@ class Me:
     def exchange(self, value: Any) -> dict[str, Any]:
         """Sends the value to all out-neighbours; every in-neighbour's, by its name.
 
-        What comes are arrays and numbers, or what `decode` makes of them.
+        What comes are arrays and numbers, bfloat16 as float32, or what `decode` makes of them.
         """
         inbox = self._ask(Exchange(pack(self._encoded(value)).value))
         decode = self._part.participant.decode or (lambda theirs: theirs)
@@ -261,7 +261,7 @@ class Me:
         for name, value in values.items():
             if name in self._part.record:
                 row = to_host(value) if is_tensor(value) else np.asarray(value)
-                self._history.append(name, self.round, row)
+                self._history.append(name, self.round, widened(row))
 
     def checkpoint(self, **things: Any) -> None:
         """Keeps these at this node, as what this round came to, atomically.

@@ -16,8 +16,9 @@ from typing import Any
 
 import numpy as np
 
+from p2pdo.dtypes import is_inexact
 from p2pdo.errors import LocalProtocolError
-from p2pdo.participants.trees import is_tensor, to_host
+from p2pdo.participants.trees import is_tensor, to_host, to_tensor
 from p2pdo.types import Array
 
 
@@ -67,7 +68,7 @@ def _mapping_places(model: Any, where: str) -> list[tuple[str, Place]]:
     for key, item in model.items():
         name = f"{where}.{key}" if where else key
         if isinstance(item, np.ndarray):
-            found += [(name, _array_place(name, item))] if item.dtype.kind in "fc" else []
+            found += [(name, _array_place(name, item))] if is_inexact(item.dtype) else []
         elif is_tensor(item):
             found += [(name, _tensor_place(item))] if _is_real(item) else []
         else:
@@ -84,7 +85,7 @@ def _tensor_place(tensor: Any) -> Place:
         import torch
 
         with torch.no_grad():  # copy_ goes to the tensor's device and dtype
-            tensor.copy_(torch.from_numpy(value))
+            tensor.copy_(to_tensor(value))
 
     return Place(lambda: to_host(tensor), write)
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from p2pdo.dtypes import BFLOAT16, bfloat16, is_bfloat16
 from p2pdo.errors import ConfigError
 from p2pdo.participants.trees import is_jax_array, is_tensor
 from p2pdo.types import Array, Plain
@@ -98,8 +99,8 @@ def _take_tensor(tensor: Any, where: str, arrays: dict[str, Array]) -> Plain:
 
 
 def _keep(array: Array, kind: str, where: str, arrays: dict[str, Array]) -> Plain:
-    if array.dtype.name == "bfloat16":  # JAX's
-        array, kind = array.view(np.uint16), "jax.bfloat16"
+    if is_bfloat16(array.dtype):
+        array, kind = array.view(np.uint16), f"{kind}.{BFLOAT16}"
     if array.dtype.name not in _DTYPES:
         raise ConfigError(
             f"'{where}' has dtype {array.dtype}, which a checkpoint cannot hold",
@@ -140,7 +141,14 @@ def _give_word(word: str, it: Any, arrays: Mapping[str, Array]) -> Any:
 
 
 def _give_array(array: Array, kind: str) -> Any:
-    if kind == "numpy":
+    if kind.startswith("numpy"):
+        dtype = array.dtype if kind == "numpy" else bfloat16()
+        if dtype is None:
+            raise ConfigError(
+                "the checkpoint holds bfloat16, for which this node has no library",
+                hint="pip install ml_dtypes",
+            )
+        array = array.view(dtype)
         return array if array.shape else array[()]
     if kind.startswith("torch."):
         import torch

@@ -4,8 +4,8 @@
     packed.unpack(mixed)                   the same containers, kinds of array, dtypes and devices
 
 Lists and named tuples travel as tuples and come back as they were. PyTorch and JAX are looked up
-among what is imported already: a tensor cannot be here without its library. bfloat16, which NumPy
-has not, travels and is mixed as float32 and is rounded when it is back.
+among what is imported already: a tensor cannot be here without its library. PyTorch's bfloat16
+travels as such where `ml_dtypes` is installed, else as float32, and mixes to the same bits.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from p2pdo.dtypes import bfloat16, is_bfloat16
 from p2pdo.errors import LocalProtocolError
 from p2pdo.types import Array, Value
 
@@ -57,9 +58,9 @@ def _pack_leaf(message: Any) -> Packed | None:
     if isinstance(message, np.generic | float | int):
         return Packed(message, _same)
     if is_tensor(message):
-        return Packed(to_host(message), lambda value: _to_tensor(value, message))
+        return Packed(to_host(message), lambda value: _like_tensor(value, message))
     if is_jax_array(message):
-        return Packed(_from_jax(message), lambda value: _to_jax(value, message))
+        return Packed(np.array(message), lambda value: _to_jax(value, message))
     return None
 
 
@@ -93,14 +94,22 @@ def _pack_pytree(message: Any) -> Packed:
 
 
 def received(value: Value) -> Value:
-    """What a neighbour sent, as its receiver's own: the arrays may be changed."""
+    """What a neighbour sent, as its receiver's own: the arrays may be changed.
+
+    bfloat16 is float32 here, which every library takes.
+    """
     if isinstance(value, np.ndarray):
-        return np.array(value)
+        return np.array(widened(value))
     if isinstance(value, tuple):
         return tuple(received(item) for item in value)
     if isinstance(value, dict):
         return {key: received(item) for key, item in value.items()}
     return value
+
+
+def widened(array: Array) -> Array:
+    """bfloat16 as float32; others as they are."""
+    return array.astype(np.float32) if is_bfloat16(array.dtype) else array
 
 
 def _same(value: Any) -> Any:
@@ -124,20 +133,31 @@ def to_host(tensor: Any) -> Array:
     import torch
 
     tensor = tensor.detach()
-    if tensor.dtype is torch.bfloat16:
-        tensor = tensor.float()
     if tensor.is_sparse or tensor.is_quantized:
         raise LocalProtocolError(
             "a sparse or quantized tensor cannot be exchanged", hint="exchange tensor.to_dense()"
         )
-    return np.array(tensor.cpu().resolve_conj().resolve_neg().numpy())
+    tensor = tensor.cpu().resolve_conj().resolve_neg()
+    if tensor.dtype is not torch.bfloat16:
+        return np.array(tensor.numpy())
+    dtype = bfloat16()
+    if dtype is None:
+        return np.array(tensor.float().numpy())
+    return np.array(tensor.view(torch.int16).numpy().view(dtype))
 
 
-def _to_tensor(value: Any, like: Any) -> Any:
-    """On the device of the tensor that was sent; in its dtype, unless that holds no mean."""
+def to_tensor(array: Array) -> Any:
+    """The same memory as a tensor."""
     import torch
 
-    tensor = torch.from_numpy(np.ascontiguousarray(value).reshape(np.shape(value)))
+    if is_bfloat16(array.dtype):
+        return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
+    return torch.from_numpy(array)
+
+
+def _like_tensor(value: Any, like: Any) -> Any:
+    """On the device of the tensor that was sent; in its dtype, unless that holds no mean."""
+    tensor = to_tensor(np.ascontiguousarray(value).reshape(np.shape(value)))
     holds_means = like.is_floating_point() or like.is_complex()
     return tensor.to(like.device, like.dtype if holds_means else None)
 
@@ -148,11 +168,6 @@ def _to_tensor(value: Any, like: Any) -> Any:
 def is_jax_array(thing: Any) -> bool:
     jax = sys.modules.get("jax")
     return jax is not None and isinstance(thing, jax.Array)
-
-
-def _from_jax(array: Any) -> Array:
-    host = np.array(array)
-    return host.astype(np.float32) if host.dtype.name == "bfloat16" else host
 
 
 def _to_jax(value: Any, like: Any) -> Any:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy import ndarray
 
+from p2pdo.dtypes import is_bfloat16
 from p2pdo.types import Array, Value
 
 
@@ -48,7 +49,7 @@ def _is_finite_array(a: Array) -> bool:
     """
     kind = a.dtype.kind
     if kind not in "fc":
-        return True
+        return not is_bfloat16(a.dtype) or bool(np.isfinite(a).all())
     if kind == "f" and a.size <= _FEW:
         flat = a if a.ndim == 1 else a.reshape(-1)
         if math.isfinite(sum(flat.tolist())):

@@ -1,8 +1,11 @@
 """A run's timelines as one file in the Trace Event Format, for Perfetto or chrome://tracing.
 
 One process row a node. A span is a complete event: name, category, ph "X", ts and dur in
-microseconds of CLOCK_MONOTONIC, pid (the node's index), tid, and its iteration. What was dropped
-and whose spans are missing is told in `otherData`.
+microseconds, pid (the node's index), tid, and its iteration. What was dropped, whose spans are
+missing and from which moment of CLOCK_MONOTONIC times are counted is told in `otherData`.
+
+They are not counted from the machine's start: Perfetto reads a number as a double, which after 104
+days has no nanosecond left, so that spans that follow each other would overlap, and it drops those.
 
 Format: "Trace Event Format", the Chromium project's document of 2016, sections 1 and 2.
 """
@@ -108,18 +111,22 @@ class Shares:
 
 
 def write_trace(
-    path: Path, timelines: Iterable[NodeTimeline], about: Mapping[str, Plain]
+    path: Path, timelines: Iterable[NodeTimeline], about: Mapping[str, Plain], *, began: int
 ) -> Shares:
-    """Writes the file, node by node; returns how the time was shared."""
+    """Writes the file, node by node; returns how the time was shared.
+
+    Times are counted from `began` (ns), before which there are no spans.
+    """
     shares, dropped = Shares(), {}
     with path.open("w", encoding="utf-8") as file:
         file.write('{"traceEvents":[')
         for index, timeline in enumerate(timelines):
-            _write_events(file, index, timeline)
+            _write_events(file, index, timeline, began)
             shares.add(timeline)
             dropped[timeline.node] = timeline.dropped
         other = {
             "clock": "CLOCK_MONOTONIC",
+            "began_ns": began,
             **about,
             "dropped_spans": dropped,
             "missing_nodes": shares.missing,
@@ -128,7 +135,7 @@ def write_trace(
     return shares
 
 
-def _write_events(file: IO[str], pid: int, timeline: NodeTimeline) -> None:
+def _write_events(file: IO[str], pid: int, timeline: NodeTimeline, zero: int) -> None:
     name = json.dumps(timeline.node)
     comma = "," if pid else ""
     file.write(
@@ -136,22 +143,21 @@ def _write_events(file: IO[str], pid: int, timeline: NodeTimeline) -> None:
         f',\n{{"name":"process_sort_index","ph":"M","pid":{pid},"tid":0,'
         f'"args":{{"sort_index":{pid}}}}}'
     )
-    file.writelines(_events(pid, timeline.spans or ()))
+    file.writelines(_events(pid, timeline.spans or (), zero))
 
 
-def _events(pid: int, spans: Iterable[Span]) -> Iterator[str]:
+def _events(pid: int, spans: Iterable[Span], zero: int) -> Iterator[str]:
     names: dict[tuple[str, str], str] = {}
     for what, began, ended, iteration, peer in spans:
         if (what, peer) not in names:
             names[what, peer] = json.dumps(f"{what} for {peer}" if peer else what)
         yield (
-            f',\n{{"name":{names[what, peer]},"cat":"{what}","ph":"X","ts":{_microseconds(began)},'
-            f'"dur":{_microseconds(ended - began)},"pid":{pid},"tid":0,'
-            f'"args":{{"iteration":{iteration}}}}}'
+            f',\n{{"name":{names[what, peer]},"cat":"{what}","ph":"X",'
+            f'"ts":{_microseconds(began - zero)},"dur":{_microseconds(ended - began)},'
+            f'"pid":{pid},"tid":0,"args":{{"iteration":{iteration}}}}}'
         )
 
 
 def _microseconds(nanoseconds: int) -> str:
-    """Exactly: a float of a machine that has run for months loses the last digits."""
     whole, rest = divmod(nanoseconds, 1000)
     return f"{whole}.{rest:03d}"

@@ -7,12 +7,13 @@ then the result is the state that it names, however far this node has gone on me
 
 from __future__ import annotations
 
+import asyncio
 from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Protocol
 
-from p2pdo.errors import P2pdoError, WorkloadFailed
+from p2pdo.errors import P2pdoError, WorkloadFailed, WorkloadStopped
 from p2pdo.protocol.judging import Report
 from p2pdo.runtime.exchange import Exchanger
 
@@ -64,6 +65,10 @@ class JudgedRun(ABC):
         except _Judged:
             assert self._result is not None, "a verdict has named it"
             return self._result
+        except asyncio.CancelledError:
+            # A thread that exchanges has to hear of it now: what else ends with us may take time.
+            self._exchanger.fail(WorkloadStopped("the workload is over"))
+            raise
 
     def judge(self, iteration: int, *, stop: bool) -> None:
         """The observer's verdict on an observed iteration; verdicts come in order."""

@@ -23,7 +23,7 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 from google.protobuf.message import DecodeError
 
-from p2pdo.effects import DTYPES
+from p2pdo.dtypes import BFLOAT16, DTYPES, dtype_named
 from p2pdo.errors import LocalProtocolError, RemoteProtocolError
 from p2pdo.types import Array, Value
 from p2pdo.wire.v1 import peer_pb2 as pb
@@ -41,8 +41,7 @@ ALIGNMENT = 16
 SMALL = 1 << 14
 """Bytes up to which copying an array costs less than a view of it."""
 
-_DTYPES = {name: np.dtype(name).newbyteorder("<") for name in DTYPES}
-_NAMES = {dtype: name for name, dtype in _DTYPES.items()}
+_NAMES = {np.dtype(name).newbyteorder("<"): name for name in DTYPES if name != BFLOAT16}
 
 _SCALARS: dict[int, struct.Struct] = {
     pb.SCALAR_FLOAT: struct.Struct("<d"),
@@ -82,17 +81,24 @@ def _flatten_array(a: Array, parts: list[Part]) -> Key:
     name = _NAMES.get(a.dtype)
     if name is None:
         name = a.dtype.name
-        if name not in _DTYPES:
+        dtype = _dtype_on_the_wire(name)
+        if dtype is None:
             raise LocalProtocolError(
                 f"an array of dtype {a.dtype} cannot be sent",
                 hint=f"use one of {', '.join(DTYPES)}",
             )
-        a = a.astype(_DTYPES[name])
+        a = a if a.dtype == dtype else a.astype(dtype)
     if a.nbytes <= SMALL:
         parts.append(a.tobytes())
     else:
         parts.append(np.ascontiguousarray(a).reshape(-1).view(np.uint8).data)
     return ("array", name, *a.shape)
+
+
+def _dtype_on_the_wire(name: str) -> np.dtype[Any] | None:
+    """Little-endian; None where it cannot be exchanged."""
+    dtype = dtype_named(name)
+    return None if dtype is None else dtype.newbyteorder("<")
 
 
 def _flatten_scalar(value: Any, parts: list[Part]) -> Key:
@@ -323,7 +329,12 @@ class _Parser:
 
 
 def _array_node(tensor: pb.Tensor) -> _ArrayNode:
-    dtype, axes = _DTYPES.get(tensor.dtype), len(tensor.shape)
+    dtype, axes = _dtype_on_the_wire(tensor.dtype), len(tensor.shape)
+    if dtype is None and tensor.dtype == BFLOAT16:
+        raise RemoteProtocolError(
+            "a neighbour sent bfloat16, for which this node has no library",
+            hint="install ml_dtypes on all nodes: pip install ml_dtypes",
+        )
     if dtype is None or axes > MAX_AXES or math.prod(n or 1 for n in tensor.shape) > MAX_VOLUME:
         raise RemoteProtocolError(
             f"an array of dtype '{tensor.dtype[:32]}' with {axes} axes is refused"

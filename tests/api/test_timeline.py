@@ -14,6 +14,8 @@ import pytest
 import p2pdo
 from p2pdo.errors import ConfigError, WorkloadFailed
 from p2pdo.protocol import spans as recording
+from p2pdo.protocol.spans import COMPUTE, MIX, WAIT, Span
+from p2pdo.reporting.timeline import NodeTimeline, write_trace
 from p2pdo.types import Array
 
 SETTINGS = {"nodes": 4, "rounds": 30, "observe_every": 10, "on": "inprocess"}
@@ -67,14 +69,20 @@ def _no_number(text: str) -> float:
 
 
 def assert_nested(row: list[dict[str, Any]]) -> None:
-    """Each span ends before the next begins, or lies in it."""
-    open_until: list[Decimal] = []
-    for event in sorted(row, key=lambda e: (e["ts"], -e["dur"])):
-        while open_until and open_until[-1] <= event["ts"]:
+    """Each span ends before the next begins, or lies in it: Perfetto drops those that do not."""
+    open_until: list[int] = []
+    for event in sorted(row, key=lambda e: (as_read(e["ts"]), -as_read(e["dur"]))):
+        began = as_read(event["ts"])
+        while open_until and open_until[-1] <= began:
             open_until.pop()
-        ends = event["ts"] + event["dur"]
+        ends = began + as_read(event["dur"])
         assert not open_until or ends <= open_until[-1]
         open_until.append(ends)
+
+
+def as_read(microseconds: Decimal) -> int:
+    """The nanoseconds that Perfetto makes of a number: it has doubles alone."""
+    return round(float(microseconds) * 1000.0)
 
 
 def names(path: Path) -> dict[int, str]:
@@ -131,6 +139,26 @@ def test_the_waits_of_an_exchange_follow_each_other_and_end_with_the_turn(tmp_pa
             began = min(e["ts"] for e in between)
             waited = turn["ts"] + turn["dur"] - began
             assert sum(e["dur"] for e in (*waits, turn)) == waited
+
+
+def test_spans_do_not_overlap_on_a_machine_that_has_run_for_years(tmp_path: Path) -> None:
+    up, rng = 10 * 365 * 86_400 * 10**9, np.random.default_rng(3)
+    spans, now = [], up + 12_345
+    for k in range(500):  # each begins where the last one ends, to the nanosecond
+        ends = [int(now + t) for t in np.cumsum(rng.integers(1, 5000, 3))]
+        spans.append(Span(WAIT, now, ends[0], k, "node-1"))
+        spans.append(Span(MIX, ends[0] + 1, ends[1], k, ""))
+        spans.append(Span(COMPUTE, ends[0], ends[2], k, ""))
+        now = ends[2]
+    path = tmp_path / "t.json"
+
+    write_trace(path, [NodeTimeline("node-0", spans)], {}, began=up)
+
+    events = events_of(path)
+    assert json.loads(path.read_text())["otherData"]["began_ns"] == up
+    assert [(as_read(e["ts"]), as_read(e["dur"])) for e in events] == [
+        (span.began - up, span.ended - span.began) for span in spans
+    ]
 
 
 def test_the_shares_are_those_of_the_file(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
+from p2pdo.dtypes import dtype_named
 from p2pdo.effects import Row
 from p2pdo.errors import ConfigError, LocalProtocolError
 from p2pdo.graphs import (
@@ -58,6 +59,12 @@ def test_metropolis_is_symmetric_doubly_stochastic_and_keeps_something(graph: Gr
     check_weights(metropolis(graph), graph, DOUBLY, symmetric=True)
 
 
+def named(dtype: str) -> np.dtype[Any]:
+    found = dtype_named(dtype)
+    assert found is not None, "the tests' environment has ml_dtypes"
+    return found
+
+
 @given(connected())
 def test_metropolis_is_its_formula(graph: Graph) -> None:
     W, degree = metropolis(graph).to_dense(), graph.in_degree
@@ -79,35 +86,59 @@ def test_a_row_sums_what_the_dense_row_sums(graph: Graph, metro: bool, seed: int
 
 
 @pytest.mark.parametrize("graph", [ring(1), ring(2), ring(9), star(200), complete(70), path(5)])
-@pytest.mark.parametrize("dtype", ["float64", "float32", "complex128", "int64"])
+@pytest.mark.parametrize(
+    "dtype", ["float64", "float32", "float16", "bfloat16", "complex128", "int64"]
+)
 @pytest.mark.parametrize("tail", [(), (4,), (2, 3)])
 def test_apply_has_the_bits_of_each_node_s_own_sum(
     graph: Graph, dtype: str, tail: tuple[int, ...]
 ) -> None:
     weights = metropolis(graph)
-    X = (100 * np.random.default_rng(0).standard_normal((graph.n, *tail))).astype(dtype)
+    X = (100 * np.random.default_rng(0).standard_normal((graph.n, *tail))).astype(named(dtype))
     mixed = weights.apply(X)
     assert mixed.dtype == (np.float64 if dtype == "int64" else X.dtype)
     for i in range(graph.n):
         row = weights.row(i)
         own = row.weighted_sum({j: np.asarray(X[j]) for j, _ in row.entries})
         assert np.array_equal(mixed[i], np.asarray(own))
-    np.testing.assert_allclose(mixed, np.tensordot(weights.to_dense(), X, 1), rtol=1e-4, atol=1e-4)
+    rounding = {"float16": 1e-3, "bfloat16": 4e-3}.get(dtype, 1e-4)
+    dense = np.tensordot(weights.to_dense(), X.astype(np.result_type(X.dtype, np.float32)), 1)
+    np.testing.assert_allclose(mixed.astype(dense.dtype), dense, rtol=rounding, atol=1e-4)
 
 
-@pytest.mark.parametrize("dtype", ["float64", "float32", "float16", "complex64", "int16", "bool"])
+@pytest.mark.parametrize(
+    "dtype", ["float64", "float32", "float16", "bfloat16", "complex64", "int16", "bool"]
+)
 def test_large_arrays_are_summed_with_the_same_bits(dtype: str) -> None:
     rng = np.random.default_rng(1)
-    arrays = [(100 * rng.standard_normal((3, 30_011))).astype(dtype) for _ in range(3)]
+    kind = named(dtype)
+    summed = (
+        np.dtype(np.float32)
+        if kind.itemsize == 2 and dtype != "int16"
+        else (kind.type(1) * 1.0).dtype
+    )
+    arrays = [(100 * rng.standard_normal((3, 30_011))).astype(kind) for _ in range(3)]
     arrays.append(np.asfortranarray(arrays[0]))
     for values in (arrays[:3], arrays[1:]):
         entries = tuple(enumerate((0.1, 1 / 3, 17 / 30)))
-        expected = np.zeros_like(values[0] * 1.0)
+        expected = np.zeros(values[0].shape, summed)
         for (_, w), v in zip(entries, values, strict=True):
-            expected += w * v
+            expected += summed.type(w) * v.astype(summed)
+        expected = expected.astype(kind) if summed == np.float32 else expected
         mixed = np.asarray(Row(entries).weighted_sum(dict(enumerate(values))))
         assert mixed.dtype == expected.dtype
         assert mixed.tobytes() == expected.tobytes()
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+@pytest.mark.parametrize("size", [1, 7, 100_000])
+def test_a_mean_of_halves_does_not_shrink(dtype: str, size: int) -> None:
+    x = np.full(size, 1.5, named(dtype))
+    third = Row(((0, 1 / 3), (1, 1 / 3), (2, 1 / 3)))
+    for _ in range(100):  # weights in halves add up to 0.9998 or to 1.002
+        x = np.asarray(third.weighted_sum({0: x, 1: x, 2: x}))
+    assert x.dtype == named(dtype)
+    assert (x == 1.5).all()
 
 
 def test_apply_leaves_its_argument_alone_and_refuses_another_shape() -> None:

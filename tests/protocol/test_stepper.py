@@ -15,6 +15,7 @@ import pytest
 
 from p2pdo.algorithms import Algorithm, Consensus, Dgd
 from p2pdo.algorithms.base import Requires
+from p2pdo.dtypes import bfloat16
 from p2pdo.effects import Here, Row, Step, exchange, exchange_each, mix
 from p2pdo.errors import ConfigError, LocalProtocolError, RemoteProtocolError, WorkloadFailed
 from p2pdo.problems.quadratic import Quadratic
@@ -416,6 +417,9 @@ def test_a_problem_without_the_oracle_is_told() -> None:
         (np.full(81, 3e38, np.float32), True),
         (np.full(81, 6e4, np.float16), True),
         (np.full(81, 1e300j), True),
+        (np.full(81, 3e38, bfloat16()), True),
+        (np.append(np.ones(80), np.nan).astype(bfloat16()), False),
+        (np.array([np.inf], bfloat16()), False),
         (np.append(np.ones(80), -np.inf), False),
         (np.append(np.full(80, 1e300), np.nan), False),
     ],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -13,6 +14,7 @@ import pytest
 
 from p2pdo.algorithms.base import Algorithm, Requires
 from p2pdo.algorithms.consensus import Consensus
+from p2pdo.dtypes import bfloat16
 from p2pdo.effects import Here, Step, exchange, exchange_each, mix
 from p2pdo.errors import ConfigError, P2pdoError, WorkloadStopped
 from p2pdo.graphs.graph import Graph
@@ -104,6 +106,41 @@ class Changing(Algorithm[State]):
         x -= 0.1 * s.heard
         heard *= -0.5
         return State(heard, x) if here.iteration % 7 == 0 else State(x, heard)
+
+
+@dataclass(frozen=True)
+class Typed(Algorithm[State]):
+    """Every kind of array, mixed, exchanged and sent to one, nested; large ones among them."""
+
+    requires = Requires(weights=frozenset(), oracle=Problem)
+
+    def init(self, x: Array, problem: object, here: Here) -> State:
+        return State(x, np.zeros(3))
+
+    def step(self, s: State, problem: object, here: Here) -> Step[State]:
+        large = np.resize(s.x, 40_000)
+        value = {
+            "halves": (s.x.astype(np.float16), s.x.astype(bfloat16()), large.astype(bfloat16())),
+            "whole": {"i": (100 * s.x).astype(np.int32), "u": np.uint8([here.node]), "t": True},
+            "singles": (s.x.astype(np.float32), s.x.astype(np.complex64) * 1j, 7),
+        }
+        mixed = yield from mix(value)
+        theirs = yield from exchange(value)
+        each = yield from exchange_each({j: {"to": (s.x + j).astype(bfloat16())} for j in theirs})
+        heard = sum_of(mixed)
+        for j in here.in_neighbors:
+            heard = heard + sum_of(theirs[j]) + sum_of(each[j])
+        return State(s.x + 0.01 * np.tanh(heard), heard)
+
+
+def sum_of(value: Any) -> Any:
+    """Every bit of a value counts."""
+    if isinstance(value, dict):
+        return sum(map(sum_of, value.values()))
+    if isinstance(value, tuple):
+        return sum(map(sum_of, value))
+    numbers = np.asarray(value).astype(np.complex128)
+    return numbers.real.sum() + numbers.imag.sum()
 
 
 class Run:
@@ -222,6 +259,22 @@ async def test_large_values_have_the_bits_of_lock_step_whatever_a_step_does_with
         assert report.x.tobytes() == expected.x.tobytes()
 
 
+@pytest.mark.parametrize("remote", [(), (3,), (0, 1, 2, 3, 4)])
+@pytest.mark.parametrize("name", ["ring", "complete"])
+async def test_every_kind_of_array_has_the_same_bits_on_every_lane(
+    name: str, remote: tuple[int, ...]
+) -> None:
+    plan = plan_of(graph_of(name), Typed(), rounds=25)
+
+    reports = await Run(plan, remote).reports()
+
+    expected = lockstep(plan)
+    assert len({report.x.tobytes() for report in expected}) > 1
+    for report, other in zip(reports, expected, strict=True):
+        assert report.x.tobytes() == other.x.tobytes()
+        assert report.bytes_sent == other.bytes_sent
+
+
 @pytest.mark.parametrize("remote", [(), (1,), (0,)])
 async def test_nodes_that_disagree_are_told_and_nobody_waits(remote: tuple[int, ...]) -> None:
     plan = plan_of(graph_of("ring"), Chatty(disagrees_at=7))
@@ -241,6 +294,38 @@ async def test_a_run_that_is_ended_ends_at_the_next_wait(remote: tuple[int, ...]
 
     with pytest.raises(WorkloadStopped, match="enough"):
         await running
+
+
+@pytest.mark.parametrize("remote", [(), (1,), (0, 1, 2, 3, 4)])
+async def test_who_waits_is_told_when_the_run_is_cancelled_and_not_when_its_edges_are_closed(
+    remote: tuple[int, ...],
+) -> None:
+    released = threading.Event()
+
+    class Held(Consensus):
+        def step(self, s: Any, problem: Any, here: Here) -> Step[Any]:
+            if (here.node, here.iteration) == (0, 5):
+                released.wait(LIMIT)
+            return super().step(s, problem, here)
+
+    run = Run(plan_of(graph_of("ring"), Held()), remote)
+    others = run.exchangers[1:]
+    told = []
+    for (
+        exchanger
+    ) in others:  # what closes the edges comes last: until then this is all that is said
+        exchanger.close = lambda _reason, it=exchanger: told.append(it.has_failed)  # type: ignore[method-assign,misc]
+    running = asyncio.create_task(run.reports())
+    try:
+        while not all(exchanger.iteration >= 5 for exchanger in others[:1]):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)  # the steps are on threads, which have no event for us
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+    finally:
+        released.set()
+
+    assert told == [True] * len(others)
 
 
 async def test_a_lane_that_was_asked_for_and_cannot_be_is_an_error_with_its_reason() -> None:

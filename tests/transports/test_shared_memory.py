@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from p2pdo.dtypes import DTYPES, dtype_named
 from p2pdo.effects import freeze
 from p2pdo.errors import P2pdoError, RemoteProtocolError, WorkloadStopped
 from p2pdo.protocol.exchanging import Outgoing
@@ -40,18 +41,13 @@ def seen_by(segment: Segment) -> Neighbour:
     return Neighbour.open("a", segment.offer)
 
 
-ARRAYS = {
-    name: SEED.integers(0, 2, (3, 4)).astype(name)
-    for name in (
-        *("float64", "float32", "float16", "complex128", "complex64", "bool"),
-        *("int64", "int32", "int16", "int8", "uint64", "uint32", "uint16", "uint8"),
-    )
-}
+ARRAYS = {name: SEED.integers(0, 2, (3, 4)).astype(dtype_named(name)) for name in DTYPES}
 VALUES: dict[str, Value] = {
     **ARRAYS,
     "no axes": np.array(2.5),
     "empty": np.empty((0, 3)),
     "large": SEED.standard_normal(50_000),
+    "large bfloat16": SEED.standard_normal(50_000).astype(dtype_named("bfloat16")),
     "a pair": (np.ones(3), np.arange(5)),
     "nested": {"w": (np.ones((2, 2), np.float32), 3), "b": {"deep": True}, "large": np.ones(9000)},
     "a number": 0.1,

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import example, given, settings, strategies as st
 from hypothesis.extra import numpy as npst
 
-from p2pdo.effects import DTYPES
+from p2pdo.dtypes import BFLOAT16, DTYPES, dtype_named
 from p2pdo.errors import LocalProtocolError, RemoteProtocolError
 from p2pdo.protocol.frames import Ack, Bye, Data, EffectKind, Hello, Tag
 from p2pdo.protocol.judging import Report
@@ -43,9 +43,12 @@ def leaves(value: Any) -> Iterator[Any]:
 
 # ---- values ----
 
+shapes = npst.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=4)
 some_arrays = st.sampled_from(DTYPES).flatmap(
-    lambda name: npst.arrays(
-        np.dtype(name), npst.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=4)
+    lambda name: (
+        npst.arrays(np.uint16, shapes).map(lambda bits: bits.view(dtype_named(name)))
+        if name == BFLOAT16
+        else npst.arrays(np.dtype(name), shapes)
     )
 )
 scalars = st.floats() | st.integers(-(2**63), 2**63 - 1) | st.booleans()
@@ -70,13 +73,17 @@ def test_every_value_comes_back_to_the_bit_and_cannot_be_changed(value: Value) -
 @pytest.mark.parametrize("name", DTYPES)
 @pytest.mark.parametrize("shape", [(), (0,), (3,), (2, 0, 3), (2, 3), (5000,)])
 def test_every_dtype_crosses_in_every_memory_layout(name: str, shape: tuple[int, ...]) -> None:
-    a = np.arange(np.prod(shape, dtype=int)).reshape(shape).astype(name)
+    dtype = dtype_named(name)
+    assert dtype is not None
+    a = np.arange(np.prod(shape, dtype=int)).reshape(shape).astype(dtype)
     twice = np.repeat(a.reshape(-1), 2)
-    forms = [a, a.astype(a.dtype.newbyteorder(">")), twice[::2].reshape(shape), a.T.copy().T]
+    forms = [a, twice[::2].reshape(shape), a.T.copy().T]
+    if name != BFLOAT16:  # it has one byte order
+        forms.append(a.astype(dtype.newbyteorder(">")))
     for form in forms:
         back = crossed(form)
         assert isinstance(back, np.ndarray)
-        assert (back.dtype, back.shape) == (np.dtype(name), shape)
+        assert (back.dtype, back.shape) == (dtype, shape)
         assert back.dtype.isnative
         assert np.array_equal(back, a)
 
