@@ -27,6 +27,7 @@ from p2pdo.algorithms.catalogue import AnyAlgorithm
 from p2pdo.api.order import check_submit_order
 from p2pdo.api.parameters import parameters_of, split_parameters
 from p2pdo.api.participants import Ended, metric_of, summarize
+from p2pdo.api.requests import names_recorded
 from p2pdo.api.runs import Result
 from p2pdo.config import OptimizationSpec, ParticipantSpec
 from p2pdo.data import catalogue as problem_catalogue
@@ -250,8 +251,7 @@ def participant_specification(
 def _listed(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Those that were given; one name to be recorded is a list of one."""
     given = {key: value for key, value in settings.items() if value is not None}
-    record = given.get("record")
-    return {**given, "record": [record]} if isinstance(record, str) else given
+    return {**given, "record": list(names_recorded(given.get("record")))}
 
 
 class RemoteRun:
