@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 import p2pdo
+from p2pdo.problems.torch_random import seeded
 
 CLASSES = 4
 CENTRES = torch.tensor([[2.0, 2.0], [2.0, -2.0], [-2.0, -2.0], [-2.0, 2.0]])
@@ -28,8 +29,8 @@ def points_of(classes: list[int], seed: int) -> tuple[torch.Tensor, torch.Tensor
 
 @p2pdo.participant
 def train(me: Any, *, lr: float = 0.01, local_steps: int = 5) -> Any:
-    torch.manual_seed(me.seed)
-    model = nn.Sequential(nn.Linear(2, 16), nn.ReLU(), nn.Linear(16, CLASSES))
+    with seeded(me.seed):  # the same weights at all sites, whatever else a node does meanwhile
+        model = nn.Sequential(nn.Linear(2, 16), nn.ReLU(), nn.Linear(16, CLASSES))
     optimizer = torch.optim.Adam(model.parameters(), lr)
     points, labels = points_of([me.node, (me.node + 1) % CLASSES], seed=me.node)
 

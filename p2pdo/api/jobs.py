@@ -14,7 +14,7 @@ from typing import Any
 
 from p2pdo.algorithms.base import CONSENSUS, Algorithm
 from p2pdo.api.parameters import parameters_of, split_parameters
-from p2pdo.api.requests import Request, check_request
+from p2pdo.api.requests import Request, check_request, names_recorded
 from p2pdo.api.resolving.algorithms import algorithm_class, algorithm_for
 from p2pdo.api.resolving.held_out import held_out_for
 from p2pdo.api.resolving.networks import network_for
@@ -112,8 +112,7 @@ class Job:
     @property
     def record(self) -> tuple[str, ...]:
         """What the nodes keep a history of."""
-        asked = self.request.record
-        return (asked,) if isinstance(asked, str) else tuple(asked)
+        return names_recorded(self.request.record)
 
 
 def resolve(request: Request, site: Offers = EVERYTHING) -> Job:

@@ -22,6 +22,7 @@ from typing import Any
 
 from p2pdo.api.limits import check_most
 from p2pdo.api.processes import run_participants as run_processes
+from p2pdo.api.requests import names_recorded
 from p2pdo.api.running import Running
 from p2pdo.api.runs import Executor, Result
 from p2pdo.api.topology_files import read_topology
@@ -67,7 +68,7 @@ class Request:
     rounds: int = 100
     observe_every: int = 1
     seed: int = 0
-    record: str | Sequence[str] = ()
+    record: str | Sequence[str] | None = ()
     checkpoints: str | None = None
     delay_seed: int = 0
     lane: str = "auto"
@@ -133,7 +134,6 @@ def resolve(
     parameters = asked.bind(given)
     where = encode.locate(asked) if executor == "processes" else None
     graph_asked = _plain_topology(topology)
-    record = [request.record] if isinstance(request.record, str) else list(request.record)
     spec = parse_spec(
         {
             "kind": "participant",
@@ -148,7 +148,7 @@ def resolve(
             "rounds": request.rounds,
             "observe_every": request.observe_every,
             "seed": request.seed,
-            "record": record,
+            "record": list(names_recorded(request.record)),
             "checkpoints": request.checkpoints,
             "lane": request.lane,
         }

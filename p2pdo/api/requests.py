@@ -76,7 +76,7 @@ class Request:
     link_delay: float | str | None = None
     link_loss: float | None = None
     compute: float | str | None = None
-    record: str | Sequence[str] = ()
+    record: str | Sequence[str] | None = ()
     lane: str = "auto"
     codec: str = NONE
     settle: float | None = None
@@ -84,6 +84,18 @@ class Request:
     test: Any = None
     max_staleness: int | None = None
     activation: str | None = None
+
+
+def names_recorded(asked: object) -> tuple[str, ...]:
+    """What each node keeps a history of: one name, several or none.
+
+    Raises:
+        ConfigError: it is something else.
+    """
+    names = (asked,) if isinstance(asked, str) else () if asked is None else asked
+    if not isinstance(names, Sequence) or not all(isinstance(name, str) for name in names):
+        raise ConfigError(f"what is recorded has a name, got {asked!r}", hint='record="x"')
+    return tuple(names)
 
 
 def check_request(request: Request) -> None:

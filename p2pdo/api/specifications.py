@@ -86,5 +86,4 @@ def participant_specification(
 def _listed(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Those that were given; one name to be recorded is a list of one."""
     given = {key: value for key, value in settings.items() if value is not None}
-    record = given.get("record")
-    return {**given, "record": [record]} if isinstance(record, str) else given
+    return {**given, "record": list(names_recorded(given.get("record")))}

@@ -8,7 +8,10 @@ from typing import Any, TypeVar
 
 import click
 
+from p2pdo.cli.program import Unsaid
 from p2pdo.errors import ConfigError
+
+_EXAMPLE = "127.0.0.1:7443"  # where the README's coordinator listens
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -210,7 +213,10 @@ def _require_coordinator(
     ctx: click.Context, _parameter: click.Parameter, value: str | None
 ) -> str | None:
     if not value and not ctx.resilient_parsing:
-        raise click.UsageError(
-            "which coordinator? Name it with --coordinator HOST:PORT or P2PDO_COORDINATOR", ctx
+        raise Unsaid(
+            "which coordinator? Neither --coordinator nor the environment's P2PDO_COORDINATOR says",
+            ctx,
+            *("--coordinator", _EXAMPLE),
+            more=f", or for all commands: export P2PDO_COORDINATOR={_EXAMPLE}",
         )
     return value

@@ -15,6 +15,7 @@ import contextlib
 import importlib
 import json
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -63,6 +64,15 @@ class _Told(P2pdoError):
         super().__init__(message, **where)
         self.code = code  # type: ignore[misc]
         self.exit_code = exit_code  # type: ignore[misc]
+
+
+class Unsaid(click.UsageError):
+    """Something that a verb needs was not said; the hint is the command that says it."""
+
+    def __init__(self, message: str, ctx: click.Context, *words: str, more: str = "") -> None:
+        super().__init__(message, ctx)
+        command = shlex.join(["p2pdo", *ctx.find_root().obj, *words])
+        self.hint = f"{command}{more}"
 
 
 class Verb(click.Command):
@@ -167,7 +177,12 @@ class Program(click.Group):
         try:
             with interruptible():
                 code = super().main(
-                    arguments, prog_name, complete_var, standalone_mode=False, **extra
+                    arguments,
+                    prog_name,
+                    complete_var,
+                    standalone_mode=False,
+                    obj=arguments,
+                    **extra,
                 )
         except BrokenPipeError:
             _discard_output()
@@ -196,6 +211,8 @@ def _told(error: BaseException) -> P2pdoError:
     match error:
         case P2pdoError():
             return error
+        case Unsaid():
+            return _Told("usage", error.exit_code, error.message, hint=error.hint)
         case click.UsageError():
             path = error.ctx.command_path if error.ctx is not None else "p2pdo"
             return _Told("usage", error.exit_code, _plain_message(error), hint=f"{path} --help")

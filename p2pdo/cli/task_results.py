@@ -75,10 +75,24 @@ def show(console: Console, data: dict[str, Any]) -> None:
         next_step(console, f"net.attach({data['workload_id']!r}) in a program takes it over")
 
 
+def _in_words(value: Any) -> str:
+    """As JSON, and arrays as lists: nobody reads the bytes that travel."""
+    from p2pdo.wire.plain import decode_data
+
+    try:
+        return json.dumps(decode_data(value), default=_as_list)
+    except ValueError:
+        return json.dumps(value)
+
+
+def _as_list(value: Any) -> Any:
+    return str(value) if isinstance(value, complex) else value.tolist()
+
+
 def _brief(row: dict[str, Any]) -> str:
     if "error" in row:
         error = row["error"]
         text = error.get("message", "") if isinstance(error, dict) else str(error)
     else:
-        text = json.dumps(row["value"])
+        text = _in_words(row["value"])
     return text if len(text) <= _WIDTH else text[: _WIDTH - 1] + "…"

@@ -9,6 +9,10 @@ Every component, executor and filter may listen:
         def note(self, event: Event, context: Context) -> None:
             context.log.info("about to do %s", event.data["task"].name)
 
+        @on(AFTER_TASK)  # always, and once: see `node.outcomes`
+        def count(self, event: Event) -> None:
+            self.counts[event.data["status"]] += 1  # "ok", "failed" or "aborted"
+
         @on("new_best_model")
         def keep(self, event): ...
 

@@ -23,7 +23,7 @@ class SiteFailure(TaskFailed):
 
 
 def failure(
-    error: Exception, *, node: str, workload: str, redacted: bool = False
+    error: BaseException, *, node: str, workload: str, redacted: bool = False
 ) -> dict[str, Plain]:
     """What the submitter is told: code, message, hint, node, workload, iteration, traceback."""
     told: P2pdoError

@@ -4,9 +4,11 @@
 `Roster` of it: the context, the components, the filters, and executors as their first task comes.
 
     task ──▶ BEFORE_TASK ──▶ data filters ──▶ handler ──▶ result filters ──▶ AFTER_TASK ──▶ result
+                                   └────────────┴──── failure ────┴────────────▲
 
-All of that but a coroutine handler is one call on the workload's thread. Where a handler is a
+A plain handler's way is one call on the workload's thread, from end to end. Where a handler is a
 coroutine, nobody filters or listens, and the data are small, there is no hop to the thread at all.
+BEFORE_TASK and AFTER_TASK come in pairs, whatever becomes of the task in between.
 """
 
 from __future__ import annotations
@@ -36,7 +38,8 @@ from p2pdo.node.executors import (
 from p2pdo.node.failures import failure
 from p2pdo.node.filters import FilterStep, apply_all
 from p2pdo.node.messages import Mailbox, Mailroom
-from p2pdo.runtime.foreign import ENDS, as_failure, contained
+from p2pdo.node.outcomes import failed, given_up, ok
+from p2pdo.runtime.foreign import ENDS, as_failure, contained, is_being_cancelled
 from p2pdo.runtime.supervisor import GiveUp, RestartLimit
 from p2pdo.types import Plain
 from p2pdo.wire.plain import decode_data, is_large
@@ -212,15 +215,16 @@ class Roster:
                 payload = await context.compute.run(
                     self._perform_here, handler, wants, task, context
                 )
-            if self._events.is_pending:
-                await self._events.flush()
+            result = Result(task.task_id, task.workload_id, task.attempt, True, payload)
         except GiveUp:
             raise
         except ENDS as end:
-            return self._told(task, as_failure(end))
+            result = self._told(task, as_failure(end))
         except Exception as error:  # noqa: BLE001 - a handler may raise anything; it is told whole
-            return self._told(task, error)
-        return Result(task.task_id, task.workload_id, task.attempt, True, payload)
+            result = self._told(task, error)
+        if self._events.is_pending:
+            await self._events.flush()
+        return result
 
     def _told(self, task: Task, error: Exception) -> Result:
         result = self.failed(task, error)
@@ -247,40 +251,67 @@ class Roster:
     async def _perform_on_loop(
         self, handler: Handler, wants: bool, task: Task, context: WorkloadContext
     ) -> str:
+        """Fires on the loop alone, so that no cancellation comes between a task and its end."""
         run = context.compute.run
-        if self._data_filters or self._events.is_heard(BEFORE_TASK):
-            task = await run(self._enter, task, context)
-        elif isinstance(task.payload, _NESTED):
+        if isinstance(task.payload, _NESTED):
             task = await run(_decoded, task) if is_large(task.payload) else _decoded(task)
-        value = await (handler(task, context) if wants else handler(task))  # type: ignore[misc]
-        if self._result_filters or self._events.is_heard(AFTER_TASK):
-            return await run(self._leave, value, task, context)
-        return await run(encode_result, value) if is_large(value) else encode_result(value)
+        self._events.fire(BEFORE_TASK, {"task": task}, context)
+        try:
+            if self._events.is_pending:
+                await self._events.flush()
+            if self._data_filters:
+                task = await run(self._filtered, task, context)
+            value = await (handler(task, context) if wants else handler(task))  # type: ignore[misc]
+            if self._result_filters or is_large(value):
+                value, text = await run(self._leave, value, task, context)
+            else:
+                text = encode_result(value)
+        except BaseException as error:
+            is_over = context.abort.is_set or is_being_cancelled()
+            self._fire_failure(task, error, context, is_over=is_over)
+            raise
+        self._fire_return(task, value, context)
+        return text
 
     def _perform_here(
         self, handler: Handler, wants: bool, task: Task, context: WorkloadContext
     ) -> str:
         """On the workload's thread, from end to end."""
-        task = self._enter(task, context)
-        value = handler(task, context) if wants else handler(task)
-        return self._leave(value, task, context)
-
-    def _enter(self, task: Task, context: WorkloadContext) -> Task:
+        context.abort.check()  # the thread may have been busy with what looks at no abort
         task = _decoded(task)
         self._events.fire(BEFORE_TASK, {"task": task}, context)
-        data = apply_all(self._data_filters_for(task), task.payload, task, context, "task-data")
+        try:
+            task = self._filtered(task, context)
+            value = handler(task, context) if wants else handler(task)
+            value, text = self._leave(value, task, context)
+        except BaseException as error:
+            self._fire_failure(task, error, context, is_over=context.abort.is_set)
+            raise
+        self._fire_return(task, value, context)
+        return text
+
+    def _fire_return(self, task: Task, value: Any, context: WorkloadContext) -> None:
+        is_dropped = context.abort.is_set  # its driver has been told that it was aborted
+        how = given_up(task, context) if is_dropped else ok(task, value)
+        self._events.fire(AFTER_TASK, how, context)
+
+    def _fire_failure(
+        self, task: Task, error: BaseException, context: WorkloadContext, *, is_over: bool
+    ) -> None:
+        if self._events.is_heard(AFTER_TASK):  # to write a traceback takes a millisecond
+            how = given_up(task, context) if is_over else failed(task, error, context)
+            self._events.fire(AFTER_TASK, how, context)
+
+    def _filtered(self, task: Task, context: WorkloadContext) -> Task:
+        steps = [step for step in self._data_filters if step.concerns(task.name)]
+        data = apply_all(steps, task.payload, task, context, "task-data")
         return task if data is task.payload else replace(task, payload=data)
 
-    def _leave(self, value: Any, task: Task, context: WorkloadContext) -> str:
-        value = apply_all(self._result_filters_for(task), value, task, context, "task-result")
-        self._events.fire(AFTER_TASK, {"task": task, "result": value}, context)
-        return encode_result(value)
-
-    def _data_filters_for(self, task: Task) -> list[FilterStep]:
-        return [step for step in self._data_filters if step.concerns(task.name)]
-
-    def _result_filters_for(self, task: Task) -> list[FilterStep]:
-        return [step for step in self._result_filters if step.concerns(task.name)]
+    def _leave(self, value: Any, task: Task, context: WorkloadContext) -> tuple[Any, str]:
+        """What passes the result filters, and how it travels."""
+        steps = [step for step in self._result_filters if step.concerns(task.name)]
+        value = apply_all(steps, value, task, context, "task-result")
+        return value, encode_result(value)
 
     # ---- executors ----
 

@@ -12,6 +12,7 @@ a row is appended, then the header says so. At the end they are put into the .np
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
@@ -45,6 +46,11 @@ class History:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+    @property
+    def names(self) -> Collection[str]:
+        """Of which there are recordings that are not put together yet."""
+        return self._columns.keys()
 
     def append(self, name: str, iteration: int, row: Array) -> None:
         """Adds a row.

@@ -350,6 +350,11 @@ class Me:
         asking = self._asking
         return Outcome(self._done, asking.bytes_sent, asking.messages_sent, result)
 
+    @property
+    def unrecorded(self) -> list[str]:
+        """The names that were to be recorded, and nothing was."""
+        return [name for name in self._part.record if name not in self._history.names]
+
     def close(self) -> None:
         """Closes its files."""
         self._checkpoints.close()

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import logging
 from collections.abc import Callable, Mapping
 
 from p2pdo.errors import P2pdoError, WorkloadFailed, WorkloadStopped
@@ -21,6 +22,8 @@ from p2pdo.protocol.stepper import line_of
 from p2pdo.runtime.exchange import Exchanger
 from p2pdo.runtime.stages import Stage, WaitFor
 from p2pdo.types import Value
+
+log = logging.getLogger(__name__)
 
 Tell = Callable[[Progress], None]
 
@@ -50,7 +53,13 @@ def _perform(part: Part, network: _Network) -> Outcome:
     """On the participant's thread."""
     me = Me(part, network)
     try:
-        return me.end(part.participant.function(me, **part.parameters))
+        returned = part.participant.function(me, **part.parameters)
+        for name in me.unrecorded:
+            log.warning(
+                "there is no history of '%s' at %s: participant %s never called me.record(%s=…)",
+                *(name, me.name, part.participant.name, name),
+            )
+        return me.end(returned)
     except P2pdoError as error:
         error.node = error.node or me.name
         error.iteration = me.round if error.iteration is None else error.iteration

@@ -2,7 +2,8 @@
 
 PyTorch has one generator a device for the whole process, and its dropout takes no other. So who
 draws, seeds that generator, draws and puts its state back, and the lock keeps the nodes of an
-in-process run from drawing each other's numbers meanwhile. Models that draw nothing never wait.
+in-process run, and the workloads of a node, from drawing each other's numbers meanwhile. Models
+that draw nothing never wait.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ _generators = threading.RLock()
 
 
 @contextmanager
-def seeded(seed: int, device: str) -> Iterator[None]:
+def seeded(seed: int, device: str = "cpu") -> Iterator[None]:
     """What is drawn in the block is a function of `seed`; afterwards nothing was drawn."""
     import torch
 

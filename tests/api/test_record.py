@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import p2pdo
+from p2pdo.api.requests import names_recorded
 from p2pdo.errors import ConfigError
 
 
@@ -48,3 +49,11 @@ def test_nothing_is_kept_unasked(tmp_path: Path) -> None:
 def test_what_an_algorithm_does_not_tell_cannot_be_recorded() -> None:
     with pytest.raises(ConfigError, match="'y' cannot be recorded"):
         p2pdo.run("quadratic", nodes=3, rounds=5, record=["x", "y"])
+
+
+def test_nothing_may_be_recorded_and_a_name_is_text() -> None:
+    assert names_recorded(None) == names_recorded(()) == ()
+    assert names_recorded("x") == names_recorded(["x"]) == ("x",)
+    for odd in (3, ["x", 3]):
+        with pytest.raises(ConfigError, match="what is recorded has a name"):
+            p2pdo.run("quadratic", nodes=3, rounds=5, record=odd)

@@ -146,7 +146,7 @@ def test_what_user_code_prints_does_not_spoil_the_envelope(call: Call, tmp_path:
 def test_a_reader_who_leaves_early_sees_no_traceback() -> None:
     reader, writer = os.pipe()
     os.close(reader)
-    command = [sys.executable, "-m", "p2pdo.cli", "topo", "ring"]
+    command = [sys.executable, "-m", "p2pdo", "topo", "ring"]
     done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, check=False, timeout=60)
     os.close(writer)
     assert (done.returncode, done.stderr) == (1, b"")

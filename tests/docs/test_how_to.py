@@ -100,9 +100,8 @@ def test_the_page_on_algorithms_runs_and_its_method_obeys(tmp_path: Path) -> Non
     commands, _ = blocks("write-an-algorithm.md", "sh")
     for command in ["pytest -q -p no:cacheprovider test_it.py", *commands.splitlines()]:
         verb, *words = command.split()
-        module = {"p2pdo": "p2pdo.cli"}.get(verb, verb)
         done = subprocess.run(
-            [sys.executable, "-m", module, *words],
+            [sys.executable, "-m", verb, *words],
             cwd=tmp_path,
             capture_output=True,
             text=True,
@@ -180,7 +179,7 @@ def test_the_whole_participant_of_its_page_runs_from_the_command_line(
     command, _ = blocks("write-a-participant.md", "sh")
     words = [*command.split()[1:], "--on", executor, "--json"]
     done = subprocess.run(
-        [sys.executable, "-m", "p2pdo.cli", *words],
+        [sys.executable, "-m", "p2pdo", *words],
         cwd=tmp_path,
         capture_output=True,
         text=True,
@@ -261,7 +260,7 @@ def test_a_participant_runs_at_its_sites_as_its_page_says(
         ):
             words = command.replace("127.0.0.1:7443", address).split()[1:]
             child = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "p2pdo.cli", *words, "--json"),
+                *(sys.executable, "-m", "p2pdo", *words, "--json"),
                 stdout=asyncio.subprocess.PIPE,
             )
             told, _ = await child.communicate()
@@ -378,7 +377,7 @@ def test_the_commands_of_the_page_for_nvflare_run(tmp_path: Path) -> None:
     (tmp_path / "ward.py").write_text(WARD)
     (tmp_path / "config_fed_client.json").write_text(NVFLARE)
     (commands,) = blocks("from-nvflare.md", "sh")
-    code = commands.replace("p2pdo config", f"{sys.executable} -m p2pdo.cli config")
+    code = commands.replace("p2pdo config", f"{sys.executable} -m p2pdo config")
     done = subprocess.run(
         ["sh", "-ec", code], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60
     )

@@ -28,7 +28,7 @@ def test_its_commands_run(number: int, tmp_path: Path) -> None:
     (tmp_path / "links.toml").write_text(blocks("toml")[0])
     words = shlex.split(blocks("sh")[number])[1:]
     done = subprocess.run(
-        [sys.executable, "-m", "p2pdo.cli", *words, "--json", "--quiet"],
+        [sys.executable, "-m", "p2pdo", *words, "--json", "--quiet"],
         cwd=tmp_path,
         capture_output=True,
         text=True,

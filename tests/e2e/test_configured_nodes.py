@@ -89,7 +89,7 @@ async def test_a_configured_network_runs_its_own_code(tmp_path: Path) -> None:
 async def call(net: p2pdo.RemoteNetwork, *words: str) -> tuple[int | None, Any]:
     """`p2pdo submit` in a process of its own; its exit code and what it says."""
     child = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "p2pdo.cli", "submit", *words, "--json"),
+        *(sys.executable, "-m", "p2pdo", "submit", *words, "--json"),
         *("--coordinator", net.client.address),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,

@@ -32,7 +32,7 @@ def factory(node_index, nodes, partition, seed):
     rng = np.random.default_rng([seed, node_index])
     return LeastSquares(rng.normal(size=(8, 3)), rng.normal(size=8))
 """
-COMMAND = [sys.executable, "-m", "p2pdo.cli", "run"]
+COMMAND = [sys.executable, "-m", "p2pdo", "run"]
 ASKED = ["mine.py:factory", "-a", "dgd", "-n", "3", "--trials", "3", "--rounds", "50"]
 
 

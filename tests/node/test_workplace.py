@@ -32,6 +32,7 @@ from p2pdo.node.failures import failure
 from p2pdo.node.workplace import SITE, FilterOffer, Workplace
 from p2pdo.protocol.handed import Result, Task
 from p2pdo.types import TaskId, WorkloadId
+from p2pdo.wire.plain import LIMIT
 
 pytestmark = pytest.mark.asyncio
 
@@ -244,7 +245,7 @@ async def test_components_hear_the_life_of_the_run_in_order_on_its_thread(
     assert diary.heard == [
         START_RUN,
         *(BEFORE_TASK, "best", "handler", AFTER_TASK),
-        *(BEFORE_TASK, AFTER_TASK, "asked"),
+        *(BEFORE_TASK, "asked", AFTER_TASK),
         END_RUN,
     ]
     assert diary.threads == {"workload w"}
@@ -264,6 +265,104 @@ async def test_marks_of_one_listener_add_up() -> None:
     async with Bench(place(components={"watch": lambda: watch})).running() as bench:
         await bench.do("ask", 1)
     assert watch.heard == [START_RUN, BEFORE_TASK, AFTER_TASK]
+
+
+class Endings:
+    """Notes how tasks end, and that none ends that has not begun."""
+
+    def __init__(self) -> None:
+        self.begun: list[str] = []
+        self.ended: list[tuple[str, Any]] = []
+        self.heard: list[str] = []
+
+    @on(ALL)
+    def note(self, event: Event) -> None:
+        self.heard.append(event.name)
+
+    @on(BEFORE_TASK)
+    def begin(self, event: Event) -> None:
+        self.begun.append(event.data["task"].name)
+
+    @on(AFTER_TASK)
+    def end(self, event: Event) -> None:
+        assert self.begun.pop() == event.data["task"].name
+        error = event.data["error"]
+        what = event.data["result"] if error is None else error["message"]
+        self.ended.append((event.data["status"], what))
+
+
+async def test_the_end_of_a_task_is_heard_however_it_ends() -> None:
+    endings = Endings()
+
+    class Large(Executor):
+        @task
+        def count(self, _order: Task) -> object:
+            return "x" * (LIMIT + 1)
+
+    workplace = place(redacts=True, components={"endings": lambda: endings})
+    large = {**workplace.executors, "other": lambda _: Large()}
+    async with Bench(replace(workplace, executors=large)).running() as bench:
+        for name in ("ask", "fail", "leave", "leave_the_loop", "await_a_cancelled_future"):
+            await bench.do(name, "hello")
+        await bench.do("count")
+        await bench.do("nobody")  # it never began
+    assert endings.ended == [
+        ("ok", "hello"),
+        ("failed", "RuntimeError: patient 17 has no age"),  # the site's own ears hear all of it
+        ("failed", "SystemExit: 3"),
+        ("failed", "SystemExit: 3"),
+        ("failed", "CancelledError"),
+        ("failed", f"the result has {LIMIT + 3} bytes, more than {LIMIT}"),
+    ]
+    assert endings.begun == []
+
+
+@pytest.mark.parametrize("way", ["data", "result"])
+@pytest.mark.parametrize("name", ["ask", "train"])
+async def test_a_task_that_a_filter_fails_has_an_end_too(way: str, name: str) -> None:
+    endings = Endings()
+    offers: dict[str, Any] = {f"{way}_filters": [FilterOffer("privacy", Refuse)]}
+    workplace = place(components={"endings": lambda: endings}, **offers)
+    async with Bench(workplace).running() as bench:
+        await bench.do(name, {"weights": [1.0]})
+    ((status, words),) = endings.ended
+    assert status == "failed"
+    assert words.startswith(f"the task-{way} filter 'privacy' raised PermissionError")
+
+
+@pytest.mark.parametrize("name", ["patient", "hang", "stubborn", "swallow"])
+async def test_an_aborted_task_ends_once_and_after_its_handler(trainer: Trainer, name: str) -> None:
+    endings = Endings()
+    workplace = place(trainer, components={"endings": lambda: endings})
+    async with Bench(workplace).running() as bench:
+        task_id = bench.send(name)
+        await begun(trainer)
+        late = bench.send("fail")  # on the thread of a handler that may not heed
+        bench.client.abort_task(task_id, "it took too long")
+        await bench.result()
+        if name == "stubborn":
+            assert endings.ended == []
+            bench.client.abort_task(late, "too late")
+        trainer.release.set()
+        await bench.result()
+        await bench.do("count", "abcd")
+    aborted, *others = endings.ended
+    assert aborted == ("aborted", "aborted: it took too long")
+    assert others[-1] == ("ok", 4)
+    assert len(others) == (1 if name == "stubborn" else 2)
+    assert endings.heard.index(AFTER_TASK) < endings.heard.index(ABORT)
+    assert endings.begun == []
+
+
+@pytest.mark.parametrize("name", ["patient", "hang"])
+async def test_a_task_ends_with_its_workload_and_before_it(trainer: Trainer, name: str) -> None:
+    endings = Endings()
+    workplace = place(trainer, components={"endings": lambda: endings})
+    async with Bench(workplace).running() as bench:
+        bench.send(name)
+        await begun(trainer)
+    assert endings.ended == [("aborted", "aborted: the workload has ended")]
+    assert endings.heard == [START_RUN, BEFORE_TASK, AFTER_TASK, END_RUN]
 
 
 async def test_a_listener_that_raises_disturbs_nothing() -> None:

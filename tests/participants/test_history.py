@@ -31,6 +31,18 @@ def test_each_node_keeps_its_own_history_of_what_was_asked_for(run: Any, tmp_pat
     assert not (tmp_path / "node-1/workloads/w/other.npy").exists()
 
 
+def test_a_name_that_is_never_recorded_is_told(run: Any, caplog: pytest.LogCaptureFixture) -> None:
+    def walk(me: Any) -> None:
+        for k in me.rounds():
+            me.record(loss=k)
+
+    run(walk, nodes=2, topology="complete", rounds=2, record=("x", "loss"))
+    assert sorted(caplog.messages) == [
+        f"there is no history of 'x' at node-{i}: participant walk never called me.record(x=…)"
+        for i in range(2)
+    ]
+
+
 def test_it_can_be_read_while_it_grows(tmp_path: Path) -> None:
     history = History(tmp_path)
     for k in range(1200):

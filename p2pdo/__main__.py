@@ -1,4 +1,4 @@
-"""`python -m p2pdo.cli` is `p2pdo`."""
+"""`python -m p2pdo` is `p2pdo`."""
 
 from p2pdo.entry import p2pdo
 
