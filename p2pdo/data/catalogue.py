@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from p2pdo.data import breast_cancer as of_breasts, two_moons as of_moons
-from p2pdo.data.breast_cancer import breast_cancer
+from p2pdo.data.breast_cancer import breast_cancer, breast_cancer_private, breast_cancer_svm
 from p2pdo.data.held_out import share_of
 from p2pdo.data.partition import check_partition
 from p2pdo.data.real import (
@@ -29,19 +29,20 @@ from p2pdo.data.synthetic import (
     all_least_squares,
     allocation,
     averaging,
+    averaging_private,
     least_squares,
     quadratic,
     require_iid,
 )
 from p2pdo.data.two_moons import two_moons
 from p2pdo.errors import ConfigError, did_you_mean
-from p2pdo.problems.base import Classifier, Smooth
+from p2pdo.problems.base import Classifier, Gradient
 from p2pdo.problems.checks import FLOATS, nonnegative, whole_number
 from p2pdo.problems.coupled import Coupled
 from p2pdo.problems.many import Many, Stack
 from p2pdo.types import Plain
 
-Cost: TypeAlias = Smooth | Coupled
+Cost: TypeAlias = Gradient | Coupled
 Factory: TypeAlias = Callable[..., Cost]
 
 
@@ -52,6 +53,8 @@ def _defaults(factory: Factory) -> dict[str, Plain]:
 
 PROBLEMS: Mapping[str, Factory] = {
     "breast-cancer": breast_cancer,
+    "breast-cancer-svm": breast_cancer_svm,
+    "breast-cancer-private": breast_cancer_private,
     "digits": digits,
     "wine": wine,
     "diabetes": diabetes,
@@ -60,6 +63,7 @@ PROBLEMS: Mapping[str, Factory] = {
     "quadratic": quadratic,
     "least-squares": least_squares,
     "averaging": averaging,
+    "averaging-private": averaging_private,
     "allocation": allocation,
 }
 
@@ -71,6 +75,8 @@ AT_ONCE: Mapping[str, Callable[..., Stack]] = {
 
 HELD_OUT: Mapping[str, Callable[..., Classifier]] = {
     "breast-cancer": of_breasts.held_out,
+    "breast-cancer-svm": of_breasts.held_out,
+    "breast-cancer-private": of_breasts.held_out,
     "digits": digits_held_out,
     "wine": wine_held_out,
     "two-moons": of_moons.held_out,
@@ -85,6 +91,8 @@ DEFAULTS: Mapping[str, Mapping[str, Plain]] = {
 
 DESCRIPTIONS: Mapping[str, str] = {
     "breast-cancer": "logistic regression on 569 real samples, 31 features; needs scikit-learn",
+    "breast-cancer-svm": "the same as a support vector machine, whose hinge loss is not smooth",
+    "breast-cancer-private": "the same with a secret of each node and run, for dp-dgd",
     "digits": "softmax regression on 1797 images of digits, 650 weights; needs scikit-learn",
     "wine": "softmax regression on 178 wines, 42 weights; needs scikit-learn",
     "diabetes": "ridge regression on 442 patients, 11 features; needs scikit-learn",
@@ -93,11 +101,14 @@ DESCRIPTIONS: Mapping[str, str] = {
     "quadratic": "random strongly convex quadratics, eigenvalues in [1, 10]",
     "least-squares": "noisy linear measurements of one planted x",
     "averaging": "half the squared distance from a random point: the optimum is the points' mean",
+    "averaging-private": "the same with a secret of each node and run, for masked-consensus",
     "allocation": "decisions of each node's own that share resources; x are the resources' prices",
 }
 
 
-SYNTHETIC = frozenset({"quadratic", "least-squares", "averaging", "allocation"})
+SYNTHETIC = frozenset(
+    {"quadratic", "least-squares", "averaging", "averaging-private", "allocation"}
+)
 """Those that have no labels to be shared out by."""
 
 
