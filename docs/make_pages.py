@@ -11,19 +11,18 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 import p2pdo
+from p2pdo.algorithms.asynchronous.table import ASYNCHRONOUS
 from p2pdo.algorithms.catalogue import ALGORITHMS
 from p2pdo.api.catalogues import describe_algorithm
 from p2pdo.api.runs import Result
 from p2pdo.data.catalogue import build_all
-from p2pdo.problems import PrivateDistance, PrivateLogistic, fresh_secret
 from p2pdo.reporting.plots import plot_convergence
 
 DOCS = Path(__file__).parent
 NODES, ROUNDS = 8, 400
-PROBLEMS = ("least-squares", "allocation")
+PAGES = {**ALGORITHMS, **ASYNCHRONOUS}
+PROBLEMS = ("least-squares", "allocation", "averaging-private", "breast-cancer-private")
 PARAGRAPH = "\n\n"
 
 
@@ -38,7 +37,7 @@ def main(out: Path) -> None:
         _unnest_links(out / name)
     pages = out / "reference" / "algorithms"
     pages.mkdir()
-    for name in ALGORITHMS:
+    for name in PAGES:
         print(name)
         draw(name, pages / f"{name}.svg")
         (pages / f"{name}.md").write_text(page(name), encoding="utf-8")
@@ -70,10 +69,7 @@ def page(name: str) -> str:
 
 
 def command(name: str) -> str:
-    problem = problem_of(name)
-    if problem is None:
-        return "Its costs keep a secret, see [Privacy](../algorithms.md#privacy)."
-    return f"    p2pdo run {problem} -a {name} -n {NODES}"
+    return f"    p2pdo run {problem_of(name)} -a {name} -n {NODES}"
 
 
 def parameters(told: dict[str, Any]) -> list[str]:
@@ -91,30 +87,20 @@ def table(head: tuple[str, str], rows: list[tuple[str, str]]) -> str:
 def draw(name: str, path: Path) -> None:
     """A run, of a consensus from unlike starts; with default parameters."""
     problem = problem_of(name)
-    costs = private_costs(name) if problem is None else problem
-    result: Result = p2pdo.run(costs, name, nodes=NODES, rounds=ROUNDS, observe_every=4)
+    result: Result = p2pdo.run(problem, name, nodes=NODES, rounds=ROUNDS, observe_every=4)
     what = f"{result.summary.problem}, ring of {NODES}, default parameters"
     plot_convergence(result.metrics, path, name, what)
 
 
-def problem_of(name: str) -> str | None:
-    """The first problem that has what the algorithm calls; None where a cost needs a secret."""
-    oracle = ALGORITHMS[name].requires.oracle
-    return next((p for p in PROBLEMS if isinstance(build_all(p, 1)[0], oracle)), None)
-
-
-def private_costs(name: str) -> list[Any]:
-    """Two half moons, or points whose mean is wanted, each with the secret of its node."""
-    if isinstance(PrivateDistance(np.zeros(1), fresh_secret()), ALGORITHMS[name].requires.oracle):
-        points = np.random.default_rng(0).standard_normal((NODES, 5))
-        return [PrivateDistance(c, fresh_secret()) for c in points]
-    public: Any = build_all("two-moons", NODES)
-    return [PrivateLogistic(p.A, p.b, p.samples, p.l2, fresh_secret()) for p in public]
+def problem_of(name: str) -> str:
+    """The first problem that has what the algorithm calls."""
+    oracle = PAGES[name].requires.oracle
+    return next(p for p in PROBLEMS if isinstance(build_all(p, 1)[0], oracle))
 
 
 def link_names(overview: Path) -> None:
     text = overview.read_text(encoding="utf-8")
-    for name in ALGORITHMS:
+    for name in PAGES:
         text = text.replace(f"| `{name}` |", f"| [`{name}`](algorithms/{name}.md) |", 1)
     overview.write_text(text, encoding="utf-8")
 

@@ -102,8 +102,8 @@ def _all_known(problems: Sequence[Any], name: str) -> list[float]:
 def curvatures(job: Job, largest: int) -> Curvatures | None:
     """Of all costs.
 
-    None where a cost has no gradient, is seen by its samples only, or there would be more than
-    `largest` entries; or where costs are not quadratic and their optimum is not known.
+    None where a cost has no gradient or one that jumps, is seen by its samples only, or there would
+    be more than `largest` entries; or where costs are not quadratic and their optimum is not known.
     """
     problems = job.plan.problems
     d = int(problems[0].dimension)
@@ -111,7 +111,7 @@ def curvatures(job: Job, largest: int) -> Curvatures | None:
         return None
     if type(job.plan.algorithm).limit in _AGREE:  # no cost pulls
         return Curvatures([np.zeros((d, d)) for _ in problems], "exact")
-    if any(is_stochastic(p) or not hasattr(p, "gradient") for p in problems):
+    if not all(_has_slopes(p) for p in problems):
         return None
     if all(getattr(p, "is_quadratic", False) for p in problems):
         return Curvatures([_slopes(p, np.zeros(d), 1.0) for p in problems], "exact")
@@ -120,6 +120,12 @@ def curvatures(job: Job, largest: int) -> Curvatures | None:
         return None
     nudge = _NUDGE * max(1.0, float(np.abs(x).max()))
     return Curvatures([_slopes(p, x.astype(np.float64), nudge) for p in problems], "optimum")
+
+
+def _has_slopes(problem: Any) -> bool:
+    """Whether its gradient is one number everywhere, and does not jump."""
+    is_smooth = getattr(problem, "is_smooth", True)
+    return is_smooth and hasattr(problem, "gradient") and not is_stochastic(problem)
 
 
 def _slopes(problem: Any, x: Array, nudge: float) -> Array:

@@ -113,10 +113,7 @@ class Preflight:
 
     def lines(self) -> list[tuple[str, str]]:
         """Label and figure, for people."""
-        p, lines = self.prediction, []
-        if self.slem is not None:
-            lines.append(("SLEM", f"{self.slem:.6f}"))
-            lines.append(("spectral gap", formats.real(1 - self.slem)))
+        p, lines = self.prediction, self._mixing()
         if self.smoothness is not None:
             lines.append(("L, the largest", formats.real(self.smoothness)))
         if self.strong_convexity is not None:
@@ -137,6 +134,11 @@ class Preflight:
                 when = "never"
             lines.append((f"iterations to {self.tol:g}", when))
         return lines
+
+    def _mixing(self) -> list[tuple[str, str]]:
+        if self.slem is None:
+            return [("SLEM", _NOT_COMPUTED)] if self.nodes > MOST_LOOKED_AT else []
+        return [("SLEM", f"{self.slem:.6f}"), ("spectral gap", formats.real(1 - self.slem))]
 
 
 def look_at(job: Job, largest: int = THOROUGH, *, ranges: bool = True) -> Preflight:
@@ -216,8 +218,10 @@ def _remedy(found: Preflight) -> str:
     return f"a step size below {below:.3g}, for example --set step_size={below / 2:.2g}"
 
 
-MOST_LOOKED_AT = 10_000
+MOST_LOOKED_AT = 100_000
 """Nodes beyond which eigenvalues would take longer than many a run."""
+
+_NOT_COMPUTED = f"not computed of more than {MOST_LOOKED_AT:,} nodes; p2pdo topo does it"
 
 
 def _slem(weights: Weights) -> float | None:

@@ -9,6 +9,7 @@ from p2pdo.algorithms import catalogue as algorithms
 from p2pdo.algorithms.base import Method
 from p2pdo.algorithms.catalogue import AnyAlgorithm
 from p2pdo.api.parameters import parameters_of, split_parameters
+from p2pdo.api.requests import names_recorded
 from p2pdo.data import catalogue as problem_catalogue
 from p2pdo.errors import ConfigError
 from p2pdo.participants.definition import Participant

@@ -16,7 +16,9 @@ import numpy.typing as npt
 
 from p2pdo.data.held_out import own_rows, split
 from p2pdo.errors import MissingExtra
+from p2pdo.problems.hinge import Hinge
 from p2pdo.problems.logistic import Logistic
+from p2pdo.problems.private import PrivateLogistic, fresh_secret
 from p2pdo.types import Array
 
 
@@ -35,6 +37,36 @@ def breast_cancer(
     rows, m = own_rows(labels, node_index, nodes, partition, seed, test)
     own_features, own_labels = features[rows].astype(dtype), labels[rows].astype(dtype)
     return Logistic(own_features, own_labels, samples=m, l2=l2 / nodes)
+
+
+def breast_cancer_svm(
+    node_index: int,
+    nodes: int,
+    partition: str,
+    seed: int,
+    dtype: npt.DTypeLike,
+    *,
+    l2: float = 0.01,
+    test: float = 0.0,
+) -> Hinge:
+    """This node's part of the data, with the loss of a support vector machine."""
+    public = breast_cancer(node_index, nodes, partition, seed, dtype, l2=l2, test=test)
+    return Hinge(public.A, public.b, public.samples, public.l2)
+
+
+def breast_cancer_private(
+    node_index: int,
+    nodes: int,
+    partition: str,
+    seed: int,
+    dtype: npt.DTypeLike,
+    *,
+    l2: float = 0.01,
+    test: float = 0.0,
+) -> PrivateLogistic:
+    """This node's part of the data, with a secret that is drawn anew in every call."""
+    public = breast_cancer(node_index, nodes, partition, seed, dtype, l2=l2, test=test)
+    return PrivateLogistic(public.A, public.b, public.samples, public.l2, secret=fresh_secret())
 
 
 def held_out(seed: int, *, test: float, **_others: float) -> Logistic:

@@ -16,7 +16,7 @@ from p2pdo.data.held_out import share_of
 from p2pdo.data.partition import check_partition, require_iid
 from p2pdo.errors import ConfigError, did_you_mean
 from p2pdo.on_use import ByName
-from p2pdo.problems.base import Classifier, Smooth
+from p2pdo.problems.base import Classifier, Gradient
 from p2pdo.problems.checks import FLOATS, nonnegative, whole_number
 from p2pdo.problems.many import Many, Stack
 from p2pdo.types import Plain
@@ -24,7 +24,7 @@ from p2pdo.types import Plain
 if TYPE_CHECKING:
     from p2pdo.problems.coupled import Coupled
 
-Cost: TypeAlias = "Smooth | Coupled"
+Cost: TypeAlias = "Gradient | Coupled"
 Factory: TypeAlias = Callable[..., Cost]
 
 
@@ -32,6 +32,8 @@ PROBLEMS: ByName[Factory] = ByName(
     "p2pdo.data",
     {
         "breast-cancer": "breast_cancer.breast_cancer",
+        "breast-cancer-svm": "breast_cancer.breast_cancer_svm",
+        "breast-cancer-private": "breast_cancer.breast_cancer_private",
         "digits": "real.digits",
         "wine": "real.wine",
         "diabetes": "real.diabetes",
@@ -40,6 +42,7 @@ PROBLEMS: ByName[Factory] = ByName(
         "quadratic": "synthetic.quadratic",
         "least-squares": "synthetic.least_squares",
         "averaging": "synthetic.averaging",
+        "averaging-private": "synthetic.averaging_private",
         "allocation": "synthetic.allocation",
     },
 )
@@ -54,6 +57,8 @@ HELD_OUT: ByName[Callable[..., Classifier]] = ByName(
     "p2pdo.data",
     {
         "breast-cancer": "breast_cancer.held_out",
+        "breast-cancer-svm": "breast_cancer.held_out",
+        "breast-cancer-private": "breast_cancer.held_out",
         "digits": "real.digits_held_out",
         "wine": "real.wine_held_out",
         "two-moons": "two_moons.held_out",
@@ -65,6 +70,8 @@ MANY = 1000
 
 DESCRIPTIONS: Mapping[str, str] = {
     "breast-cancer": "logistic regression on 569 real samples, 31 features; needs scikit-learn",
+    "breast-cancer-svm": "the same as a support vector machine, whose hinge loss is not smooth",
+    "breast-cancer-private": "the same with a secret of each node and run, for dp-dgd",
     "digits": "softmax regression on 1797 images of digits, 650 weights; needs scikit-learn",
     "wine": "softmax regression on 178 wines, 42 weights; needs scikit-learn",
     "diabetes": "ridge regression on 442 patients, 11 features; needs scikit-learn",
@@ -73,11 +80,14 @@ DESCRIPTIONS: Mapping[str, str] = {
     "quadratic": "random strongly convex quadratics, eigenvalues in [1, 10]",
     "least-squares": "noisy linear measurements of one planted x",
     "averaging": "half the squared distance from a random point: the optimum is the points' mean",
+    "averaging-private": "the same with a secret of each node and run, for masked-consensus",
     "allocation": "decisions of each node's own that share resources; x are the resources' prices",
 }
 
 
-SYNTHETIC = frozenset({"quadratic", "least-squares", "averaging", "allocation"})
+SYNTHETIC = frozenset(
+    {"quadratic", "least-squares", "averaging", "averaging-private", "allocation"}
+)
 """Those that have no labels to be shared out by."""
 
 

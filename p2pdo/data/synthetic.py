@@ -18,6 +18,7 @@ from p2pdo.problems.checks import nonnegative, whole_number
 from p2pdo.problems.coupled import Coupled
 from p2pdo.problems.distance import Distance, DistanceStack
 from p2pdo.problems.least_squares import LeastSquares, LeastSquaresStack
+from p2pdo.problems.private import PrivateDistance, fresh_secret
 from p2pdo.problems.quadratic import Quadratic
 from p2pdo.seeded import uniform
 from p2pdo.types import Array
@@ -104,6 +105,20 @@ def averaging(
     d = whole_number("dimension", dimension)
     own = range(node_index, node_index + 1)
     return Distance(uniform(seed, CENTRE_STREAM, own, d)[0].astype(dtype))
+
+
+def averaging_private(
+    node_index: int,
+    nodes: int,
+    partition: str,
+    seed: int,
+    dtype: npt.DTypeLike,
+    *,
+    dimension: int = 10,
+) -> PrivateDistance:
+    """`averaging` from the node's own point, with a secret that is drawn anew in every call."""
+    public = averaging(node_index, nodes, partition, seed, dtype, dimension=dimension)
+    return PrivateDistance(public.c, secret=fresh_secret())
 
 
 def all_averaging(

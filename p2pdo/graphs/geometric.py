@@ -11,7 +11,7 @@ import math
 import numpy as np
 
 from p2pdo.errors import ConfigError
-from p2pdo.graphs.graph import Graph, require_nodes
+from p2pdo.graphs.graph import Graph, require_nodes, require_room
 from p2pdo.graphs.random_graphs import connected_draw
 from p2pdo.types import Array
 
@@ -29,6 +29,9 @@ def geometric(n: int, rng: np.random.Generator, radius: float | None = None) -> 
     radius = enough if radius is None else radius
     if not (math.isfinite(radius) and radius > 0):
         raise ConfigError(f"the radius must be positive, got {radius}", hint="geometric:0.3")
+
+    around = min(1.0, math.pi * radius**2)  # the part of all nodes that one is near to, at most
+    require_room(around * n * (n - 1) / 2, f"a geometric graph of {n:,} nodes")
 
     def draw() -> Graph:
         return Graph(n, directed=False, edges=near(rng.random((n, 2)), radius))

@@ -161,6 +161,19 @@ def require_nodes(n: int) -> None:
         raise ConfigError(f"a graph needs at least one node, got {n}", hint="--nodes 8")
 
 
+MOST_LINKS = 50_000_000
+"""With their weights these take some ten GB."""
+
+
+def require_room(links: float, what: str) -> None:
+    """Refuses a graph that would only fill the memory, before it is built."""
+    if links > MOST_LINKS:
+        raise ConfigError(
+            f"{what} has {links:,.0f} links, too many for one machine",
+            hint=f"at most {MOST_LINKS:,}: fewer nodes, or a sparser topology such as exponential",
+        )
+
+
 def square(matrix: Any) -> Array:
     """The matrix as float64, or why it cannot be one of a graph."""
     try:

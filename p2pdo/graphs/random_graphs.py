@@ -13,7 +13,7 @@ from collections.abc import Callable
 import numpy as np
 
 from p2pdo.errors import ConfigError
-from p2pdo.graphs.graph import Graph, require_nodes
+from p2pdo.graphs.graph import Graph, require_nodes, require_room
 from p2pdo.graphs.keys import among
 from p2pdo.types import Array
 
@@ -35,6 +35,7 @@ def erdos_renyi(n: int, rng: np.random.Generator, p: float | None = None) -> Gra
             f"the probability of an edge must lie in [0, 1], got {p}", hint="erdos-renyi:0.4"
         )
     pairs = n * (n - 1) // 2
+    require_room(pairs * p, f"G({n:,}, {p:g})")
 
     def draw() -> Graph:
         chosen = rng.choice(pairs, rng.binomial(pairs, p), replace=False)
@@ -56,6 +57,7 @@ def k_regular(n: int, rng: np.random.Generator, k: int | None = None) -> Graph:
     require_nodes(n)
     k = min(4, n - 1) if k is None else k
     _check_degree(n, k)
+    require_room(n * k / 2, f"a {k}-regular graph of {n:,} nodes")
     if k == 2:  # noqa: PLR2004 - see above
         order = rng.permutation(n)
         return Graph(n, directed=False, edges=np.stack([order, np.roll(order, -1)], axis=1))

@@ -15,6 +15,7 @@ from p2pdo.errors import ConfigError, MissingExtra
 from p2pdo.graphs.fastest import MOST_NODES as MOST_FASTEST, fastest
 from p2pdo.graphs.graph import Graph
 from p2pdo.graphs.schedules import active_links
+from p2pdo.graphs.symmetry import by_symmetry
 from p2pdo.graphs.weights import Weights, assemble, metropolis, push, uniform
 from p2pdo.types import Array
 
@@ -156,6 +157,10 @@ def _laplacian_ends(graph: Graph) -> tuple[float, float]:
         L[receivers, senders] = -1
         eigenvalues = np.linalg.eigvalsh(L)
         return float(eigenvalues[1]), float(eigenvalues[-1])
+    alike = by_symmetry([max_degree(graph)])
+    if alike is not None:  # of I − L/(1 + the largest degree), beside the 1 that comes first
+        ends = (1 - np.delete(alike.real, 0)) * (1 + int(graph.in_degree.max()))
+        return float(ends.min()), float(ends.max())
     try:
         from scipy.sparse import csr_array, linalg
     except ImportError:

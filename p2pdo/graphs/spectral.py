@@ -4,11 +4,12 @@ Consensus x⁺ = W x forgets the disagreement at the rate of the second largest 
 (SLEM): the modulus left when one eigenvalue 1, the agreement itself, is set aside. From it follow
 the spectral gap and the number of mixings that shrink a disagreement to a millionth.
 
-Up to `DENSE` nodes all eigenvalues are computed. Above, a Krylov method looks for the largest
-moduli, which it finds fast on graphs that mix fast. On large rings and grids these crowd together
-just below 1; there W − σ I is factorised instead, which is cheap on just these graphs, and the
-eigenvalues nearest to σ ≈ 1 are taken, provided that a Gershgorin bound confirms that no larger
-modulus lies elsewhere. A figure that cannot be confirmed is refused, not guessed.
+Up to `DENSE` nodes all eigenvalues are computed. Above, weights that look the same from every
+node have theirs by a Fourier transform (`symmetry`). For others a Krylov method looks for the
+largest moduli, which it finds fast but where these crowd together just below 1, as on a long path.
+There W − σ I is factorised instead, which is cheap on just these graphs, and the eigenvalues
+nearest to σ ≈ 1 are taken, provided that a Gershgorin bound confirms that no larger modulus lies
+elsewhere. A figure that cannot be confirmed is refused, not guessed.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ from typing import Any
 import numpy as np
 
 from p2pdo.errors import ConfigError, MissingExtra
+from p2pdo.graphs.lanczos import lanczos
 from p2pdo.graphs.schedules import Cycle
+from p2pdo.graphs.symmetry import by_symmetry
 from p2pdo.graphs.weights import Stochastic, Weights, is_symmetric, stochastic
 from p2pdo.types import Array
 
@@ -64,17 +67,26 @@ def spectrum(weights: Weights) -> Spectrum:
 
 def _of_cycle(weights: Cycle) -> Spectrum:
     """The figures per iteration of what a whole period does."""
-    if weights.n > DENSE:
-        raise _inseparable(weights)
-    period, product = len(weights.phases), np.eye(weights.n)
-    for phase in weights.phases:
-        product = phase.apply(product)
-    whole = 0.0 if weights.n == 1 else _second(np.linalg.eigvals(product))
+    period = len(weights.phases)
+    whole = 0.0 if weights.n == 1 else _second(_product(weights))
     whole = 0.0 if whole <= LOOSE**2 else whole  # eigenvalues 0 of a defective matrix come so near
     iterations = _iterations(whole)
     slem = whole ** (1 / period)
     mixings = None if iterations is None else period * max(1, iterations)
     return Spectrum(slem, 1.0 - slem, mixings)
+
+
+def _product(weights: Cycle) -> Array:
+    """The eigenvalues of W(T − 1) … W(0)."""
+    if weights.n > DENSE:
+        alike = by_symmetry(weights.phases)
+        if alike is None:
+            raise _inseparable(weights)
+        return alike
+    product = np.eye(weights.n)
+    for phase in weights.phases:
+        product = phase.apply(product)
+    return np.linalg.eigvals(product)
 
 
 def modes(weights: Weights) -> Array:
@@ -115,24 +127,43 @@ def _others(eigenvalues: Array) -> Array:
 
 
 def _sparse(weights: Weights, symmetric: bool) -> float:
+    alike = by_symmetry([weights])
+    if alike is not None:
+        return _second(alike)
     linalg, W = _scipy(weights)
-    eigenvalues = linalg.eigsh if symmetric else linalg.eigs
-    start = np.random.default_rng(0).standard_normal(weights.n)  # equal weights, equal figures
-    options = {"v0": start, "ncv": BASIS, "maxiter": RESTARTS, "return_eigenvectors": False}
+    slem = lanczos(weights) if _is_averaging(weights, symmetric) else _arnoldi(linalg, W)
+    return _beside_one(weights, linalg, W, symmetric) if slem is None else slem
+
+
+def _is_averaging(weights: Weights, symmetric: bool) -> bool:
+    return symmetric and bool(stochastic(weights))
+
+
+def _arnoldi(linalg: Any, W: Any) -> float | None:
+    """Clearly not 1, or None: too near to it to be told by this method, or not found."""
     try:
-        slem = _second(eigenvalues(W, k=2, which="LM", tol=LOOSE, **options))
+        slem = _second(linalg.eigs(W, k=2, which="LM", tol=LOOSE, **_options(W)))
     except linalg.ArpackNoConvergence:
-        slem = 1.0
-    if abs(slem - 1) > CLEAR:
-        return slem
+        return None
+    return slem if abs(slem - 1) > CLEAR else None
+
+
+def _beside_one(weights: Weights, linalg: Any, W: Any, symmetric: bool) -> float:
+    """Of those nearest to 1, provided that no other modulus is larger."""
+    eigenvalues = linalg.eigsh if symmetric else linalg.eigs
     try:
-        nearest = eigenvalues(W, k=6, sigma=1 + SHIFT, **options)
+        nearest = eigenvalues(W, k=6, sigma=1 + SHIFT, **_options(W))
     except linalg.ArpackNoConvergence:
         raise _inseparable(weights) from None
     slem = _second(nearest)
     if slem < _bound_elsewhere(weights, nearest, symmetric) - ROUNDING:
         raise _inseparable(weights)
     return slem
+
+
+def _options(W: Any) -> dict[str, Any]:
+    start = np.random.default_rng(0).standard_normal(W.shape[0])  # equal weights, equal figures
+    return {"v0": start, "ncv": BASIS, "maxiter": RESTARTS, "return_eigenvectors": False}
 
 
 def _bound_elsewhere(weights: Weights, nearest: Array, symmetric: bool) -> float:

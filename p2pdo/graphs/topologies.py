@@ -18,7 +18,14 @@ import numpy as np
 
 from p2pdo.errors import ConfigError, did_you_mean
 from p2pdo.graphs.geometric import geometric
-from p2pdo.graphs.graph import Graph, from_edges, from_matrix, from_networkx, require_nodes
+from p2pdo.graphs.graph import (
+    Graph,
+    from_edges,
+    from_matrix,
+    from_networkx,
+    require_nodes,
+    require_room,
+)
 from p2pdo.graphs.random_graphs import erdos_renyi, k_regular, small_world
 from p2pdo.graphs.schedules import one_peer_exponential
 from p2pdo.graphs.weights import Weights
@@ -52,6 +59,7 @@ def star(n: int) -> Graph:
 def complete(n: int) -> Graph:
     """Everybody — everybody."""
     require_nodes(n)
+    require_room(n * (n - 1) / 2, f"a complete graph of {n:,} nodes")
     return _joined(n, [np.triu_indices(n, 1)])
 
 
@@ -93,6 +101,7 @@ def barbell(n: int) -> Graph:
     """Two complete halves of ⌈n/2⌉ and ⌊n/2⌋ nodes, and one link between their nearest numbers."""
     require_nodes(n)
     half = (n + 1) // 2
+    require_room(half * (half - 1), f"a barbell of {n:,} nodes")
     halves = [np.triu_indices(half, 1), np.triu_indices(n - half, 1)]
     (low, high), (low_other, high_other) = halves
     bridge = (np.array([half - 1]), np.array([min(half, n - 1)]))
@@ -115,6 +124,7 @@ def hierarchical(n: int, k: int = 4) -> Graph:
     i = _nodes(n)
     if k < 2:  # noqa: PLR2004 - groups of one never become one group
         raise ConfigError(f"a group has two nodes or more, got {k}", hint="hierarchical:4")
+    require_room(n * (min(k, n) - 1) / 2, f"a hierarchical graph of {n:,} nodes")
     links, heads = [], i
     while len(heads) > 1:
         place = np.arange(len(heads))

@@ -22,8 +22,8 @@ _HIDES_NOTHING = (
     "with a secret of its own, such as p2pdo.problems."
 )
 _REMEDIES = {
-    "Private": f"{_HIDES_NOTHING}PrivateLogistic",
-    "Secret": f"{_HIDES_NOTHING}PrivateDistance",
+    "Private": f"{_HIDES_NOTHING}PrivateLogistic; breast-cancer-private has one",
+    "Secret": f"{_HIDES_NOTHING}PrivateDistance; averaging-private has one",
 }
 
 

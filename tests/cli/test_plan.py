@@ -105,3 +105,13 @@ def test_a_rate_to_a_limit_of_its_own_is_said_to_be_one(call: Call) -> None:
     assert rate.endswith("an iteration, to its own limit, exact for these costs")
     call(*RUN, "-a", "dgd", "--rounds", "100", "--out", "here")
     assert json.loads(Path("here/summary.json").read_text())["rates"] == {}
+
+
+def test_of_more_nodes_than_a_plan_looks_at_it_says_who_tells_the_eigenvalues(
+    call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = ("plan", "averaging", "-a", "gradient-tracking", "-n", "1200")
+    assert any(line.startswith("  spectral gap ") for line in call(*asked).stdout.splitlines())
+    monkeypatch.setattr("p2pdo.api.preflight.MOST_LOOKED_AT", 1100)
+    (line,) = (line for line in call(*asked).stdout.splitlines() if "SLEM" in line)
+    assert line.endswith("p2pdo topo does it")

@@ -316,3 +316,18 @@ def test_a_synchronous_run_has_no_weather(call: Call) -> None:
     answer = call("run", "quadratic", "--on", "simulated", "--drop", "0.1", "--json")
     assert answer.code == 3
     assert "gradient-tracking" in answer.error["message"]
+
+
+@pytest.mark.parametrize("executor", ["dense", "inprocess"])
+@pytest.mark.parametrize(
+    "asked", ["breast-cancer-private -a dp-dgd", "averaging-private -a masked-consensus"]
+)
+def test_methods_that_need_a_secret_have_problems_by_name(
+    call: Call, asked: str, executor: str
+) -> None:
+    how = ("-n", "4", "--rounds", "40", "--on", executor, "--out", "here", "--json")
+    answer = call("run", *asked.split(), *how)
+    assert answer.code == 0
+    assert answer.data["iterations"] == 40
+    assert ("epsilon" in str(answer.data)) == ("dp-dgd" in asked)
+    assert "secret" not in Path("here/run.toml").read_text()

@@ -71,13 +71,15 @@ def test_a_large_laplacian_has_the_eigenvalues_of_theory() -> None:
     n = 2048  # the hypercube's are 0, 2, 4, …, 22
     smallest, largest = _laplacian_ends(of("hypercube", n))
     assert (smallest, largest) == pytest.approx((2.0, 22.0), rel=1e-6)
+    smallest, largest = _laplacian_ends(of("star", n))  # 0, 1, …, 1, n
+    assert (smallest, largest) == pytest.approx((1.0, n), rel=1e-6)
 
 
 def test_eigenvalues_that_are_not_found_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("scipy")
     monkeypatch.setattr("p2pdo.graphs.rules.RESTARTS", 1)
     with pytest.raises(ConfigError, match="were not found") as caught:
-        weights_by_name("laplacian", of("ring", 1500))
+        weights_by_name("laplacian", of("path", 1500))
     assert "metropolis" in str(caught.value.hint)
 
 

@@ -114,3 +114,12 @@ def test_a_hundred_thousand_nodes_have_weights(name: str) -> None:
     weights = default_weights(graph_by_name(name, 100_000, rng()))
     assert weights.n == 100_000
     assert np.allclose(np.add.reduceat(weights.data, weights.indptr[:-1]), 1)
+
+
+@pytest.mark.parametrize(
+    "name", ["complete", "barbell", "hierarchical:50000", "erdos-renyi:0.5", "geometric:0.5"]
+)
+def test_a_graph_with_more_links_than_memory_is_refused_before_it_is_built(name: str) -> None:
+    with pytest.raises(ConfigError, match="links, too many for one machine") as caught:
+        graph_by_name(name, 100_000, rng())
+    assert "exponential" in str(caught.value.hint)
