@@ -321,6 +321,8 @@ def freeze(value: V) -> V:
     Raises:
         LocalProtocolError: the value holds something that cannot be sent.
     """
+    if type(value) is ndarray:
+        return _freeze_array(value)  # type: ignore[arg-type, return-value]
     return _freeze(value)  # type: ignore[no-any-return]
 
 

@@ -65,7 +65,7 @@ class InEdge:
         """
         if seq < self.next:
             return
-        if seq >= self.credit_to:
+        if seq >= self.next + self._window:
             raise RemoteProtocolError(
                 f"{self.sender} sent value {seq} where its credit ends at {self.credit_to}",
                 node=self.sender,

@@ -98,9 +98,11 @@ class OutEdge:
 
     def ready(self) -> list[Frame]:
         """What may go on the link now."""
-        until = min(self.next, self.credit_to)
-        start = self.acknowledged
         frames: list[Frame] = []
+        until = min(self.next, self.credit_to)
+        if self._sent >= until:
+            return frames
+        start = self.acknowledged
         while self._sent < until:
             data = self._log[self._sent - start]
             if data.seq > start and size_of(data.value) >= LARGE:
@@ -110,9 +112,10 @@ class OutEdge:
         return frames
 
     def acknowledge(self, receive_next: int, credit_to: int) -> None:
+        log = self._log
         self.credit_to = max(self.credit_to, credit_to)
-        while self._log and self._log[0].seq < receive_next:
-            self._log.popleft()
+        while log and log[0].seq < receive_next:
+            log.popleft()
         self._sent = max(self._sent, receive_next)
 
     def rewind(self, receive_next: int) -> None:
@@ -228,15 +231,15 @@ class PeerSession:
             RemoteProtocolError: the peer broke a rule; drop it.
         """
         match frame:
-            case Hello():
-                return self._receive_hello(frame)
             case Data() | Ack() if self.state is not SessionState.OPEN:
                 return []  # before its Hello we believe nothing; the Hello makes up for it
-            case Data():
+            case Data():  # nearly every frame
                 return self._receive_data(frame)
             case Ack(receive_next, credit_to):
                 self._acknowledge(receive_next, credit_to)
                 return self._ready()
+            case Hello():
+                return self._receive_hello(frame)
             case Bye(reason):
                 self.state = SessionState.ENDED
                 self.farewell = reason
@@ -329,9 +332,9 @@ class PeerSession:
         self.outgoing.acknowledge(receive_next, credit_to)
 
     def _ready(self) -> list[Frame]:
-        if self.outgoing is None or self.state is not SessionState.OPEN:
+        if self.outgoing is None or self.outgoing.is_all_sent:
             return []
-        return self.outgoing.ready()
+        return self.outgoing.ready() if self.state is SessionState.OPEN else []
 
     def _hello(self, *, answer: bool) -> Hello:
         edge = self.incoming

@@ -16,16 +16,24 @@ from p2pdo.types import Array, Value
 
 def size_of(value: Value) -> int:
     """Payload bytes of a value: its arrays' bytes, eight for a scalar."""
-    if isinstance(value, np.ndarray):
+    if isinstance(value, ndarray):
         return value.nbytes
-    if isinstance(value, tuple):
-        return sum([v.nbytes if type(v) is ndarray else size_of(v) for v in value])
     if isinstance(value, dict):
-        return sum(map(size_of, value.values()))
-    return 8
+        value = tuple(value.values())
+    if not isinstance(value, tuple):
+        return 8
+    total = 0
+    for item in value:  # sooner than a sum
+        if type(item) is ndarray:
+            total += item.nbytes
+        else:
+            total += 8 if type(item) is int else size_of(item)
+    return total
 
 
 def is_finite(value: Value) -> bool:
+    if type(value) is ndarray:
+        return _is_finite_array(value)
     if isinstance(value, tuple):
         for item in value:
             if not (_is_finite_array(item) if type(item) is ndarray else is_finite(item)):
@@ -59,8 +67,8 @@ def _is_finite_array(a: Array) -> bool:
 
 def same_layout(a: Value, b: Value) -> bool:
     """Equal in structure, shapes and dtypes."""
-    if isinstance(a, np.ndarray):
-        return isinstance(b, np.ndarray) and a.shape == b.shape and a.dtype == b.dtype
+    if isinstance(a, ndarray):
+        return isinstance(b, ndarray) and a.shape == b.shape and a.dtype == b.dtype
     if isinstance(a, tuple):
         return isinstance(b, tuple) and len(a) == len(b) and all(map(same_layout, a, b))
     if isinstance(a, dict):

@@ -24,7 +24,7 @@ from p2pdo.errors import RemoteProtocolError
 from p2pdo.protocol.asynchronous.channels import Message
 from p2pdo.protocol.asynchronous.member import Member
 from p2pdo.protocol.exchanging import Place
-from p2pdo.protocol.frames import EffectKind, Frame, Tag
+from p2pdo.protocol.frames import Data, EffectKind, Frame, Tag
 from p2pdo.protocol.judging import Report
 from p2pdo.protocol.values import size_of
 from p2pdo.runtime.compute import Compute
@@ -43,10 +43,15 @@ class Mailbox(Exchanger):
         self.superseded = (0, 0)  # messages that were never sent, and their bytes
         self.dropped = 0  # messages that have come, and are lost all the same
         self._waiting: dict[int, Message] = {}  # for room, to each out-neighbour
+        self._heard: set[int] = set()  # in-neighbours of whom a value has come since `collect`
 
     def receive(self, peer: NodeId, frame: Frame) -> None:
         """Takes in a frame; an acknowledgement makes room for what waits."""
+        if isinstance(frame, Data):  # before whoever waits is woken
+            self._heard.add(self._index.get(peer, -1))
         super().receive(peer, frame)
+        if not self._waiting:
+            return
         waiting = self._waiting.pop(self._index.get(peer, -1), None)
         if waiting is not None:
             self._hand_on(self._index[peer], waiting)
@@ -62,24 +67,31 @@ class Mailbox(Exchanger):
             RemoteProtocolError: it is no message of an asynchronous algorithm.
         """
         came: list[Post] = []
-        for j, edge in self._rounds.edges.items():
+        edges = self._rounds.edges
+        for j in sorted(self._heard):
+            edge = edges.get(j)
+            if edge is None:
+                continue
             while (tag := edge.peek()) is not None:
                 came.append((j, _message(edge.sender, tag, edge.take())))
             if came and came[-1][0] == j:
                 session = self._sessions[j]
-                self._send(session, session.taken())
+                if frames := session.taken():
+                    self._send(session, frames)
+        self._heard.clear()
         return came
 
     @property
     def has_come(self) -> bool:
-        return any(edge.peek() is not None for edge in self._rounds.edges.values())
+        edges = self._rounds.edges
+        return any(j in edges and edges[j].peek() is not None for j in self._heard)
 
     def _hand_on(self, receiver: int, message: Message) -> None:
         """Sends it, or keeps it until there is room: what has no parts is news of an older one."""
         if self._out[receiver].has_room and receiver not in self._waiting:
             tag = Tag(message.wakes, 0, EffectKind.MESSAGE)
             session = self._sessions[receiver]
-            value: Value = (message.number, dict(message.parts))
+            value: Value = (message.number, message.parts)  # type: ignore[assignment]
             self._send(session, session.send(tag, value))
             return
         kept = self._waiting.get(receiver)
@@ -172,13 +184,17 @@ class AsynchronousDriver(JudgedRun):
 
     async def _turn(self) -> Report | None:
         """Waits for a reason to do something, and does it; the report at a boundary of interest."""
-        mailbox, member, pace = self._mailbox, self._member, self._pace
-        await mailbox.until(lambda: pace.is_up(member) or mailbox.has_come)
+        mailbox, member = self._mailbox, self._member
+        await mailbox.until(self._is_up)
         mailbox.at(member.wakes)
         messages, report = await self._compute.run(self._take_and_wake, mailbox.collect())
         mailbox.check()
-        mailbox.post(messages)
+        if messages:
+            mailbox.post(messages)
         return None if report is None else self._as_sent(report)
+
+    def _is_up(self) -> bool:
+        return self._mailbox.has_come or self._pace.is_up(self._member)
 
     def say_again(self) -> None:
         """Sends what was sent last to each neighbour once more, where something may be lost."""

@@ -197,7 +197,8 @@ class Exchanger:
         """Takes in a frame; a peer that breaks a rule fails the workload with its name."""
         try:
             session = self._session_of(peer)
-            self._send(session, session.receive(frame))
+            if frames := session.receive(frame):
+                self._send(session, frames)
         except RemoteProtocolError as error:
             self.fail(error)
             return
@@ -284,7 +285,8 @@ class Exchanger:
 
     def check(self) -> None:
         """Raises what ended the exchange, if anything did."""
-        self._ending.check()
+        if self._ending.cause is not None:
+            raise self._ending.cause
 
     @property
     def has_failed(self) -> bool:
@@ -323,13 +325,12 @@ class Exchanger:
         Raises:
             P2pdoError: what `fail` was given.
         """
-        loop = asyncio.get_running_loop()
         while True:
             self.check()
             found = predicate()
             if found:
                 return found
-            self._waiter = loop.create_future()
+            self._waiter = asyncio.get_running_loop().create_future()
             try:
                 await self._waiter
             finally:

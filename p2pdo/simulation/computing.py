@@ -57,28 +57,24 @@ class SimulatedCompute(InlineCompute):
         self._node = node
         self._check_stop = check_stop
         self._rng = np.random.default_rng([seed, WEATHER_STREAM, COMPUTING, node])
-        self._maker: Stepper[Any] | Member[Any] | None = None  # of iterations
+        self._made: Callable[[], int] | None = None  # iterations, once there is what makes them
+        self._counted = 0  # of these, what has taken its time
 
     async def run(self, function: Callable[..., T], /, *args: Any) -> T:
         self._check_stop()
-        before = self._iterations
         result = function(*args)
-        if isinstance(result, Stepper | Member):
-            self._maker = result
-        compute = self._network.conditions.compute
-        taking = sum(compute.draw(self._rng, self._node) for _ in range(self._iterations - before))
-        self.seconds += taking
+        if self._made is None:
+            self._made = _counter_of(result)
+        made = 0 if self._made is None else self._made()
         conditions = self._network.conditions
+        taking = 0.0
+        while self._counted < made:
+            taking += conditions.compute.draw(self._rng, self._node)
+            self._counted += 1
+        self.seconds += taking
         if taking or conditions.freezes or conditions.crashes:
             await self._let_pass(taking)
         return result
-
-    @property
-    def _iterations(self) -> int:
-        made = self._maker
-        if made is None:
-            return 0
-        return made.wakes if isinstance(made, Member) else made.iteration
 
     async def _let_pass(self, taking: float) -> None:
         loop = asyncio.get_running_loop()
@@ -88,6 +84,13 @@ class SimulatedCompute(InlineCompute):
             await loop.create_future()  # until the run is ended
         elif ends > now:
             await asyncio.sleep(ends - now)
+
+
+def _counter_of(result: object) -> Callable[[], int] | None:
+    """What tells how many iterations it has made, if it makes any."""
+    if isinstance(result, Member):
+        return lambda: result.wakes
+    return (lambda: result.iteration) if isinstance(result, Stepper) else None
 
 
 class _Timed(Stepper[Any]):

@@ -22,7 +22,9 @@ import numpy as np
 
 from p2pdo.protocol.frames import Ack, Data, Frame
 from p2pdo.runtime.exchange import Exchanger
+from p2pdo.simulation.clock import VirtualTimeLoop, running_loop
 from p2pdo.simulation.links.conditions import LINK, WEATHER_STREAM, Conditions, conditions_of
+from p2pdo.simulation.links.delay import Delay
 from p2pdo.simulation.links.silences import Interval, Schedule
 from p2pdo.simulation.links.weather import Weather
 from p2pdo.transports.memory import MemoryNetwork
@@ -58,7 +60,7 @@ class Traffic:
     cuts: int = 0
 
 
-@dataclass
+@dataclass(slots=True)
 class _Link:
     """What both directions share."""
 
@@ -68,18 +70,23 @@ class _Link:
     silence: Interval | None = None  # the last one that was too long to be waited out
 
 
-@dataclass
+@dataclass(slots=True)
 class _Way:
     """One direction of a link."""
 
-    numbers: tuple[int, int]  # of sender and receiver
+    loop: VirtualTimeLoop
+    link: _Link
+    ends: tuple[NodeId, NodeId]  # sender and receiver
+    numbers: tuple[int, int]  # of them
     weather: Weather
+    delays: Delay
     rng: np.random.Generator
+    is_never_silent: bool  # neither end ever stands still, nothing ever parts them
     free_at: float = 0.0  # when the frame before has left
     clear_at: float = 0.0  # when the frame before arrives
 
     def chance(self, probability: float) -> bool:
-        return probability > 0 and bool(self.rng.random() < probability)
+        return self.rng.random() < probability
 
 
 @dataclass
@@ -124,23 +131,33 @@ class SimulatedNetwork(MemoryNetwork):
         return self.traffic.cuts
 
     def deliver(self, sender: NodeId, receiver: NodeId, frame: Frame) -> None:
-        link, way = self._link(sender, receiver), self._way(sender, receiver)
-        weather = way.weather
-        self.traffic.frames += 1
+        way = self._ways.get((sender, receiver)) or self._way(sender, receiver)
+        link, weather, traffic = way.link, way.weather, self.traffic
+        traffic.frames += 1
         if link.life % 2:  # down: lost
             return
-        if way.chance(weather.cut):
+        if weather.cut and way.chance(weather.cut):
             self._cut(link, weather.outage)
             return
-        now = asyncio.get_running_loop().time()
-        begins = self._when_heard(link, sender, max(now, way.free_at))
-        way.free_at = begins + weather.transmission(self._size(frame))
-        copies = 2 if way.chance(weather.duplicate) else 1
-        self.traffic.duplicated += copies - 1
+        loop = way.loop
+        now = loop.time()
+        begins = max(now, way.free_at)
+        if not way.is_never_silent:
+            begins = self._when_heard(link, sender, begins)
+        way.free_at = begins
+        if self._encoder is not None:
+            way.free_at += weather.transmission(self._size(self._encoder, frame))
+        copies = 2 if weather.duplicate and way.chance(weather.duplicate) else 1
+        traffic.duplicated += copies - 1
         for _ in range(copies):
-            arrives = self._arrival(link, way, receiver, frame)
-            if math.isfinite(arrives):
-                self._post(arrives - now, self._hand_over(link, sender, receiver, frame))
+            arrives = self._arrival(way, frame)
+            if arrives < math.inf:
+                taking = arrives - now
+                arrival = self._hand_over(way, frame)
+                if taking > 0:
+                    loop.post(now + taking, arrival)
+                else:
+                    loop.post_soon(arrival)
 
     def computed(self, name: NodeId, begins: float, taking: float) -> float:
         """When the node has computed for so long, if it begins then; it rests while frozen."""
@@ -152,43 +169,59 @@ class SimulatedNetwork(MemoryNetwork):
 
     # ---- on the way ----
 
-    def _size(self, frame: Frame) -> int:
+    def _size(self, encoder: Encoder, frame: Frame) -> int:
         """Bytes on the link, where that matters."""
-        if self._encoder is None:
-            return 0
-        size = OVERHEAD + sum(map(len, self._encoder.encode((_WORKLOAD, frame))))
+        size = OVERHEAD + sum(map(len, encoder.encode((_WORKLOAD, frame))))
         self.traffic.bytes += size
         return size
 
-    def _arrival(self, link: _Link, way: _Way, receiver: NodeId, frame: Frame) -> float:
+    def _arrival(self, way: _Way, frame: Frame) -> float:
         weather = way.weather
-        delay = weather.delays.draw(way.rng, *way.numbers)
-        losses = weather.losses(way.rng)
-        self.traffic.lost += losses
-        delay += weather.waited(losses)
+        delay = way.delays.draw(way.rng, *way.numbers)
+        if weather.loss:
+            losses = weather.losses(way.rng)
+            if losses:
+                self.traffic.lost += losses
+                delay += weather.waited(losses)
         arrives = max(way.free_at + delay, way.clear_at + STEP)
-        if isinstance(frame, Data | Ack) and way.chance(weather.reorder):
-            return self._when_heard(link, receiver, arrives + delay)  # others may overtake it
-        way.clear_at = self._when_heard(link, receiver, arrives)
-        return way.clear_at
+        is_overtaken = (
+            weather.reorder and isinstance(frame, Data | Ack) and way.chance(weather.reorder)
+        )
+        if is_overtaken:
+            arrives += delay
+        if not way.is_never_silent:
+            arrives = self._when_heard(way.link, way.ends[1], arrives)
+        if not is_overtaken:  # else others may overtake it
+            way.clear_at = arrives
+        return arrives
 
-    def _hand_over(
-        self, link: _Link, sender: NodeId, receiver: NodeId, frame: Frame
-    ) -> Callable[[], None]:
+    def _hand_over(self, way: _Way, frame: Frame) -> Callable[[], None]:
+        link, members, (sender, receiver) = way.link, self._members, way.ends
         life = link.life
 
         def arrive() -> None:
             if link.life == life:
-                self.member(receiver).receive(sender, frame)
+                members[receiver].receive(sender, frame)
 
         return arrive
 
     def _way(self, sender: NodeId, receiver: NodeId) -> _Way:
-        way = self._ways.get((sender, receiver))
-        if way is None:
-            a, b = self._nodes.number(sender), self._nodes.number(receiver)
-            rng = np.random.default_rng([self._seed, WEATHER_STREAM, LINK, a, b])
-            way = self._ways[sender, receiver] = _Way((a, b), self.conditions.of(a, b), rng)
+        link = self._link(sender, receiver)
+        a, b = self._nodes.number(sender), self._nodes.number(receiver)
+        rng = np.random.default_rng([self._seed, WEATHER_STREAM, LINK, a, b])
+        weather = self.conditions.of(a, b)
+        silences = (link.parted, *map(self._nodes.frozen, link.ends))
+        way = _Way(
+            running_loop(),
+            link,
+            (sender, receiver),
+            (a, b),
+            weather,
+            weather.delays,
+            rng,
+            is_never_silent=not any(schedule.sources for schedule in silences),
+        )
+        self._ways[sender, receiver] = way
         return way
 
     def _link(self, sender: NodeId, receiver: NodeId) -> _Link:

@@ -80,9 +80,10 @@ class LosingMailbox(Mailbox):
         plan: AsynchronousPlan,
         node: int,
         names: Mapping[int, NodeId],
+        digest: bytes,
         is_up: Callable[[Edge], bool],
     ) -> None:
-        super().__init__(plan.place(node), names, plan.weights.digest())
+        super().__init__(plan.place(node), names, digest)
         self._node = node
         self._is_up = is_up
         self._come = dict.fromkeys(self._place.in_neighbors, 0)  # messages so far
@@ -115,6 +116,7 @@ class Clocks:
         """A node that has not spoken for `reminding` seconds does, where messages are lost."""
         activation = plan.asynchrony.activation
         self._plan = plan
+        self._digest = plan.weights.digest()
         self._schedule = None if activation is None else read_activation(activation, plan.nodes)
         self._seed = seed
         self._reminding = reminding
@@ -122,7 +124,10 @@ class Clocks:
         self._up: frozenset[Edge] | None = None  # where edges come and go, those that are there
 
     def mailbox(self, node: int, names: Mapping[int, NodeId]) -> Mailbox:
-        return LosingMailbox(self._plan, node, names, self._is_up)
+        plan = self._plan
+        if self._schedule is None and plan.drops is None:
+            return Mailbox(plan.place(node), names, self._digest)
+        return LosingMailbox(plan, node, names, self._digest, self._is_up)
 
     def pace(self, node: int, mailbox: Mailbox) -> Pace:
         if self._schedule is None and self._plan.drops is None:

@@ -126,7 +126,7 @@ class ReceivingEnd:
         """
         self.wakes = max(self.wakes, message.wakes)
         if message.number <= self.number or not message.parts:
-            return None
+            return None  # only how far it is
         self._check(message, like)
         taken: dict[str, Value] = {}
         for name, channel in self.channels.items():

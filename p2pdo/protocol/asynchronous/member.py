@@ -126,24 +126,24 @@ class Member(Generic[S]):
 
     @property
     def may_wake(self) -> bool:
-        return self.wakes - self._slowest < self._max_staleness
+        limit = self.wakes - self._max_staleness
+        return all(end.wakes > limit for end in self.receiving.values())
 
     @property
     def is_due(self) -> bool:
         """Whether it may wake, and has a reason to."""
-        if not self.may_wake:
-            return False
-        ends = self.receiving.values()
-        return self._news >= len(ends) or any(end.wakes > self.wakes for end in ends)
+        wakes = self.wakes
+        limit, is_behind = wakes - self._max_staleness, False
+        for end in self.receiving.values():  # once: it is asked at each message
+            if end.wakes <= limit:
+                return False
+            is_behind = is_behind or end.wakes > wakes
+        return is_behind or self._news >= len(self.receiving)
 
     def waits_for(self) -> list[str]:
         """The in-neighbours that it is too far ahead of."""
         limit = self.wakes - self._max_staleness
         return [end.sender for end in self.receiving.values() if end.wakes <= limit]
-
-    @property
-    def _slowest(self) -> int:
-        return min((end.wakes for end in self.receiving.values()), default=self.wakes)
 
     # ---- what ----
 
@@ -158,10 +158,7 @@ class Member(Generic[S]):
         self._check_decision()
         self.wakes += 1
         self._news = 0
-        messages = []
-        for j, end in self.sending.items():
-            message = self._give(end, sent[j]) if j in sent else end.tell(self.wakes)
-            messages.append((j, self._count(message)))
+        messages = self._call(lambda: self._messages(sent))
         if self.watch is not None:
             self.watch(self)
         return messages
@@ -206,16 +203,27 @@ class Member(Generic[S]):
                 node=self.place.name,
                 iteration=self.wakes,
             )
-        return self._count(self._give(end, parts))
+        return self._count(self._call(lambda: self._give(end, parts, set())))
 
     def again(self) -> list[tuple[int, Message]]:
         """All there is to know for each out-neighbour, once more: for links that lose messages."""
         return [(j, self._count(end.again(self.wakes))) for j, end in self.sending.items()]
 
-    def _give(self, end: SendingEnd, parts: Parts) -> Message:
-        message = self._call(lambda: end.give(parts, self.wakes))
+    def _messages(self, sent: Mapping[int, Parts]) -> list[tuple[int, Message]]:
+        """Of a wake-up, for each out-neighbour; who is sent nothing hears how far this node is."""
+        messages: list[tuple[int, Message]] = []
+        checked: set[int] = set()  # what all are sent is looked at once
+        for j, end in self.sending.items():
+            message = self._give(end, sent[j], checked) if j in sent else end.tell(self.wakes)
+            messages.append((j, self._count(message)))
+        return messages
+
+    def _give(self, end: SendingEnd, parts: Parts, checked: set[int]) -> Message:
+        message = end.give(parts, self.wakes)
         for part in message.parts.values():
-            self._check_finite(part)
+            if id(part) not in checked:
+                self._check_finite(part)
+                checked.add(id(part))
         self._like = message.parts
         return message
 
@@ -238,11 +246,11 @@ class Member(Generic[S]):
         """Of each running sum: mass + Σ σ − Σ ρ − mass⁰."""
         found = {}
         for name, held in self._held().items():
+            began = self._mass[name]
             sent = [end.sums[name] for end in self.sending.values() if name in end.sums]
             came = [end.sums[name] for end in self.receiving.values() if name in end.sums]
-            balance = held + sum(sent) - sum(came) - self._mass[name]
-            sizes = [float(np.abs(a).max(initial=0)) for a in (self._mass[name], *sent, *came)]
-            found[name] = Balance(float(np.abs(balance).max(initial=0)), max(sizes))
+            off = float(np.abs(held + sum(sent) - sum(came) - began).max(initial=0))
+            found[name] = Balance(off, float(np.abs([began, *sent, *came]).max(initial=0)))
         return found
 
     def mass(self) -> dict[str, Array]:
