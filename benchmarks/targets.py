@@ -98,15 +98,15 @@ REASONS = {
         would go further.""",
     MEMORY: """
         A node that has nothing to carry is Python, NumPy, gRPC and p2pdo's modules: the libraries
-        alone are most of the 60 MB that the target leaves beside the values. Tried: without a
-        configuration file nothing is imported that reads one, which is in
-        ([how much](decisions/0033-large-values-are-measured-by-counters.md)); giving freed memory
-        back, which is next to nothing. To import algorithms and problems by name would go
-        further.""",
+        alone are most of the 60 MB that the target leaves beside the values, and a half of it are
+        pages that all nodes of a host share. What a run does not ask for is not imported
+        ([how much](decisions/0037-a-node-imports-what-it-runs.md)). Tried: giving freed memory
+        back, which is next to nothing. To read a child's flags without click would go further.""",
     GRPC_MEMORY: """
-        By gRPC a neighbour may be one exchange ahead, so a node holds two values of each neighbour,
-        the one that is mixed and the one that comes; and the chunks under way. A credit of one
-        exchange would spare that, and each node would wait for acknowledgements.""",
+        By gRPC no value is kept longer than it is needed; what is beyond are gRPC's pieces under
+        way, and holes that they leave in malloc's memory where values were. Tried: using blocks
+        again, and mapping large values for themselves, neither of which was clearly better
+        ([figures](decisions/0037-a-node-imports-what-it-runs.md)).""",
     IN_PROCESS: """
         In one process a node-iteration is a share of one step for all nodes, the gradients of each
         cost, and what is observed at the window's ends.""",
@@ -117,8 +117,8 @@ REASONS = {
     ROUTER: """
         The Lead Client keeps books that a router by hand has not: credit, what is to be reported at
         least once, supervised clients. Births and tasks without an event, a signature or a task of
-        the loop for each are in; a delivery of several tasks at once would go further. The ratio
-        is of two short loops and scatters more than others.""",
+        the loop for each are in, and a delivery of several tasks at once. The ratio is of two
+        short loops and scatters more than others.""",
 }
 """By group: what is told where one of its targets is missed. Without figures: these are above."""
 

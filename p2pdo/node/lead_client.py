@@ -173,10 +173,10 @@ class LeadClient:
     def _perform(self, effects: Sequence[Effect]) -> None:
         for effect in effects:
             match effect:
-                case Deliver(workload, task):
+                case Deliver(workload, tasks):
                     client = self._clients[workload]
-                    if client.is_alive:  # else its supervisor is about to have it sent again
-                        client.try_tell(task)
+                    if client.is_alive:  # else its supervisor is about to have them sent again
+                        client.try_tell(*tasks)
                 case Report(result):
                     self._outbox.put(result)
                 case GrantCredit(credits):

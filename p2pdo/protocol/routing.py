@@ -34,6 +34,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from itertools import starmap
 from typing import assert_never
 
 from p2pdo.errors import UnknownExecutor, did_you_mean
@@ -137,6 +138,7 @@ class Routing:
 
     def _arrive(self, tasks: Sequence[Task]) -> list[Effect]:
         effects: list[Effect] = []
+        delivered: dict[WorkloadId, list[Task]] = {}
         for task in tasks:
             state = self._workloads.get(task.workload_id)
             if state is None:
@@ -154,7 +156,8 @@ class Routing:
             elif task.task_id in state.answered:
                 effects.append(Report(state.offer_again(task)))
             elif task.number not in state.acknowledged:
-                self._accept(state, task, effects)
+                self._accept(state, task, effects, delivered)
+        effects.extend(starmap(Deliver, delivered.items()))
         return effects
 
     def _offer_again(self, state: Books, task: Task, effects: list[Effect]) -> None:
@@ -176,7 +179,13 @@ class Routing:
         self._begin(workload, executor)
         return [CreateClient(workload, executor)]
 
-    def _accept(self, state: Books, task: Task, effects: list[Effect]) -> None:
+    def _accept(
+        self,
+        state: Books,
+        task: Task,
+        effects: list[Effect],
+        delivered: dict[WorkloadId, list[Task]],
+    ) -> None:
         if state.failed is not None or task.executor != state.executor:
             error = state.failed or self._unknown_executor(task, state.executor)
             state.taken += 1
@@ -188,14 +197,17 @@ class Routing:
             state.waiting.append(task)
             return
         state.in_inbox += 1
-        effects.append(Deliver(task.workload_id, task))
+        if task.workload_id in delivered:
+            delivered[task.workload_id].append(task)
+        else:
+            delivered[task.workload_id] = [task]
 
     def _deliver(self, workload: WorkloadId, state: Books) -> list[Effect]:
-        effects: list[Effect] = []
-        while state.waiting and state.in_inbox < self._capacity:
-            state.in_inbox += 1
-            effects.append(Deliver(workload, state.waiting.popleft()))
-        return effects
+        room = min(self._capacity - state.in_inbox, len(state.waiting))
+        if room <= 0:
+            return []
+        state.in_inbox += room
+        return [Deliver(workload, [state.waiting.popleft() for _ in range(room)])]
 
     def take(self, workload: WorkloadId) -> list[Effect]:
         """What `ClientTook` means: once per task, so it may be called without an event."""

@@ -108,10 +108,10 @@ class CreateClient:
 
 @dataclass(frozen=True, slots=True)
 class Deliver:
-    """Put the task into the client's inbox. There is room."""
+    """Put the tasks into the client's inbox, in order. There is room for all of them."""
 
     workload: WorkloadId
-    task: Task
+    tasks: Sequence[Task]
 
 
 @dataclass(frozen=True, slots=True)

@@ -166,14 +166,14 @@ class ActorRef(Generic[M]):
         """
         await self._inbox.put((message, None))
 
-    def try_tell(self, message: M) -> None:
-        """Puts the message into the inbox now.
+    def try_tell(self, *messages: M) -> None:
+        """Puts the messages into the inbox now, in order.
 
         Raises:
-            InboxFull: there is no room.
+            InboxFull: there is no room for all of them; none is put in.
             ActorDead: the actor has ended.
         """
-        self._inbox.put_nowait((message, None))
+        self._inbox.put_nowait(*[(message, None) for message in messages])
 
     async def ask(self, message: M) -> Any:
         """What the actor's `receive` returns for the message.
@@ -201,12 +201,12 @@ class _Inbox(Generic[M]):
         self._writers: deque[asyncio.Future[None]] = deque()
         self._reason: BaseException | None = None
 
-    def put_nowait(self, envelope: tuple[M, _Reply]) -> None:
+    def put_nowait(self, *envelopes: tuple[M, _Reply]) -> None:
         if self.closed:
             raise self.dead()
-        if len(self._envelopes) >= self._capacity:
+        if len(self._envelopes) + len(envelopes) > self._capacity:
             raise InboxFull(f"{self.name}: the inbox is full ({self._capacity} messages)")
-        self._envelopes.append(envelope)
+        self._envelopes.extend(envelopes)
         _wake(self._reader)
 
     async def put(self, envelope: tuple[M, _Reply]) -> None:

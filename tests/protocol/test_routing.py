@@ -57,7 +57,7 @@ def reports(effects: list[Effect]) -> list[Result]:
 
 
 def deliveries(effects: list[Effect]) -> list[int]:
-    return [effect.task.number for effect in effects if isinstance(effect, Deliver)]
+    return [each.number for e in effects if isinstance(e, Deliver) for each in e.tasks]
 
 
 def test_the_first_task_of_a_workload_creates_its_client() -> None:
@@ -65,8 +65,7 @@ def test_the_first_task_of_a_workload_creates_its_client() -> None:
     first, second = task(A, 0), task(A, 1)
     assert play(machine, TasksArrived([first, second])) == [
         CreateClient(A, "echo"),
-        Deliver(A, first),
-        Deliver(A, second),
+        Deliver(A, [first, second]),
     ]
 
 
@@ -177,7 +176,7 @@ def test_a_restarted_client_gets_everything_again_that_is_not_answered() -> None
     play(machine, TasksArrived(tasks[:2]), ClientTook(A), TasksArrived(tasks[2:]))
     effects = play(machine, ClientRestarted(A))
     assert deliveries(effects) == [0, 1]
-    assert play(machine, ClientTook(A)) == [Deliver(A, tasks[2])]  # taken before: no new credit
+    assert play(machine, ClientTook(A)) == [Deliver(A, [tasks[2]])]  # taken before: no new credit
     assert play(machine, Finished(done(tasks[0])), ClientTook(A))[1:] == [GrantCredit({A: 4})]
 
 
@@ -197,7 +196,7 @@ def test_what_a_member_asks_begins_a_workload_whose_credit_waits_for_its_first_t
     assert play(machine, MemberAsked(A, "echo")) == [CreateClient(A, "echo")]
     assert play(machine, MemberAsked(A, "echo"), StreamOpened()) == []
     first = task(A, 57)
-    assert play(machine, TasksArrived([first])) == [Deliver(A, first)]
+    assert play(machine, TasksArrived([first])) == [Deliver(A, [first])]
     assert play(machine, ClientTook(A), StreamOpened()) == [GrantCredit({A: 60})] * 2
     assert play(machine, EndArrived(A, "done")) == [CloseClient(A)]
 
@@ -323,9 +322,9 @@ class World(RuleBasedStateMachine):
                 case CreateClient(workload, _):
                     assert workload not in self.inbox
                     self.inbox[workload], self.in_hand[workload] = deque(), None
-                case Deliver(workload, each):
-                    assert len(self.inbox[workload]) < self.capacity, "put_nowait would fail"
-                    self.inbox[workload].append(each)
+                case Deliver(workload, tasks):
+                    self.inbox[workload].extend(tasks)
+                    assert len(self.inbox[workload]) <= self.capacity, "put_nowait would fail"
                 case GrantCredit(credits):
                     for workload, credit in credits.items():
                         assert credit >= self.credit.get(workload, 0), "credit fell"

@@ -80,6 +80,19 @@ def test_try_tell_never_waits() -> None:
     clock.run(main())
 
 
+def test_several_are_told_in_order_or_none_of_them() -> None:
+    async def main() -> None:
+        actor = Performer(inbox=2)
+        async with actor.running() as ref:
+            with pytest.raises(InboxFull, match="2 messages"):
+                ref.try_tell(*[note(actor, word) for word in "xyz"])
+            ref.try_tell(note(actor, "a"), note(actor, "b"))
+            await ref.ask(note(actor, "c"))
+        assert actor.events == ["start", "a", "b", "c", "stop"]
+
+    clock.run(main())
+
+
 def test_an_error_in_ask_goes_to_the_asker_and_the_actor_lives_on() -> None:
     async def main() -> None:
         actor = Performer()

@@ -68,7 +68,7 @@ def describe(effect: r.Effect) -> str:
         case r.CreateClient(workload, executor):
             return f"create client {workload} with {executor}"
         case r.Deliver(workload, delivered):
-            return f"deliver {delivered.task_id} to {workload}"
+            return f"deliver {' '.join(each.task_id for each in delivered)} to {workload}"
         case r.GrantCredit(credits):
             return "grant " + " ".join(f"{workload}={n}" for workload, n in credits.items())
         case r.Report(reported):
