@@ -169,3 +169,7 @@ __all__ = [
     "equal_means",
     "zero_mean",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__

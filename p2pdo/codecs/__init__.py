@@ -57,3 +57,7 @@ __all__ = [
     "Uncompressed",
     "codec",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -100,3 +100,7 @@ __all__ = [
     "TorchProblem",
     "fresh_secret",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__

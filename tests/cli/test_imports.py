@@ -104,6 +104,7 @@ def test_a_node_imports_the_algorithm_that_it_runs_and_no_other() -> None:
 def test_what_a_package_shows_is_what_its_table_finds(package: ModuleType) -> None:
     found = {name: getattr(package, name) for name in package.__all__}
     assert all(found[name].__name__ == name for name in found if isinstance(found[name], type))
+    assert dir(package) == sorted(found), "what is completed at a prompt"
     with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
         package.nothing  # noqa: B018 - it is the look-up that fails
 
