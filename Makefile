@@ -72,8 +72,9 @@ docs: setup-dev  ## the documentation as a site in build/site, with a page an al
 bench: setup-dev  ## measure p2pdo beside its peers, and write docs/benchmarks.md
 	$(BIN)/python benchmarks/compare.py --write docs/benchmarks.md $(BENCH_ARGS)
 
-bench-node: setup-dev  ## measure a node under load: the Lead Client's delays, isolation of workloads
+bench-node: setup-dev  ## measure a node: the Lead Client's delays, stops and waits, isolation
 	$(BIN)/python benchmarks/lead_client.py
+	$(BIN)/python benchmarks/abort.py
 	$(BIN)/python benchmarks/isolation.py
 
 clean:  ## remove what was made

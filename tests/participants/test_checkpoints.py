@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from p2pdo.dtypes import bfloat16
 from p2pdo.errors import ConfigError, Conflict, LocalProtocolError, P2pdoError, WorkloadFailed
 from p2pdo.participants.checkpoints import Checkpoints
 from p2pdo.simulation.network import Weather
@@ -107,6 +108,7 @@ def test_things_come_back_as_they_were(tmp_path: Path) -> None:
     things = {
         "array": np.arange(6.0).reshape(2, 3).T,
         "scalar": np.float32(0.5),
+        "half": np.array([1.5, -2.0], bfloat16()),
         "plain": {"a": [1, None, "x", True, 0.1], "t": (1, (2,)), 3: "three", "inf": float("inf")},
         "$odd": {"$tuple": []},
     }
@@ -116,6 +118,8 @@ def test_things_come_back_as_they_were(tmp_path: Path) -> None:
     assert exchanges == 9
     assert back["array"].tolist() == things["array"].tolist()
     assert (back["scalar"].dtype, float(back["scalar"])) == (np.float32, 0.5)
+    assert isinstance(back["half"], np.ndarray)
+    assert (back["half"].dtype, back["half"].tolist()) == (bfloat16(), [1.5, -2.0])
     assert back["plain"] == things["plain"]
     assert back["$odd"] == things["$odd"]
 
