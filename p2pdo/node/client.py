@@ -103,15 +103,21 @@ class ClientActor(Actor[Task]):
         try:
             result = await self._roster.perform(message, self._abort)
         except asyncio.CancelledError:
+            self._fire_abort(message)  # first: the workload may have ended meanwhile
             result = self._taken_back(message)
         else:
             if self._abort.is_set and self._life is not None:
                 self._life.uncancel()  # the handler has caught what was meant for it
+            self._fire_abort(message)
         finally:
             self._in_hand = None
         self._finished(result)
         if self._abort.is_set:
-            await self._roster.tell(ABORT, task=message, reason=self._abort.reason)
+            await self._roster.flush()
+
+    def _fire_abort(self, task: Task) -> None:
+        if self._abort.is_set:
+            self._roster.fire(ABORT, task=task, reason=self._abort.reason)
 
     def _taken_back(self, message: Task) -> Result:
         """The result of a task that was aborted; goes on being cancelled where the client is.

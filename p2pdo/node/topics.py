@@ -18,6 +18,10 @@ from p2pdo.node.events import takes
 from p2pdo.types import NodeId
 
 _MARK = "__p2pdo_message__"
+_NONE_YET = (
+    "a method marked @p2pdo.on_message answers; one in worker processes from its executor's first "
+    "task on"
+)
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -81,5 +85,7 @@ def called(handler: Callable[..., Any], message: Message, context: WorkloadConte
 
 def nobody_answers(topic: str, known: Iterable[str], node: str) -> NotFound:
     return NotFound(
-        f"nobody at {node} answers '{topic}'", hint=did_you_mean(topic, list(known)), node=node
+        f"nobody at {node} answers '{topic}'",
+        hint=did_you_mean(topic, listed) if (listed := list(known)) else _NONE_YET,
+        node=node,
     )

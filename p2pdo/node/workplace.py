@@ -187,14 +187,19 @@ class Roster:
             self._bare.log.exception("executor '%s' could not be closed", name)
 
     async def end(self) -> None:
-        """Tells the end of the run to who listens."""
+        """Tells the end of the run to who listens, and what was fired before."""
         try:
-            await self.tell(END_RUN)
+            self.fire(END_RUN)
+            await self.flush()
         finally:
             self._events.close()
 
-    async def tell(self, event: str, **data: Any) -> None:
-        await self._events.tell(event, self.context, **data)
+    def fire(self, event: str, **data: Any) -> None:
+        """Fires on the loop; it is heard at the next `flush`."""
+        self._events.fire(event, data, self.context)
+
+    async def flush(self) -> None:
+        await self._events.flush()
 
     # ---- a task's way ----
 

@@ -18,6 +18,7 @@ from p2pdo.api.local_nodes import running_nodes
 from p2pdo.coordinator.serving import serving
 from p2pdo.errors import ConfigError
 from p2pdo.node.messages import METHOD, Message, on_message
+from p2pdo.node.topics import nobody_answers
 from p2pdo.protocol.handed import Task
 from p2pdo.transports import rpc
 
@@ -370,3 +371,8 @@ async def test_what_a_coroutine_handler_fires_is_heard_at_once() -> None:
         asked.busy.set()
         assert (await computing).value is False, "the thread was the task's"
         assert await asyncio.to_thread(asked.heard.wait, 20)
+
+
+async def test_where_nobody_answers_anything_yet_the_hint_says_who_would() -> None:
+    assert "known: slow" in str(nobody_answers("slwo", ["slow"], "q").hint)
+    assert "first task" in str(nobody_answers("slow", [], "q").hint)

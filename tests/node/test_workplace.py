@@ -365,6 +365,20 @@ async def test_a_task_ends_with_its_workload_and_before_it(trainer: Trainer, nam
     assert endings.heard == [START_RUN, BEFORE_TASK, AFTER_TASK, END_RUN]
 
 
+@pytest.mark.parametrize("name", ["patient", "hang"])
+async def test_an_abort_is_heard_where_the_workload_ends_at_once(
+    trainer: Trainer, name: str
+) -> None:
+    endings = Endings()
+    workplace = place(trainer, components={"endings": lambda: endings})
+    async with Bench(workplace).running() as bench:
+        task_id = bench.send(name)
+        await begun(trainer)
+        bench.client.abort_task(task_id, "it took too long")  # and its driver is gone
+    assert endings.ended == [("aborted", "aborted: it took too long")]
+    assert endings.heard == [START_RUN, BEFORE_TASK, AFTER_TASK, ABORT, END_RUN]
+
+
 async def test_a_listener_that_raises_disturbs_nothing() -> None:
     class Broken:
         @on(BEFORE_TASK)

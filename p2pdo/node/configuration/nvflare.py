@@ -194,7 +194,8 @@ def _made_of(made: Imported, item: Mapping[str, Any], where: str) -> dict[str, A
         return None
     module, _, cls = path.rpartition(".")
     if module.split(".", maxsplit=1)[0] == "nvflare":
-        made.remarks.append(f"{where}: {path} is NVFlare's own and has to be ported")
+        made.remarks.append(f"{where}: {path} is NVFlare's own, for NVFlare's runtime; left out")
+        return None
     args = dict(item.get("args") or {})
     return {"path": f"{module}:{cls}", **({"args": args} if args else {})}
 

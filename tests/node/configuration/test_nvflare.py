@@ -84,7 +84,9 @@ def test_a_file_of_nvflare_that_defines_variables_and_processes(tmp_path: Path) 
 def test_what_of_nvflares_has_no_counterpart_is_told(tmp_path: Path) -> None:
     old = tmp_path / "config_fed_client.json"
     old.write_text(json.dumps(NVFLARE))
-    remarks = "\n".join(import_nvflare(old).remarks)
+    made = import_nvflare(old)
+    assert list(made.tables["components"]) == ["store"]
+    remarks = "\n".join(made.remarks)
     assert "'servers' has no counterpart" in remarks
     assert "the task pattern 'submit_*' has no counterpart" in remarks
     assert "'PercentilePrivacy' is no path package.module.Class" in remarks
