@@ -7,6 +7,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from p2pdo.errors import ConfigError, Conflict
+from p2pdo.storage.trouble import writing
 
 _PLACEHOLDER = "PROJECT"
 
@@ -37,6 +38,7 @@ def make_project(folder: Path, template: str) -> list[Path]:
         if source.is_file():
             target = folder / source.name.replace(_PLACEHOLDER, name)
             text = source.read_text(encoding="utf-8").replace(_PLACEHOLDER, name)
-            target.write_text(text, encoding="utf-8")
+            with writing(target, "choose another place"):
+                target.write_text(text, encoding="utf-8")
             made.append(target)
     return made
