@@ -4,11 +4,15 @@ import sys
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 import p2pdo  # noqa: F401 - it sets what gRPC reads from the environment, before gRPC is imported
 
 SITE_CODE = ("ward", "site_code")
 """What sites call their modules in tests and in the documentation, each with other code in it."""
+
+settings.register_profile("p2pdo", suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("p2pdo")  # a busy machine makes no example wrong
 
 
 @pytest.fixture(autouse=True)
