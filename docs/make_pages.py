@@ -15,7 +15,7 @@ import p2pdo
 from p2pdo.algorithms.asynchronous.table import ASYNCHRONOUS
 from p2pdo.algorithms.catalogue import ALGORITHMS
 from p2pdo.api.catalogues import describe_algorithm
-from p2pdo.api.runs import Result
+from p2pdo.api.runs import Executor, Result
 from p2pdo.data.catalogue import build_all
 from p2pdo.reporting.plots import plot_convergence
 
@@ -87,7 +87,8 @@ def table(head: tuple[str, str], rows: list[tuple[str, str]]) -> str:
 def draw(name: str, path: Path) -> None:
     """A run, of a consensus from unlike starts; with default parameters."""
     problem = problem_of(name)
-    result: Result = p2pdo.run(problem, name, nodes=NODES, rounds=ROUNDS, observe_every=4)
+    on: Executor = "simulated" if name in ASYNCHRONOUS else "dense"
+    result: Result = p2pdo.run(problem, name, nodes=NODES, rounds=ROUNDS, observe_every=4, on=on)
     what = f"{result.summary.problem}, ring of {NODES}, default parameters"
     plot_convergence(result.metrics, path, name, what)
 

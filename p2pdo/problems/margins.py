@@ -19,8 +19,8 @@ from p2pdo.errors import ConfigError
 from p2pdo.types import Array
 
 STEPS = 100
-NEAR = 1e-14
-"""Of the larger of 1 and |F|, what F − G may be where no more is looked for."""
+NEAR = 1e-12
+"""Of the larger of 1 and |F|, what F − G may be where the linear system takes over."""
 ENOUGH = 1e-10
 """The same where it is taken; more than that is refused."""
 INSIDE = 0.995  # of the way to the nearest bound
