@@ -7,13 +7,14 @@ A run is owned by its network's block and ends with it. It settles once; its fai
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, Generic, TypeVar
 
 from p2pdo.api.timelines import TimelineFile
-from p2pdo.errors import P2pdoError, WorkloadStopped
+from p2pdo.errors import ConfigError, P2pdoError, WorkloadStopped
 from p2pdo.reporting.records import Metric
 from p2pdo.reporting.run_folder import RunFolder
 from p2pdo.types import Plain
@@ -127,9 +128,9 @@ class Running(ABC, Generic[R]):
     def _settle(self, error: BaseException) -> None:
         if isinstance(error, P2pdoError):
             error.workload = error.workload or self.workload_id
-            self.happened(
-                "stopped" if isinstance(error, WorkloadStopped) else "failed", error.to_plain()
-            )
+            event = "stopped" if isinstance(error, WorkloadStopped) else "failed"
+            with contextlib.suppress(ConfigError):  # a folder that is gone: who waits is to hear
+                self.happened(event, error.to_plain())
         if not self._outcome.done():
             self._outcome.set_exception(error)
             self._outcome.exception()  # asked for or not, it is no "never retrieved"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 import sys
 import threading
 from collections.abc import Sequence
@@ -492,6 +493,16 @@ def test_a_result_that_is_not_finite_is_no_result(on: str) -> None:
             [BreaksLate()] * 3, algorithm="dgd", parameters={"step_size": 0.1}, rounds=2, on=on
         )
     assert (failure.value.iteration, failure.value.node is not None) == (2, True)
+
+
+def test_a_run_whose_folder_is_gone_fails_and_nobody_waits_for_it(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+
+    def observe(iteration: int, states: object) -> None:
+        shutil.rmtree(folder, ignore_errors=True)
+
+    with pytest.raises(ConfigError, match="cannot write"):
+        p2pdo.run(problems(), on="dense", out=folder, observe=observe, **the_usual())
 
 
 # ---- observe= ----
