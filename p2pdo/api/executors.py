@@ -8,6 +8,7 @@ from p2pdo.api.jobs import Job
 from p2pdo.api.processes import check_crossing
 from p2pdo.api.runs import Executor, check_in_memory, check_monitored, check_processes
 from p2pdo.api.simulating import check_simulated
+from p2pdo.errors import ConfigError
 from p2pdo.simulation.stacked import require_stackable
 
 
@@ -18,6 +19,7 @@ def check_executable(job: Job, executor: Executor, *, has_timeline: bool = False
         ConfigError: says why, and what to do instead.
     """
     check_in_memory(executor, job.plan.nodes)
+    _check_lane(job, executor)
     check_asynchronous(job, executor, has_timeline=has_timeline)
     check_monitored(job, executor)
     check_dropping(job.plan.drops, executor)
@@ -27,3 +29,13 @@ def check_executable(job: Job, executor: Executor, *, has_timeline: bool = False
     if executor == "processes":
         check_processes(job.plan.nodes)
         check_crossing(job)
+
+
+def _check_lane(job: Job, executor: Executor) -> None:
+    """A lane is between processes; nothing crosses one in the others."""
+    lane = job.request.lane
+    if lane != "auto" and executor != "processes":
+        raise ConfigError(
+            f"--lane {lane} is how values go between processes, and --on {executor} has one",
+            hint="--on processes, or leave --lane out",
+        )

@@ -13,14 +13,20 @@ from p2pdo.algorithms.base import Method
 from p2pdo.algorithms.catalogue import is_known
 from p2pdo.data.catalogue import PROBLEMS
 from p2pdo.errors import ConfigError
+from p2pdo.participants.definition import Participant
 
 
 def check_run_order(problem: Any, algorithm: Any) -> None:
-    """Refuses `run` with an algorithm for its problem, or a problem for its algorithm.
+    """Refuses `run` with an algorithm for its problem, a problem for its algorithm, a participant.
 
     Raises:
         ConfigError: with the call as it should be.
     """
+    if isinstance(problem, Participant):
+        raise ConfigError(
+            f"{problem.name} is a participant, which brings its cost itself; run takes a problem",
+            hint=f"async with p2pdo.local(8) as net: run = await net.submit({problem.name}, …)",
+        )
     _check(problem, algorithm, "run takes the problem first", "p2pdo.run({p}, algorithm={a})")
 
 

@@ -84,3 +84,12 @@ def test_in_its_order_run_needs_no_names() -> None:
 def test_a_class_is_no_algorithm_yet() -> None:
     with pytest.raises(ConfigError, match="GradientTracking is a class"):
         p2pdo.run(OWN, GradientTracking, rounds=5)  # type: ignore[arg-type]
+
+
+def test_a_participant_is_submitted_and_not_run() -> None:
+    @p2pdo.participant
+    def train(me: object) -> None: ...
+
+    with pytest.raises(ConfigError, match="brings its cost itself") as told:
+        p2pdo.run(train)
+    assert "net.submit(train" in str(told.value.hint)

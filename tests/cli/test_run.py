@@ -312,6 +312,13 @@ def test_what_an_asynchronous_run_cannot_have_is_refused(
     assert says in answer.error["hint"]
 
 
+@pytest.mark.parametrize("on", ["dense", "stacked", "inprocess", "simulated"])
+def test_a_lane_is_asked_for_where_values_cross_processes(call: Call, on: str) -> None:
+    answer = call("run", "quadratic", "--on", on, "--lane", "grpc", "--json")
+    assert answer.code == 3
+    assert "--on processes" in answer.error["hint"]
+
+
 def test_a_synchronous_run_has_no_weather(call: Call) -> None:
     answer = call("run", "quadratic", "--on", "simulated", "--drop", "0.1", "--json")
     assert answer.code == 3
