@@ -14,7 +14,7 @@ from p2pdo.effects import Loan, freeze, is_lent
 from p2pdo.protocol.exchanging import Outgoing
 from p2pdo.protocol.frames import EffectKind, Tag
 from p2pdo.transports.shared_memory import futex
-from p2pdo.transports.shared_memory.lane import LARGE, SharedMemoryLane
+from p2pdo.transports.shared_memory.lane import SharedMemoryLane
 from p2pdo.transports.shared_memory.segment import Neighbour, Segment
 from p2pdo.types import Array, NodeId, Value
 
@@ -194,14 +194,3 @@ def test_a_slot_is_lent_when_all_who_are_only_told_have_consumed_it() -> None:
     assert told.publish(Outgoing(Tag(1, 0, EffectKind.MIX), np.ones(1)))
 
     assert is_lent(own.empty((SIZE,), FLOAT64))
-
-
-def test_what_numpy_puts_into_large_pages_is_not_lent() -> None:
-    lane, size = SharedMemoryLane(0), LARGE // 8
-    for k in range(2):
-        tag = Tag(k, 0, EffectKind.MIX)
-        lane.publish(Outgoing(tag, (freeze(np.zeros(size - 1)), freeze(np.zeros(size)))))
-        lane.collect(tag)
-
-    assert is_lent(lane.empty((size - 1,), FLOAT64))
-    assert not is_lent(lane.empty((size,), FLOAT64))

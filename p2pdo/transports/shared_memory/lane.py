@@ -18,7 +18,6 @@ or their value of the last exchange would not have come.
 from __future__ import annotations
 
 import logging
-import math
 import time
 from collections.abc import Callable
 from typing import Any
@@ -37,10 +36,6 @@ PATIENCE = 0.05
 
 TURN = 0.2
 """Seconds after which a wait gives its thread back."""
-
-LARGE = 1 << 22
-"""Bytes from which on NumPy asks for large pages, which the segment has not: to write there, and to
-copy from there, took no longer than to write into the slot, and often less."""
 
 _log = logging.getLogger(__name__)
 
@@ -163,8 +158,7 @@ class SharedMemoryLane:
         It is the caller's for as long as there is a view of it.
         """
         lent = None
-        is_small = math.prod(shape) * dtype.itemsize < LARGE
-        if is_small and self._current is None and all(map(self._has_consumed, self._only_told)):
+        if self._current is None and all(map(self._has_consumed, self._only_told)):
             lent = self._segment.lend(shape, dtype)
         return np.empty(shape, dtype) if lent is None else lent
 
