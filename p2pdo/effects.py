@@ -23,7 +23,7 @@ and bfloat16 the sum is taken in float32 and rounded once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from enum import Enum
 from functools import cached_property
@@ -69,9 +69,6 @@ class ExchangeEach(NamedTuple):
 
     values: Mapping[int, Value]
 
-
-Empty: TypeAlias = Callable[[tuple[int, ...], np.dtype[Any]], Array]
-"""Makes an array for numbers that are still to be written, as `np.empty` does."""
 
 Effect: TypeAlias = Mix | Exchange | ExchangeEach
 Step: TypeAlias = Generator[Effect, Any, S]
@@ -197,12 +194,9 @@ class Row:
         """What a node is told of how it varies; None where it does not."""
         return None
 
-    def weighted_sum(self, values: Mapping[int, Value], empty: Empty = np.empty) -> Value:
-        """Σⱼ wⱼ vⱼ, from zero, in node order; over nested values leaf by leaf.
-
-        `empty(shape, dtype)` makes the arrays that large sums are written into.
-        """
-        return self._sum([values[j] for j in self._order], empty)  # type: ignore[no-any-return]
+    def weighted_sum(self, values: Mapping[int, Value]) -> Value:
+        """Σⱼ wⱼ vⱼ, from zero, in node order; over nested values leaf by leaf."""
+        return self._sum([values[j] for j in self._order])  # type: ignore[no-any-return]
 
     @cached_property
     def _order(self) -> tuple[int, ...]:
@@ -224,17 +218,17 @@ class Row:
             typed = self._typed_weights[dtype] = np.zeros((), dtype), weights
         return typed
 
-    def _sum(self, values: Sequence[Any], empty: Empty) -> Any:
+    def _sum(self, values: Sequence[Any]) -> Any:
         first = values[0]
         if isinstance(first, tuple):
-            return tuple([self._sum(leaf, empty) for leaf in zip(*values, strict=True)])
+            return tuple(map(self._sum, zip(*values, strict=True)))
         if isinstance(first, ndarray):
-            return self._array_sum(values, empty)
+            return self._array_sum(values)
         if isinstance(first, dict):
-            return {key: self._sum([v[key] for v in values], empty) for key in first}
+            return {key: self._sum([v[key] for v in values]) for key in first}
         return _scalar_sum(self._weights, values)
 
-    def _array_sum(self, arrays: Sequence[Array], empty: Empty) -> Array:
+    def _array_sum(self, arrays: Sequence[Array]) -> Array:
         first = arrays[0]
         dtype, size = first.dtype, first.size
         if size == 1 and dtype is _FLOAT64:  # a Python float is one too, and faster
@@ -251,7 +245,7 @@ class Row:
             if type(total) is ndarray and total.shape == first.shape and total.dtype == dtype:
                 return total
         if size > _BLOCK and all(v.flags.c_contiguous for v in arrays):
-            total = empty(first.shape, dtype)
+            total = np.empty(first.shape, dtype)
             _add_blocks(total.reshape(-1), weights, [v.reshape(-1) for v in arrays])
             return total
         total = np.zeros(first.shape, dtype)
@@ -352,8 +346,7 @@ def _freeze_array(a: Array) -> Array:
             f"an array of dtype {dtype} cannot be exchanged",
             hint=f"use one of {', '.join(DTYPES)}",
         )
-    is_own = layout & _OWN_IN_ORDER == _OWN_IN_ORDER or (layout & _IN_ORDER and is_lent(a))
-    if not (is_own and dtype.isnative):
+    if layout & _OWN_IN_ORDER != _OWN_IN_ORDER or not dtype.isnative:
         a = np.array(a, dtype=dtype.newbyteorder("="), order="C", copy=True)
         a.setflags(write=False)
     elif layout & _WRITEABLE:
@@ -361,27 +354,6 @@ def _freeze_array(a: Array) -> Array:
     return a
 
 
-class Loan:
-    """Memory that is lent to one array, whose base it is, and which then has it to itself.
-
-    Such an array is frozen in place, and a view of it copied, as if it owned its data.
-    """
-
-    __slots__ = ("__array_interface__", "__weakref__", "_place")
-
-    def __init__(self, place: Array) -> None:
-        """`place` is contiguous; `np.asarray` makes the array."""
-        self._place = place
-        self.__array_interface__ = place.__array_interface__
-
-
-def is_lent(a: Array) -> bool:
-    """Whether the array is the one to which its memory is lent."""
-    base: object = a.base
-    return type(base) is Loan
-
-
-_IN_ORDER = 0x001
 _OWN_IN_ORDER = 0x001 | 0x004
 """Of `flags.num`: NPY_ARRAY_C_CONTIGUOUS and NPY_ARRAY_OWNDATA. One look costs half of two."""
 

@@ -16,9 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-import numpy as np
-
-from p2pdo.effects import By, Effect, Empty, Exchange, ExchangeEach, Mix, Row, freeze
+from p2pdo.effects import By, Effect, Exchange, ExchangeEach, Mix, Row, freeze
 from p2pdo.errors import LocalProtocolError
 from p2pdo.protocol.coding import Coder
 from p2pdo.protocol.drops import Drops
@@ -67,15 +65,12 @@ class Exchanging(ABC):
         iteration: what the next exchange belongs to.
         exchanges: how many have been asked for.
         coder: codes what is mixed; None where it goes as it is.
-        empty: makes the arrays that large sums are written into; who sends may have memory for them
-            from which they need not be copied.
     """
 
     def __init__(self, place: Place, coder: Coder | None = None) -> None:
         self.place = place
         self._told = len(place.out_neighbors)
         self.coder = coder
-        self.empty: Empty = np.empty
         self.row = place.row  # of this iteration
         self.iteration = 0
         self.exchanges = 0
@@ -222,10 +217,10 @@ class Exchanging(ABC):
                 raise self.unlike(own, inbox[sender], sender)
         heard: dict[int, Any] = {**inbox, place.node: own}
         if not self._by:
-            return self.row.weighted_sum(heard, self.empty)
+            return self.row.weighted_sum(heard)
         senders = sorted((place.node, *place.in_neighbors))
         rows = {By.PULL: self.row, By.PUSH: Row(tuple((j, 1.0) for j in senders))}
         return tuple(
-            rows[how].weighted_sum({j: values[k] for j, values in heard.items()}, self.empty)
+            rows[how].weighted_sum({j: values[k] for j, values in heard.items()})
             for k, how in enumerate(self._by)
         )

@@ -98,9 +98,8 @@ class Stepper(Exchanging, Generic[S]):
 
     @property
     def x(self) -> Array:
-        """The decision variable, frozen. It may be kept: what is lent or a view is copied."""
-        x = self.state.x
-        return freeze(x if x.flags.owndata else x.copy())
+        """The decision variable, frozen."""
+        return freeze(self.state.x)
 
     def report(self) -> Report:
         """What an observer is told at a boundary."""

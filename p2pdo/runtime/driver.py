@@ -63,8 +63,6 @@ class Driver(JudgedRun):
         """To the iteration limit, a verdict or to where the nodes have settled."""
         self._whole = await self._compute.run(self._stepper.report)
         await self._exchanger.settled()
-        if self._exchanger.lane is not None:
-            self._stepper.empty = self._exchanger.lane.empty
         while self._result is None:
             await self._observe()
             if self._is_at_end:

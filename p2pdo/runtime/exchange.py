@@ -21,16 +21,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol, TypeVar
-
-import numpy as np
+from typing import Protocol, TypeVar
 
 from p2pdo.errors import ConfigError, LinkLost, P2pdoError, RemoteProtocolError, WorkloadFailed
 from p2pdo.protocol.exchanging import Outgoing, Place
 from p2pdo.protocol.frames import Bye, Data, Frame, Hello, Tag
 from p2pdo.protocol.rounds import WINDOW, Rounds
 from p2pdo.protocol.session import Lane, OutEdge, PeerSession, SessionState
-from p2pdo.types import Array, NodeId, Value
+from p2pdo.types import NodeId, Value
 
 T = TypeVar("T")
 
@@ -63,7 +61,6 @@ class LocalLane(Protocol):
 
     def publish(self, outgoing: Outgoing) -> bool: ...
     def collect(self, tag: Tag) -> dict[int, Value] | None: ...
-    def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array: ...
     def missing(self) -> list[str]: ...
 
 

@@ -248,7 +248,7 @@ async def test_mixed_lanes_have_the_bits_of_lock_step(name: str, remote: tuple[i
 @pytest.mark.parametrize("remote", [(), (3,)])
 @pytest.mark.parametrize("name", ["ring", "directed-ring"])
 @pytest.mark.parametrize("algorithm", [Consensus(), Remembering(), Changing()])
-async def test_large_values_have_the_bits_of_lock_step_whatever_a_step_does_with_what_it_is_lent(
+async def test_large_values_have_the_bits_of_lock_step_whatever_a_step_does_with_what_it_is_given(
     algorithm: Algorithm[Any], name: str, remote: tuple[int, ...]
 ) -> None:
     plan = plan_of(graph_of(name), algorithm, rounds=30, dimension=40_000)

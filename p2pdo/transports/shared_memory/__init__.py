@@ -2,6 +2,5 @@
 
 futex.py     waiting for a word in shared memory, and waking whoever waits
 segment.py   one node's values of one workload, as its neighbours see them
-loans.py     places in it that are lent, so that what is sent from there is not copied
 lane.py      the exchange over segments, on the workload's own thread
 """

@@ -3,8 +3,7 @@
     offer ─▶ (the peers' Hello) ─▶ attach ─▶ … all edges are settled … ─▶ begin
     publish ─▶ collect ─▶ publish ─▶ collect ─▶ … ─▶ finish ─▶ close
 
-`publish` writes a value once for all neighbours; `collect` gives theirs, to be mixed in place, into
-memory that `empty` lends: what is then published from there is not copied. Both
+`publish` writes a value once for all neighbours; `collect` gives theirs, to be mixed in place. Both
 are called on the workload's own thread and wait there, for a change in a neighbour's segment. A
 wait is a predicate that is checked again at each wake, as everywhere. It is given up after a moment
 (None, False): call again, so that whoever else needs the thread gets it now and then.
@@ -20,7 +19,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
@@ -29,7 +27,7 @@ from p2pdo.protocol.exchanging import Outgoing
 from p2pdo.protocol.frames import EffectKind, Tag
 from p2pdo.transports.shared_memory.futex import Futex, is_available
 from p2pdo.transports.shared_memory.segment import SLOTS, Neighbour, Offer, Segment
-from p2pdo.types import Array, NodeId, Value
+from p2pdo.types import NodeId, Value
 
 PATIENCE = 0.05
 """Seconds for which a waiting thread does not look whether its exchange has ended."""
@@ -113,10 +111,11 @@ class SharedMemoryLane:
         if self._current == outgoing.tag:
             return True
         until = time.monotonic() + TURN
+        needed = self._segment.published - SLOTS + 1
         for receiver in self._only_told:
             while True:
                 events = receiver.events
-                if self._has_consumed(receiver):
+                if receiver.consumed >= needed or receiver.has_finished:
                     break
                 if not self._sleep(receiver, events, until):
                     return False
@@ -151,21 +150,6 @@ class SharedMemoryLane:
             inbox = {j: _own(value) for j, value in inbox.items()}
         self._current = None
         return inbox
-
-    def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
-        """Memory for what is to be sent next: from there it need not be copied.
-
-        It is the caller's for as long as there is a view of it.
-        """
-        lent = None
-        if self._current is None and all(map(self._has_consumed, self._only_told)):
-            lent = self._segment.lend(shape, dtype)
-        return np.empty(shape, dtype) if lent is None else lent
-
-    def _has_consumed(self, receiver: Neighbour) -> bool:
-        """Whether it looks no more at what the next exchange is published over."""
-        needed = self._segment.published - SLOTS + 1
-        return receiver.consumed >= needed or receiver.has_finished
 
     def missing(self) -> list[str]:
         """The senders that are waited for."""

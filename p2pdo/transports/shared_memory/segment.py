@@ -35,7 +35,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -45,8 +45,7 @@ from p2pdo.protocol.frames import EffectKind, Tag
 from p2pdo.protocol.rounds import disagreement
 from p2pdo.protocol.values import Layout
 from p2pdo.transports.shared_memory.futex import Futex
-from p2pdo.transports.shared_memory.loans import Loans, when_gone
-from p2pdo.types import Array, Value
+from p2pdo.types import Value
 from p2pdo.wire.arrays import SMALL, Part, pack, reader
 
 SLOTS = 2
@@ -110,7 +109,6 @@ class _Mapped:
     """A segment's memory, as its owner or a neighbour sees it."""
 
     def __init__(self, memory: mmap.mmap) -> None:
-        self._memory = memory
         self.size = len(memory)
         self.bytes = memoryview(memory)
         self.words = self.bytes[:_PAGE].cast("Q")
@@ -129,15 +127,6 @@ class _Mapped:
 
     def version(self, seq: int) -> int:
         return self.words[_slot_at(seq) + 3]
-
-    def give_back(self, offset: int, length: int) -> None:
-        """Returns a slot's memory to the system: a larger one has taken its place.
-
-        Readers that still look at it see zeros, and none does: whoever has published the exchange
-        that is to be written here has consumed what is there.
-        """
-        with contextlib.suppress(OSError):
-            self._memory.madvise(mmap.MADV_REMOVE, offset, length)
 
 
 def _slot_at(seq: int) -> int:
@@ -172,8 +161,6 @@ class Segment:
         self._mapped.bytes[:8] = _MAGIC
         self._mapped.bytes[_NONCE] = nonce
         self._written: list[Written | None] = [None] * SLOTS
-        self._loans: list[Loans | None] = [None] * SLOTS  # where something was lent
-        self._lends = True
         self._head: memoryview | None = None
         self.offer = Offer(this_host(), os.getpid(), self._descriptor, nonce.hex())
 
@@ -190,10 +177,10 @@ class Segment:
         """Writes the next exchange's values, over those of `SLOTS` exchanges before."""
         seq = self.published
         written = self._written[seq % SLOTS]
-        if written and outgoing.each is None and self._fill(seq, written, outgoing.value):
+        if written and outgoing.each is None and written.layout.fits(outgoing.value):
+            _fill(written.value, outgoing.value)
             _write_head(written.head, 0, seq, outgoing.tag, 1)
         else:
-            self._leave_what_is_lent(seq)
             self._write(seq, outgoing)
             written = self._written[seq % SLOTS]
         self._head = None if written is None else written.head
@@ -201,39 +188,6 @@ class Segment:
         words[_CONSUMED] = seq  # what came for earlier exchanges is looked at no more
         words[_PUBLISHED] = seq + 1
         self._tell()
-
-    def lend(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array | None:
-        """A place in the next exchange's slot, which nobody reads any more; None: there is none."""
-        k = self.published % SLOTS
-        written, loans = self._written[k], self._loans[k]
-        if written is None or not self._lends:
-            return None
-        if loans is None:
-            loans = self._loans[k] = Loans(written.value)
-        return loans.lend(shape, dtype)
-
-    def _fill(self, seq: int, written: Written, value: Value) -> bool:
-        """Puts a value into a record of its layout; whether it is one, and may be written to."""
-        if not written.layout.fits(value):
-            return False
-        loans = self._loans[seq % SLOTS]
-        if loans is not None:
-            return loans.fill(value)
-        _fill(written.value, value)
-        return True
-
-    def _leave_what_is_lent(self, seq: int) -> None:
-        """Where somebody keeps what was lent of a slot, its record goes elsewhere from now on.
-
-        That happens once: what is exchanged here is kept, so nothing is lent any more.
-        """
-        loans, self._loans[seq % SLOTS] = self._loans[seq % SLOTS], None
-        held = [] if loans is None else loans.held()
-        if held:
-            mapped, (offset, capacity, _) = self._mapped, self._mapped.slot(seq)
-            when_gone(held, lambda: mapped.give_back(offset, capacity))
-            mapped.words[_slot_at(seq) + 1] = 0
-            self._lends = False
 
     def _write(self, seq: int, outgoing: Outgoing) -> None:
         """A record of a layout that is not in this slot yet."""
@@ -286,7 +240,7 @@ class Segment:
             grown = -(-length // _PAGE) * _PAGE
             os.ftruncate(self._descriptor, start + grown)
             if capacity:
-                self._mapped.give_back(offset, capacity)
+                _give_back(self._descriptor, offset, capacity)
             self._mapped = self._map()
         at = _slot_at(seq)
         self._mapped.words[at], self._mapped.words[at + 1] = start, grown
@@ -496,3 +450,17 @@ def _copy(to: memoryview, part: Part) -> None:
         np.copyto(np.frombuffer(to, np.uint8), np.frombuffer(part, np.uint8))
     else:
         to[:] = part
+
+
+def _give_back(descriptor: int, offset: int, length: int) -> None:
+    """Returns a slot's memory to the system: a larger one has taken its place.
+
+    Readers that still look at it see zeros, and none does: whoever has published the exchange
+    that is to be written here has consumed what is there.
+    """
+    import ctypes
+
+    keep_size, punch_hole = 0x01, 0x02
+    call = ctypes.CDLL(None).fallocate
+    call.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_long, ctypes.c_long)
+    call(descriptor, keep_size | punch_hole, offset, length)
