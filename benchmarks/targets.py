@@ -72,9 +72,9 @@ REASONS = {
         ([why](decisions/0020-a-wait-on-the-lane-sleeps.md)); looking at layouts once, comparing
         heads as words, sums of few entries without preallocation, which are in; and the lane, the
         stepper and what is exchanged compiled by mypyc, which spared a third where one process had
-        the caches to itself and a tenth in the ring, and is not worth a compiler. At a million floats
-        two thirds are the sum, in NumPy, and most of it is waiting for memory; to make it where it
-        is sent from, without a copy, was a tenth at best
+        the caches to itself and a tenth in the ring, and is not worth a compiler. At a million
+        floats two thirds are the sum, in NumPy, and most of it is waiting for memory; to make it
+        where it is sent from, without a copy, was a tenth at best
         ([why](decisions/0036-large-sums-are-copied-into-the-lane.md)).""",
     NVFLARE: """
         NVFlare's rate is that of its simulator, which relays each value through its server. Of
