@@ -173,8 +173,8 @@ CASES = [
     ("bench simulate --nodes 0", 3, "config", "--nodes 10,100,1000"),
     ("bench simulate --nodes 1e9 --seconds 1", 3, "config", "at most 100,000"),
     # coordinators
-    ("nodes", 2, "usage", "p2pdo nodes --help"),
-    ("submit quadratic", 2, "usage", "p2pdo submit --help"),
+    ("nodes", 2, "usage", "p2pdo nodes --coordinator 127.0.0.1:7443"),
+    ("submit quadratic", 2, "usage", "--coordinator 127.0.0.1:7443"),
     (f"nodes {NOWHERE}", 5, "unreachable", "p2pdo-coordinator"),
     (f"ls {NOWHERE}", 5, "unreachable", "p2pdo-coordinator"),
     (f"show x {NOWHERE}", 5, "unreachable", "p2pdo-coordinator"),

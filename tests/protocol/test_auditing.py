@@ -97,7 +97,7 @@ class _Careless(AdPsgd):
 
     def receive(self, s: Any, sender: int, parts: Parts, here: Here) -> Any:
         state, reply = super().receive(s, sender, parts, here)
-        if (here.node, here.iteration) == (2, 30):
+        if here.node == 2 and here.iteration >= 30:  # whichever message comes first
             state = state._replace(m=state.m * (1 - 1e-4))
         return state, reply
 
@@ -121,7 +121,11 @@ def test_a_mistake_ends_the_run_with_its_node_and_wake_up(
     ) as told:
         execute(plan_of(algorithm))
     assert told.value.node == "node-2"
-    assert told.value.iteration == 31, "the first look after it"
+    assert told.value.iteration is not None
+    if execute is simulated:
+        assert told.value.iteration == 31, "the first look after it"
+    else:  # when a message comes is the loop's affair
+        assert 31 <= told.value.iteration < 50
     with pytest.raises(InvariantBroken) as told:
         execute(plan_of(algorithm, 25))
     assert (told.value.node, told.value.iteration) == ("node-2", 50)

@@ -264,9 +264,7 @@ def _watched(plan: Plan, conditions: Conditions, arrivals: list[Any]) -> None:
     from p2pdo.simulation.network import SimulatedNetwork
 
     class Watched(SimulatedNetwork):
-        def member(self, name: Any) -> Any:
-            member = super().member(name)
-
+        def join(self, name: Any, member: Any) -> None:
             class Heard:
                 def receive(self, sender: Any, frame: Any) -> None:
                     now = asyncio.get_running_loop().time()
@@ -276,7 +274,8 @@ def _watched(plan: Plan, conditions: Conditions, arrivals: list[Any]) -> None:
                 def __getattr__(self, what: str) -> Any:
                     return getattr(member, what)
 
-            return Heard()
+            heard: Any = Heard()
+            super().join(name, heard)
 
     network = Watched(3, conditions, [plan.name(i) for i in range(plan.nodes)])
     judge = Judge(Objective(plan.problems), plan.nodes, None)
