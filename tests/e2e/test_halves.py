@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import p2pdo
+from p2pdo.problems.torch_random import seeded
 
 torch = pytest.importorskip("torch")
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
@@ -20,10 +21,10 @@ SIZE = 20_000
 @p2pdo.participant
 def typed(me: Any) -> str:
     """The digest of all that a node has mixed and heard."""
-    torch.manual_seed(me.node)
-    x = torch.randn(SIZE).to(torch.bfloat16)
+    with seeded(me.node):
+        x = torch.randn(SIZE).to(torch.bfloat16)
+        net = torch.nn.Linear(20, 20).to(torch.bfloat16)
     h = np.random.default_rng(me.node).standard_normal(50).astype(np.float16)
-    net = torch.nn.Linear(20, 20).to(torch.bfloat16)
     seen = hashlib.sha256()
     for _ in me.rounds():
         whole = (np.arange(5) + me.node, 3 * me.node)
