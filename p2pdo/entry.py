@@ -22,7 +22,7 @@ def p2pdo() -> None:
     signal.signal(signal.SIGINT, _end)
     from p2pdo.environment import keep_memory
 
-    keep_memory()
+    keep_memory()  # before NumPy starts threads
     from p2pdo.cli import main
 
     main()
